@@ -1,0 +1,79 @@
+"""The command line: parse, call one function, print. Results go to stdout, progress and messages to stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from robench_fire import __version__
+from robench_fire.cli import measure, prepare, read
+from robench_fire.errors import RobenchError
+
+INTERRUPTED = 75
+
+app = typer.Typer(
+    name="robench",
+    help="Train adversarial defenses on one backend over five seeds, attack them with AutoAttack, and tabulate.",
+    no_args_is_help=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command()(measure.train)
+app.command()(measure.bench)
+app.command(name="eval")(measure.evaluate)
+app.command()(read.table)
+app.command()(read.show)
+app.command()(read.ls)
+app.command()(prepare.data)
+app.command()(prepare.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"robench_fire {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Robustness benchmarking for adversarial-training defenses."""
+    if debug:
+        os.environ["ROBENCH_DEBUG"] = "1"
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(INTERRUPTED)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one or two lines and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(standalone_mode=False)
+    except RobenchError as fault:
+        if os.environ.get("ROBENCH_DEBUG"):
+            raise
+        print(f"robench: {fault}", file=sys.stderr)
+        code = fault.exit_code
+    except click.ClickException as fault:
+        fault.show()
+        code = fault.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("robench: interrupted; finished epochs and stages are kept, the same command continues", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)

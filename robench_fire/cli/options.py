@@ -1,0 +1,122 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench_fire.errors import RecipeError, UsageError, unknown
+
+
+class ProfileName(str, Enum):
+    """matched: one protocol for all. official: each method as its released code runs it."""
+
+    matched = "matched"
+    official = "official"
+
+
+class Norm(str, Enum):
+    """RobustBench's names."""
+
+    Linf = "Linf"
+    L2 = "L2"
+
+
+Seeds = Annotated[
+    str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4).", show_default=True)
+]
+Profile = Annotated[ProfileName, typer.Option(help="matched: one protocol for all; official: as released.")]
+NormOption = Annotated[Norm, typer.Option("--norm", help="Norm of the threat model.")]
+Arch = Annotated[str, typer.Option(help="Architecture, see `robench ls archs`. [default: the recipe's]")]
+Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]
+BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
+Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
+Eps = Annotated[str, typer.Option(help="Radius of the threat model, like 8/255 or 0.031.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Any value of `robench show`, like defense.lam=6; repeatable."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Runs at a time; 0: as many as this machine can use.")]
+Output = Annotated[Path, typer.Option("--output", "-o", envvar="ROBENCH_RUNS", help="Folder for run folders.")]
+Data = Annotated[
+    Path | None, typer.Option("--data-dir", envvar="ROBENCH_DATA", help="Data folder. [default: the user's cache]")
+]
+ExtraData = Annotated[
+    Path | None,
+    typer.Option(help="Pseudo-labelled images: npz (image, label) or pickle (data, extrapolated_targets)."),
+]
+Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. [default: all]")]
+Attack = Annotated[str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard).")]
+EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
+EvalBatch = Annotated[int, typer.Option(min=1, help="Test images attacked at a time.")]
+NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def seeds(text: str) -> list[int]:
+    """``5`` is 0..4, ``0,3`` is those two, ``2-4`` is 2, 3, 4.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    text = text.replace(" ", "")
+    if re.fullmatch(r"\d+", text) and int(text) > 0:
+        return list(range(int(text)))
+    found: list[int] = []
+    if re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text) and ("," in text or "-" in text):
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise UsageError(f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4)")
+    return sorted(set(found))
+
+
+def attacks(text: str) -> tuple[str, ...]:
+    """The evaluations named in a comma-separated text.
+
+    Raises:
+        UsageError: for an unknown one.
+    """
+    choices = ("pgd20", "aa")  # evaluate.ATTACKS, without importing torch
+    asked = tuple(part for part in text.replace(" ", "").lower().split(",") if part)
+    for each in asked:
+        if each not in choices:
+            raise UsageError(unknown("attack", each, choices))
+    if not asked:
+        raise UsageError(f"--attack is empty: choose from {', '.join(choices)}, or --no-eval")
+    return tuple(each for each in choices if each in asked)
+
+
+def epochs(text: str) -> int | None:
+    """The number of epochs, or None where none is given.
+
+    Raises:
+        RecipeError: if it is not a positive integer.
+    """
+    if not text:
+        return None
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise RecipeError(f"--epochs {text}: expected an integer of at least 1")
+    return int(text)
+
+
+def settings(batch_size: str, lr: str, sets: list[str] | None) -> tuple[tuple[str, str, str], ...]:
+    """(flag, path, text) of every override, in the order in which they apply.
+
+    Raises:
+        UsageError: for a --set without an equals sign.
+    """
+    named = (("--batch-size", "recipe.batch_size", batch_size), ("--lr", "recipe.optimiser.lr", lr))
+    found = [each for each in named if each[2]]
+    for each in sets or []:
+        path, equals, text = each.partition("=")
+        if not equals or not path:
+            raise UsageError(f"--set {each}: expected PATH=VALUE, like defense.lam=6")
+        found.append(("--set", path.strip(), text.strip()))
+    return tuple(found)

@@ -1,0 +1,142 @@
+"""ls, show and table: the commands that only read."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from robench_fire.cli import options as o
+from robench_fire.errors import UsageError, unknown
+
+
+class Format(str, Enum):
+    """How a table is printed."""
+
+    terminal = "terminal"
+    md = "md"
+    csv = "csv"
+    json = "json"
+    latex = "latex"
+
+
+def ls(
+    what: Annotated[str, typer.Argument(help="defenses, datasets, archs or runs; all but runs without it.")] = "",
+    output: o.Output = Path("runs"),
+    json: o.Json = False,
+) -> None:
+    """List defenses, data sets, architectures or runs."""
+    choices = ("defenses", "datasets", "archs", "runs")
+    if what and what not in choices:
+        raise UsageError(unknown("list", what, choices))
+    listed = {each: _listing(each, output) for each in ([what] if what else choices[:3])}
+    if json:
+        print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    for title, entries in listed.items():
+        console.print(f"[bold]{title}[/bold]")
+        drawn = Table(show_header=False, box=None, pad_edge=False)
+        drawn.add_column(no_wrap=title != "runs", overflow="fold")
+        for name, text in entries.items():
+            drawn.add_row(name, text)
+        console.print(drawn)
+        if not entries:
+            console.print(f"none under {output}")
+
+
+def _listing(what: str, output: Path) -> dict[str, str]:
+    if what == "runs":
+        from robench_fire.runs import find
+
+        return {str(run.folder): run.status() for run in find(output)}
+    if what == "archs":
+        from robench_fire.archs import ARCHS
+
+        return ARCHS
+    from robench_fire import registry
+
+    group: Any = what
+    return {name: registry.summary(group, name) for name in registry.names(group)}
+
+
+def show(
+    defense: Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")],
+    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")],
+    profile: o.Profile = o.ProfileName.matched,
+    norm: o.NormOption = o.Norm.Linf,
+    arch: o.Arch = "",
+    epochs: o.Epochs = "",
+    batch_size: o.BatchSize = "",
+    lr: o.Lr = "",
+    eps: o.Eps = "",
+    set_: o.Set = None,
+    extra_data: o.ExtraData = None,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
+    from robench_fire.cli.measure import request
+    from robench_fire.compose import compose
+    from robench_fire.plan import fingerprint, to_plain
+
+    asked = request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
+    composed = compose(asked)
+    from robench_fire.bench import estimate
+    from robench_fire.cost import forward_equivalents
+    from robench_fire.devices import resolve
+
+    plan = composed.plan
+    cost = {
+        "fingerprint": fingerprint(plan),
+        "forward_equivalents_per_update": forward_equivalents(plan.defense, plan.recipe),
+        "training_seconds_per_seed": round(estimate(composed, resolve(device)), 1),
+        "device": str(resolve(device)),
+    }
+    if json:
+        values = [{"path": path, "value": value, "source": source} for path, value, source in composed.sources()]
+        print(jsonlib.dumps({"format": 1, "plan": to_plain(plan), "values": values, **cost}, indent=2))
+        return
+    _print_plan(composed, cost)
+
+
+def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
+    from robench_fire.spoken import spoken
+
+    paper, console = composed.paper, Console()
+    console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
+    console.print(f"{paper.title}. {paper.authors}. {paper.venue}. {paper.link}", highlight=False)
+    drawn = Table(box=None, pad_edge=False)
+    for column in ("setting", "value", "source"):
+        drawn.add_column(column, overflow="fold")
+    for path, value, source in composed.sources():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        drawn.add_row(path, shown, f"[dim]{source}[/dim]")
+    console.print(drawn)
+    console.print(f"plan {cost['fingerprint']}; {cost['forward_equivalents_per_update']} forward-equivalents an update")
+    took = spoken(cost["training_seconds_per_seed"])
+    console.print(f"about {took} of training a seed on this machine's {cost['device']}, measured just now")
+
+
+def table(
+    source: Annotated[Path | None, typer.Argument(help="Run folders or a board. [default: --output]")] = None,
+    output: o.Output = Path("runs"),
+    format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    paper: Annotated[bool, typer.Option("--paper", help="Add what the paper and RobustBench report.")] = False,
+    publish: Annotated[Path | None, typer.Option(help="Also write the rows to this board (leaderboards).")] = None,
+    json: o.Json = False,
+) -> None:
+    """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
+    from robench_fire import leaderboard, tables
+
+    rows = leaderboard.rows_in(source or output)
+    tables.show(rows, "json" if json else format_.value, paper, Console())
+    if publish is not None:
+        for path in leaderboard.publish(rows, publish):
+            print(path, file=sys.stderr)

@@ -1,0 +1,138 @@
+"""From what a user asks for to a Plan, and where each of its values came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from robench_fire import models, registry
+from robench_fire.dataset import Dataset
+from robench_fire.defense import Paper
+from robench_fire.errors import RecipeError, UsageError
+from robench_fire.extra import sha256
+from robench_fire.plan import Plan, Profile, leaves, override, to_plain
+from robench_fire.quantity import Quantity
+from robench_fire.recipe import Extra
+from robench_fire.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A defense on a data set, as asked for; plain values, so that a worker process can compose it anew."""
+
+    defense: str
+    dataset: str
+    norm: str = "Linf"
+    profile: Profile = "matched"
+    eps: str = ""
+    arch: str = ""
+    epochs: int | None = None
+    settings: tuple[tuple[str, str, str], ...] = ()  # (flag, path, text), applied in order
+    extra_data: Path | None = None
+
+
+class Composed(NamedTuple):
+    """A resolved plan with its plug-ins; ``layers`` are (source, plan so far), the last one being the plan."""
+
+    plan: Plan
+    paper: Paper
+    dataset: Dataset
+    layers: tuple[tuple[str, Plan], ...]
+
+    def build(self) -> nn.Module:
+        """A freshly initialised model of the plan's architecture, behind its normalisation layer."""
+        dataset, recipe = self.dataset, self.plan.recipe
+        return models.build_normalised(
+            recipe.arch, dataset.shape, dataset.num_classes, recipe.normalise, dataset.mean, dataset.std
+        )
+
+    def sources(self) -> list[tuple[str, Any, str]]:
+        """(path, value, source) of every leaf: the last layer that changed it is where it comes from."""
+        found: dict[str, tuple[Any, str]] = {}
+        for source, plan in self.layers:
+            values = dict(leaves(to_plain(plan)))
+            for path in set(found) - set(values):
+                del found[path]
+            for path, value in values.items():
+                if path not in found or found[path][0] != value:
+                    found[path] = (value, source)
+        return [(path, *found[path]) for path, _ in leaves(to_plain(self.plan))]
+
+
+def compose(request: Request) -> Composed:
+    """Resolve a request: data set, extra data, architecture, epochs, the defense's departures, radius, settings.
+
+    Architecture and epochs come before the departures, which may depend on them: with extra data an epoch covers half
+    of the labelled images, so ``epochs`` of the shared schedule become twice as many.
+
+    Raises:
+        UsageError: for an unknown defense, data set or norm.
+        RecipeError: for an override or a combination that cannot be run.
+        DataError: if the extra data cannot be read.
+    """
+    try:
+        return _compose(request)
+    except ValueError as fault:
+        raise RecipeError(str(fault)) from None
+
+
+def _compose(request: Request) -> Composed:
+    defense = registry.load("defenses", request.defense)
+    named = registry.load("datasets", request.dataset)
+    dataset: Dataset = named.module.DATASET
+    threat = _threat(named.name, dataset, request.norm)
+    plan = Plan(
+        name=defense.name,
+        dataset=named.name,
+        profile=request.profile,
+        defense=defense.module.DEFENSE,
+        threat=threat,
+        claim=threat,
+        recipe=dataset.recipes[threat],
+    )
+    layers = [(dataset.source, plan)]
+    if request.epochs is not None:
+        layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
+    if request.extra_data is not None:
+        plan = plan.with_extra(Extra(source="file", sha256=sha256(request.extra_data)))
+        layers.append(("--extra-data", plan := plan.with_recipe(arch=dataset.extra_arch)))
+    if request.arch:
+        layers.append(("--arch", plan.with_recipe(arch=request.arch)))
+    for profile in ("matched", "official") if request.profile == "official" else ("matched",):
+        depart = getattr(defense.module, profile, None)
+        if profile == "official" and (depart is None or request.norm != "Linf"):
+            raise layers[-1][1].unreleased()
+        if depart is not None:
+            reason = (depart.__doc__ or "").split("\n")[0]
+            layers.append((f"{defense.name}, {profile}: {reason}", depart(layers[-1][1])))
+    layers += _overridden(layers[-1][1], request)
+    return Composed(layers[-1][1], defense.module.PAPER, dataset, tuple(layers))
+
+
+def _threat(name: str, dataset: Dataset, norm: str) -> Threat:
+    for threat in dataset.recipes:
+        if threat.norm == norm:
+            return threat
+    raise UsageError(f"{name} has no {norm} recipe; choose from {', '.join(t.norm for t in dataset.recipes)}")
+
+
+def _overridden(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
+    """The user's own layers, whose word is last. A radius of the user's is trained at and claimed; steps follow it."""
+    layers = []
+    if request.arch:
+        layers.append(("--arch", plan := plan.with_recipe(arch=request.arch)))
+    if request.epochs is not None and request.profile == "official":
+        layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
+    if request.eps:
+        eps = Quantity(request.eps)
+        if plan.recipe.attack and eps > 0:
+            step = float(plan.recipe.attack.step) * float(eps) / float(plan.threat.eps)
+            plan = plan.with_attack(step=Quantity(f"{step:.6g}"))
+        threat, claim = replace(plan.threat, eps=eps), replace(plan.claim, eps=eps)  # type: ignore[type-var]
+        layers.append(("--eps", plan := replace(plan, threat=threat, claim=claim)))
+    for flag, path, text in request.settings:
+        layers.append((flag, plan := override(plan, path, text)))
+    return layers

@@ -1,0 +1,1 @@
+"""One module, one data set; the file stem is its name."""

@@ -1,0 +1,44 @@
+"""Errors a user can act on: one or two lines that name the value, the choices and the fix, and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RobenchError(Exception):
+    """Base of every error that is reported without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(RobenchError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class RecipeError(RobenchError):
+    """A recipe or an override that cannot be run."""
+
+    exit_code = 3
+
+
+class DataError(RobenchError):
+    """Data or a checkpoint is missing, corrupt, or not what it claims to be."""
+
+    exit_code = 4
+
+
+class DivergedError(RobenchError):
+    """Training met a non-finite loss."""
+
+    exit_code = 5
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The sentence for an unknown name: the nearest match first, then every choice."""
+    listed = sorted(choices)
+    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}choose from {', '.join(listed)}"

@@ -1,0 +1,63 @@
+"""Per-example losses and divergences between logits.
+
+Every function takes logits (N, C) and returns (N,). All are computed in float32 or wider, whatever the input's type,
+from log-softmax, so that value and gradient are finite at equal, at saturated and at opposite predictions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_SERIES = (1.0, 1 / 3, 8 / 45, 4 / 35, 128 / 1575, 128 / 2079, 1024 / 21021, 256 / 6435)  # of arcsin²(√t) in t
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """(N, C) log-probabilities in float32 or wider."""
+    return torch.log_softmax(logits, 1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """-sum_k target_k log p_k; ``target`` (N, C) is non-negative and a row's mass is that example's weight."""
+    return -(target * log_softmax(logits)).sum(1)
+
+
+def kl(reference: Tensor, logits: Tensor) -> Tensor:
+    """KL(p‖q) of p = softmax(reference) and q = softmax(logits); gradient flows through both (TRADES, eq. 5).
+
+    The target stays in log space: a probability that underflows to 0 would make the gradient of p log p a NaN.
+    """
+    log_p, log_q = log_softmax(reference), log_softmax(logits)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def _quarter_chord(a: Tensor, b: Tensor) -> Tensor:
+    """t = sin²(θ/2) with cos θ = Σ √(p_k q_k): a quarter of the squared chord between √p and √q on the sphere.
+
+    Never formed as 1 - Σ √(p q), which loses every digit near equality; the clamp only catches rounding at t = 1/2.
+    """
+    chord = (log_softmax(a) / 2).exp() - (log_softmax(b) / 2).exp()
+    return (chord.square().sum(1) / 4).clamp_max(0.5)
+
+
+def _squared_arcsine_of_root(t: Tensor) -> Tensor:
+    """arcsin²(√t) for t in [0, 1/2], analytic at 0: a power series below 0.01, the closed form above.
+
+    Each branch is fed a harmless constant where the other one is used, so that neither can produce a NaN gradient.
+    """
+    small = t < 0.01
+    near, far = torch.where(small, t, 0.0), torch.where(small, 0.25, t)
+    series = torch.zeros_like(t)
+    for coefficient in reversed(_SERIES):
+        series = near * (coefficient + series)
+    return torch.where(small, series, far.sqrt().arcsin().square())
+
+
+def squared_half_angle(a: Tensor, b: Tensor) -> Tensor:
+    """θ² with θ = arccos(Σ_k √(p_k q_k)), at most π²/4: the distance in FIRE's released code."""
+    return 4 * _squared_arcsine_of_root(_quarter_chord(a, b))
+
+
+def squared_fisher_rao(a: Tensor, b: Tensor) -> Tensor:
+    """d_R² = (2θ)², at most π²: the squared geodesic distance of FIRE, eq. 15 (Theorem 2)."""
+    return 4 * squared_half_angle(a, b)

@@ -1,0 +1,115 @@
+"""Architectures by name. Every model takes images in [0, 1] and returns logits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from torch import nn
+
+from robench_fire.errors import RecipeError, unknown
+from robench_fire.models.normalise import Standardise, StandardiseEachImage
+
+Shape = tuple[int, int, int]
+
+
+def _wrn(depth: int, width: int) -> Callable[[Shape, int], nn.Module]:
+    if depth < 10 or (depth - 4) % 6 or width < 1:
+        raise RecipeError(f"wrn-{depth}-{width}: the depth must be 10, 16, 22, 28, 34, … and the width at least 1")
+
+    def build(shape: Shape, num_classes: int) -> nn.Module:
+        from robench_fire.robustbench import architectures
+
+        made: nn.Module = architectures().wide_resnet.WideResNet(
+            depth=depth, widen_factor=width, num_classes=num_classes, sub_block1=False
+        )
+        return made
+
+    return build
+
+
+def _resnet18(shape: Shape, num_classes: int) -> nn.Module:
+    from robench_fire.robustbench import architectures
+
+    resnet = architectures().resnet
+    made: nn.Module = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=num_classes)
+    return made
+
+
+def _preact_resnet18(shape: Shape, num_classes: int) -> nn.Module:
+    from robench_fire.robustbench import architectures
+
+    resnet = architectures().resnet
+    made: nn.Module = resnet.PreActResNet(
+        resnet.PreActBlock, [2, 2, 2, 2], num_classes=num_classes, bn_before_fc=True, out_shortcut=True
+    )
+    return made
+
+
+def _small_cnn(shape: Shape, num_classes: int) -> nn.Module:
+    from robench_fire.models.small_cnn import SmallCNN
+
+    return SmallCNN(num_classes)
+
+
+def _digits_cnn(shape: Shape, num_classes: int) -> nn.Module:
+    from robench_fire.models.digits_cnn import DigitsCNN
+
+    return DigitsCNN(num_classes)
+
+
+def _timm(name: str) -> Callable[[Shape, int], nn.Module]:
+    import timm
+
+    if not timm.is_model(name):
+        raise RecipeError(unknown("timm model", name, timm.list_models(f"*{name.split('_')[0]}*")[:20]))
+
+    def build(shape: Shape, num_classes: int) -> nn.Module:
+        sized = {"img_size": shape[1]} if re.match("vit|deit|swin|xcit|mixer", name) else {}
+        made: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=shape[0], **sized)
+        return made
+
+    return build
+
+
+_FIXED: dict[str, tuple[Callable[[Shape, int], nn.Module], Shape]] = {
+    "resnet-18": (_resnet18, (3, 32, 32)),
+    "preact-resnet-18": (_preact_resnet18, (3, 32, 32)),
+    "small-cnn": (_small_cnn, (1, 28, 28)),
+    "digits-cnn": (_digits_cnn, (1, 8, 8)),
+}
+
+
+def _find(arch: str) -> tuple[Callable[[Shape, int], nn.Module], Shape | None]:
+    if arch.startswith("timm/"):
+        return _timm(arch.removeprefix("timm/")), None
+    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
+        return _wrn(int(match[1]), int(match[2])), (3, 32, 32)
+    if arch in _FIXED:
+        return _FIXED[arch]
+    raise RecipeError(unknown("architecture", arch, [*_FIXED, "wrn-34-10", "wrn-28-10", "wrn-10-1", "timm/NAME"]))
+
+
+def build(arch: str, shape: Shape, num_classes: int) -> nn.Module:
+    """A freshly initialised model; initialisation draws from torch's global generator.
+
+    Raises:
+        RecipeError: for an unknown architecture or one that does not take images of ``shape``.
+    """
+    builder, takes = _find(arch)
+    if takes is not None and takes != shape:
+        fits = [name for name, (_, other) in _FIXED.items() if other == shape] or ["timm/NAME"]
+        wanted, given = "x".join(map(str, takes)), "x".join(map(str, shape))
+        raise RecipeError(f"{arch} takes {wanted} images, not {given}; use --arch {' or '.join(fits)}")
+    return builder(shape, num_classes)
+
+
+def build_normalised(
+    arch: str, shape: Shape, num_classes: int, how: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> nn.Module:
+    """``build``, behind a normalisation layer: "none", "dataset" (mean and std) or "image" (each image's own)."""
+    model = build(arch, shape, num_classes)
+    if how == "none":
+        return model
+    first = Standardise(mean, std) if how == "dataset" else StandardiseEachImage()
+    return nn.Sequential(first, model)

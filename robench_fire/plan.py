@@ -1,0 +1,176 @@
+"""Plan: everything about a run except its seed, as plain values; its fingerprint names the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from robench_fire.defense import Defense
+from robench_fire.errors import RecipeError, unknown
+from robench_fire.quantity import Quantity
+from robench_fire.recipe import Cosine, Extra, Recipe
+from robench_fire.threat import Threat
+
+Profile = Literal["matched", "official"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A defense on a data set, the threat model and recipe that train it, and the threat model its row claims.
+
+    Raises:
+        ValueError: if the attack's steps cannot reach the boundary of the threat model.
+    """
+
+    name: str
+    dataset: str
+    profile: Profile
+    defense: Defense
+    threat: Threat
+    claim: Threat
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        attack, eps = self.recipe.attack, self.threat.eps
+        if attack and attack.steps * attack.step < eps * (1 - 1e-6):
+            raise ValueError(
+                f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
+                "raise recipe.attack.steps or recipe.attack.step"
+            )
+
+    def with_recipe(self, **changes: Any) -> Plan:
+        """This plan with some fields of its recipe replaced."""
+        return replace(self, recipe=replace(self.recipe, **changes))
+
+    def with_attack(self, **changes: Any) -> Plan:
+        """This plan with some fields of its attack replaced; a plan without an attack stays as it is."""
+        attack = self.recipe.attack
+        return self if attack is None else self.with_recipe(attack=replace(attack, **changes))
+
+    def with_defense(self, **changes: Any) -> Plan:
+        """This plan with some coefficients of its defense replaced."""
+        return replace(self, defense=replace(self.defense, **changes))
+
+    def with_eps(self, eps: str, step: str) -> Plan:
+        """This plan trained at another radius and step; the claim stays."""
+        threat = replace(self.threat, eps=Quantity(eps))  # type: ignore[type-var]  # every Threat is a dataclass
+        return replace(self.with_attack(step=Quantity(step)), threat=threat)
+
+    def unreleased(self) -> RecipeError:
+        """What ``official`` raises where the authors released no training code."""
+        where = f"{self.dataset} {self.threat.norm}" + (" with extra data" if self.recipe.extra else "")
+        return RecipeError(f"{self.name} has no released training code for {where}; use --profile matched")
+
+    def with_extra(self, extra: Extra) -> Plan:
+        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine."""
+        return self.with_recipe(extra=extra, epochs=2 * self.recipe.epochs, schedule=Cosine())
+
+
+def to_plain(value: Any) -> Any:
+    """JSON values that say the kind of every dataclass, so that ``HardLabels()`` does not become ``{}``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Quantity) else value
+
+
+def fingerprint(plan: Plan) -> str:
+    """12 hexadecimal digits of the SHA-256 of the plan's canonical JSON."""
+    text = json.dumps(to_plain(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def leaves(plain: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of every leaf of ``to_plain``'s result; kinds with no field of their own appear as a leaf."""
+    if not isinstance(plain, dict):
+        yield path, plain
+        return
+    inner = [key for key in plain if key != "kind"]
+    if path and (path.count(".") >= 1 or not inner):
+        yield path, plain["kind"]
+    for key in inner:
+        yield from leaves(plain[key], f"{path}.{key}" if path else key)
+
+
+def override(plan: Plan, path: str, text: str) -> Plan:
+    """The plan with the leaf at ``path`` (``defense.lam``, ``recipe.attack.steps``) read from ``text``.
+
+    Raises:
+        RecipeError: for an unknown path (naming the fields that exist), a value of the wrong type, or a value that
+            the plan refuses.
+    """
+    head = path.split(".", 1)[0]
+    if head not in ("defense", "threat", "recipe"):
+        raise RecipeError(unknown("setting", path, ("defense.…", "threat.…", "recipe.…")))
+    try:
+        changed = _replaced(plan, path.split("."), text, path)
+    except ValueError as fault:
+        raise RecipeError(f"{path}={text}: {fault}") from None
+    assert isinstance(changed, Plan)
+    return changed
+
+
+def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:
+    fields = [field.name for field in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
+    if not fields:
+        raise RecipeError(f"{path}: {_name(owner)} has no settings of its own")
+    if keys[0] not in fields:
+        raise RecipeError(f"{path}: " + unknown(f"field of {_name(owner)}", keys[0], fields))
+    if len(keys) == 1:
+        value = _read(get_type_hints(type(owner))[keys[0]], text)
+    else:
+        value = _replaced(getattr(owner, keys[0]), keys[1:], text, path)
+    return replace(owner, **{keys[0]: value})
+
+
+def _name(owner: Any) -> str:
+    return "none" if owner is None else type(owner).__name__
+
+
+def _read(kind: Any, text: str) -> Any:
+    """``text`` as a value of the annotated type ``kind``; a dataclass is named by its kind, with its defaults."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if type(None) in inner and text.lower() == "none":
+            return None
+        inner = tuple(each for each in inner if each is not type(None))
+        return _read(inner[0], text) if len(inner) == 1 else _read_kind(inner, text)
+    if origin is Literal:
+        if text not in inner:
+            raise ValueError(unknown("value", text, inner))
+        return text
+    if origin is tuple:
+        return tuple(_read(inner[0], part.strip()) for part in text.split(",") if part.strip())
+    if dataclasses.is_dataclass(kind):
+        return _read_kind((kind,), text)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return text.lower() == "true"
+    if kind in (int, float, str, Quantity):
+        return _read_scalar(kind, text)
+    raise ValueError("cannot be set as a whole; set one of its fields, or write a defense file of your own")
+
+
+def _read_scalar(kind: type, text: str) -> Any:
+    try:
+        return int(text) if kind is int else float(Quantity(text)) if kind is float else kind(text)
+    except ValueError as fault:
+        raise ValueError(f"expected an integer, got {text!r}" if kind is int else str(fault)) from None
+
+
+def _read_kind(kinds: Sequence[Any], text: str) -> Any:
+    named = {each.__name__.lower(): each for each in kinds}
+    if text.lower() not in named:
+        raise ValueError(unknown("kind", text, named))
+    try:
+        return named[text.lower()]()
+    except TypeError:
+        raise ValueError(f"{named[text.lower()].__name__} has fields without a default; set those one by one") from None

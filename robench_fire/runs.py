@@ -1,0 +1,127 @@
+"""Run folders: runs/<dataset>/<norm>/<defense>/<fingerprint>/seed-<k>/, one file per finished stage.
+
+Plain JSON and numpy; imports no torch, so that tables are instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from robench_fire.errors import DataError, UsageError
+from robench_fire.files import replaced, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one plan. A stage is done if and only if its file exists."""
+
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        return int(self.folder.name.removeprefix("seed-"))
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def trained(self) -> bool:
+        return (self.folder / "train.json").exists() and self.weights.exists()
+
+    def status(self) -> str:
+        """One line: how far it got."""
+        if not self.trained:
+            curve = self.folder / "curve.jsonl"
+            done = len(curve.read_text(encoding="utf-8").splitlines()) if curve.exists() else 0
+            return f"{done} of {self.read('plan.json')['recipe']['epochs']} epochs"
+        results = [f"{each['attack']} {each['robust']:.2f} ({each['examples']})" for each in self.evaluations()]
+        return ", ".join(results) or "trained, not evaluated"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A stage's JSON.
+
+        Raises:
+            DataError: if the file is missing or not JSON, naming it.
+        """
+        return read_json(self.folder / name)
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        write_json(self.folder / name, value)
+
+    def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        write_text(self.folder / "curve.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Every finished evaluation of the weights in this folder."""
+        return [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second process.
+
+        Raises:
+            UsageError: if another process works on it, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise UsageError(f"{self.folder} is in use by another process; wait for it, or choose --output") from None
+        except (FileExistsError, NotADirectoryError, PermissionError) as fault:
+            raise UsageError(f"cannot write {self.folder}: {fault.strerror}; choose another --output") from None
+
+
+def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -> None:
+    """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
+    with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:
+        np.save(file, masks, allow_pickle=False)
+    write_json(stem.with_name(stem.name + ".json"), result)
+
+
+def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int) -> str:
+    """``aa-Linf-8_255-1000``; a seed other than 0 is appended."""
+    return f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}" + (f"-seed{seed}" if seed else "")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        DataError: if it is missing or not a JSON object, naming it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise DataError(f"{path} is not JSON ({fault}); move it away and run the same command again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")
+    return value
+
+
+def find(folder: Path) -> list[Run]:
+    """Every run at or below ``folder``, in a stable order."""
+    if (folder / "plan.json").exists():
+        return [Run(folder)]
+    return [Run(path.parent) for path in sorted(folder.glob("**/seed-*/plan.json"), key=_order)]
+
+
+def _order(path: Path) -> tuple[str, int]:
+    return str(path.parent.parent), int(path.parent.name.removeprefix("seed-"))
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,164 @@
+"""Tables in RobustBench's columns, for a terminal, Markdown, CSV, JSON and LaTeX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from robench_fire.leaderboard import SEEDS, Row, to_model_info
+from robench_fire.stats import MeanStd
+
+FORMATS = ("terminal", "md", "csv", "json", "latex")
+_NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench"}
+
+
+class Table(NamedTuple):
+    """Rows that may be compared with each other, as text."""
+
+    title: str
+    columns: list[str]
+    cells: list[list[str]]
+    notes: list[str]
+
+
+def tables(rows: Iterable[Row], paper: bool = False) -> Iterator[Table]:
+    """One table per data set, norm, radius, number of test images and evaluation seed: only such rows compare."""
+
+    def setting(row: Row) -> tuple[str, str, str, int, int]:
+        return row.dataset, row.norm, row.eps, row.examples, row.evaluation_seed
+
+    for _, group in groupby(sorted(rows, key=setting), key=setting):
+        yield _table(sorted(group, key=lambda row: (row.attack, -row.over_seeds("robust").mean)), paper)
+
+
+def _table(rows: Sequence[Row], paper: bool) -> Table:
+    first = rows[0]
+    title = f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images"
+    if first.evaluation_seed:
+        title += f", evaluation seed {first.evaluation_seed}"
+    without_aa, profiles = any(row.attack != "aa" for row in rows), {row.profile for row in rows}
+    columns = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else []), "Average",
+               "Seeds", "Train time", "Extra data", *(["Profile"] if profiles != {"matched"} else []),
+               *(["FIRE paper", "RobustBench"] if paper else [])]  # fmt: skip
+    notes: list[str] = []
+    cells = []
+    for rank, row in enumerate(rows, 1):
+        values = _values(rank, row, notes)
+        cells.append([values[column] for column in columns])
+    return Table(title, columns, cells, [f"[{number}] {note}" for number, note in enumerate(notes, 1)])
+
+
+def _values(rank: int, row: Row, notes: list[str]) -> dict[str, str]:
+    """Every column's text; a footnote is numbered when it is first needed."""
+    marks = []
+    for note in row.footnotes():
+        if note not in notes:
+            notes.append(note)
+        marks.append(str(notes.index(note) + 1))
+    aa = row.attack == "aa"
+    return {
+        "#": str(rank),
+        "Method": row.paper["method"] + (f" [{','.join(marks)}]" if marks else ""),
+        "Architecture": row.architecture,
+        "Clean": f"{row.over_seeds('clean')}",
+        "AutoAttack": f"{row.over_seeds('robust')}" if aa else "–",
+        "PGD-20": f"{_pgd20(row)}" if row.pgd20 else "–",
+        "Average": f"{row.average}" if aa else "–",
+        "Seeds": str(len(row.per_seed)) + ("" if len(row.per_seed) >= SEEDS else f"/{SEEDS}"),
+        "Train time": _duration(row.over_seeds("train_seconds")),
+        "Extra data": {"file": "yes", "hidden": "hidden labels"}.get(row.extra, "no"),
+        "Profile": row.profile,
+        "FIRE paper": _reported(row, "FIRE"),
+        "RobustBench": _reported(row, "RobustBench"),
+    }
+
+
+def _pgd20(row: Row) -> MeanStd:
+    from robench_fire.stats import mean_std
+
+    return mean_std([value for _, value in sorted(row.pgd20.items())])
+
+
+def _duration(seconds: MeanStd) -> str:
+    if seconds.mean < 120:
+        return f"{seconds:.1f} s"
+    scaled = 3600 if seconds.mean >= 2 * 3600 else 60
+    unit = "h" if scaled == 3600 else "min"
+    spread = None if seconds.std is None else seconds.std / scaled
+    return f"{MeanStd(seconds.mean / scaled, spread, seconds.n):.1f} {unit}"
+
+
+def _reported(row: Row, source: str) -> str:
+    """Clean / robust of the first published entry of ``source`` for this data set, norm and use of extra data."""
+    for each in row.paper["reported"]:
+        wanted = (row.dataset, row.norm, row.extra == "file" or row.plan["name"] == "rst_adv")
+        if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
+            at = f" at {each['eps']}" if each["eps"] else ""
+            return f"{each['clean']:.2f} / {each['robust']:.2f}{at}"
+    return "–"
+
+
+def terminal(table: Table) -> RenderableType:
+    """For rich; wide columns fold before any is cut."""
+    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in table.columns:
+        drawn.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in ("#", "Seeds"))
+    for cells in table.cells:
+        drawn.add_row(*map(Text, cells))
+    return Group(drawn, *(Text(note, style="dim") for note in table.notes))
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table with its title and footnotes."""
+    lines = [
+        f"**{table.title}**",
+        "",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "|".join(" ---: " if column in _NUMBERS else " --- " for column in table.columns) + "|",
+        *("| " + " | ".join(cells) + " |" for cells in table.cells),
+    ]
+    return "\n".join([*lines, "", *(f"{note}  " for note in table.notes)]).rstrip() + "\n"
+
+
+def render(rows: Sequence[Row], style: str, paper: bool = False) -> str:
+    """Rows as text: md, csv, json or latex."""
+    if style == "json":
+        return json.dumps({"format": 1, "rows": [to_model_info(row) for row in rows]}, indent=2, ensure_ascii=False)
+    made = list(tables(rows, paper))
+    if style == "md":
+        return "\n".join(markdown(table) for table in made).rstrip()
+    return "\n".join(_frame_text(table, style) for table in made).rstrip()
+
+
+def _frame_text(table: Table, style: str) -> str:
+    import pandas as pd
+
+    frame = pd.DataFrame(table.cells, columns=table.columns)
+    if style == "csv":
+        frame.insert(0, "Setting", table.title)
+        return str(frame.to_csv(index=False))
+    aligned = "".join("r" if column in _NUMBERS else "l" for column in table.columns)
+    escaped = frame.map(_tex).rename(columns=_tex)
+    text: str = escaped.to_latex(index=False, column_format=aligned, caption=_tex(table.title), escape=False)
+    return text + "".join(f"% {note}\n" for note in table.notes)
+
+
+def _tex(text: Any) -> str:
+    for plain, tex in (("\\", r"\textbackslash{}"), ("&", r"\&"), ("%", r"\%"), ("#", r"\#"), ("_", r"\_")):
+        text = text.replace(plain, tex)
+    return str(text.replace(" ± ", r" $\pm$ ").replace("–", "--"))
+
+
+def show(rows: Sequence[Row], style: str, paper: bool, console: Console) -> None:
+    """Print rows to ``console`` in one of FORMATS."""
+    if style == "terminal":
+        for table in tables(rows, paper):
+            console.print(terminal(table))
+    else:
+        console.file.write(render(rows, style, paper) + "\n")

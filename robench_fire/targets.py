@@ -1,0 +1,70 @@
+"""Where a defense's targets come from. State that outlives a batch (Memory) is passed in and returned, never hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+Memory = dict[str, Tensor]
+
+
+class Targets(Protocol):
+    """Soft targets (N, C) whose row mass is the example's weight."""
+
+    def init(self, labels: Tensor, num_classes: int) -> Memory:
+        """Memory before the first epoch, for training labels (N_train,)."""
+
+    def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
+        """Memory after seeing clean ``logits`` (N, C) of examples ``index`` (N,); ``progress`` = epoch / epochs."""
+
+    def read(self, memory: Memory, index: Tensor) -> Tensor:
+        """(N, C) targets of examples ``index``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardLabels:
+    """One-hot labels of weight 1."""
+
+    def init(self, labels: Tensor, num_classes: int) -> Memory:
+        return {"one_hot": one_hot(labels, num_classes).float()}
+
+    def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
+        return memory
+
+    def read(self, memory: Memory, index: Tensor) -> Tensor:
+        return memory["one_hot"][index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfAdaptive:
+    """Labels that drift towards the model's own predictions (Huang et al. 2020, Algorithm 1).
+
+    From ``start`` (a share of the epochs) on, T <- momentum T + (1 - momentum) softmax(clean logits). An example's
+    weight is its largest target, scaled so that the weights of a batch average 1.
+    """
+
+    momentum: float = 0.9
+    start: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.momentum <= 1 and 0 <= self.start <= 1):
+            raise ValueError(f"momentum {self.momentum} and start {self.start} must lie in [0, 1]")
+
+    def init(self, labels: Tensor, num_classes: int) -> Memory:
+        return {"soft": one_hot(labels, num_classes).float()}
+
+    def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
+        if progress < self.start:
+            return memory
+        predicted = torch.softmax(logits.detach().float(), 1)
+        moved = self.momentum * memory["soft"][index] + (1 - self.momentum) * predicted
+        return {"soft": memory["soft"].index_copy(0, index, moved)}
+
+    def read(self, memory: Memory, index: Tensor) -> Tensor:
+        soft = memory["soft"][index]
+        weight = soft.amax(1, keepdim=True)
+        return soft * (weight / weight.mean())

@@ -1,0 +1,90 @@
+"""Threat models: which perturbations the adversary may choose. Geometry is a value handed to the attack loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from robench_fire.quantity import Quantity
+
+
+class Threat(Protocol):
+    """An l_p ball of radius ``eps`` around the image, cut with [0, 1]. Images are (N, C, H, W) floats in [0, 1]."""
+
+    norm: ClassVar[str]
+
+    @property
+    def eps(self) -> Quantity: ...
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The point of the ball around ``x`` and of [0, 1] that replaces ``x_adv``."""
+
+    def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
+        """One step of length ``step`` (in this norm) in the steepest direction for ``grad``."""
+
+    def sample(self, x: Tensor, generator: Generator) -> Tensor:
+        """A uniformly random point of the ball around ``x``, projected."""
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """(N,) size of each perturbation in this norm."""
+
+
+def _per_image(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linf:
+    """Every pixel may change by at most ``eps``."""
+
+    norm: ClassVar[str] = "Linf"
+    eps: Quantity
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps <= 1:
+            raise ValueError(f"eps {self.eps} is outside [0, 1], the range of a pixel; CIFAR uses 8/255")
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(x_adv, x - self.eps), x + self.eps).clamp(0, 1)
+
+    def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
+        return x_adv + step * grad.sign()
+
+    def sample(self, x: Tensor, generator: Generator) -> Tensor:
+        noise = torch.empty_like(x).uniform_(-self.eps, self.eps, generator=generator)
+        return self.project(x + noise, x)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return (x_adv - x).flatten(1).abs().amax(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2:
+    """The perturbation's Euclidean length over all pixels is at most ``eps``."""
+
+    norm: ClassVar[str] = "L2"
+    eps: Quantity
+
+    def __post_init__(self) -> None:
+        if self.eps < 0:
+            raise ValueError(f"eps {self.eps} is negative; CIFAR's L2 boards use 0.5")
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        length = self.distance(x_adv, x).clamp_min(1e-12)
+        return (x + (x_adv - x) * _per_image((self.eps / length).clamp_max(1), x)).clamp(0, 1)
+
+    def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
+        length = grad.flatten(1).norm(dim=1).clamp_min(1e-12)
+        return x_adv + grad * _per_image(step / length, grad)
+
+    def sample(self, x: Tensor, generator: Generator) -> Tensor:
+        direction = torch.empty_like(x).normal_(generator=generator)
+        share = torch.rand(len(x), generator=generator, device=x.device) ** (1 / x[0].numel())
+        length = direction.flatten(1).norm(dim=1).clamp_min(1e-12)
+        return self.project(x + direction * _per_image(self.eps * share / length, x), x)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return (x_adv - x).flatten(1).square().sum(1).sqrt()
