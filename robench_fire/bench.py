@@ -74,11 +74,14 @@ def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
 
 
 def _check_output(output: Path) -> None:
-    home = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not home.is_dir():
-        raise UsageError(f"--output {output}: {home} is a file; choose a folder")
-    if not os.access(home, os.W_OK):
-        raise UsageError(f"--output {output}: {home} is not writable; choose another folder")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"--output {output} is a file; choose a folder") from None
+    except OSError as fault:
+        raise UsageError(f"--output {output} cannot be made ({fault.strerror}); choose another folder") from None
+    if not os.access(output, os.W_OK):
+        raise UsageError(f"--output {output} is not writable; choose another folder")
 
 
 def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, place: Workplace, say: Say) -> None:

@@ -45,7 +45,7 @@ class Composed(NamedTuple):
     def build(self) -> nn.Module:
         """A freshly initialised model of the plan's architecture, behind its normalisation layer."""
         dataset, recipe = self.dataset, self.plan.recipe
-        return models.build_normalised(
+        return models.build(
             recipe.arch, dataset.shape, dataset.num_classes, recipe.normalise, dataset.mean, dataset.std
         )
 
@@ -109,6 +109,7 @@ def _compose(request: Request) -> Composed:
             reason = (depart.__doc__ or "").split("\n")[0]
             layers.append((f"{defense.name}, {profile}: {reason}", depart(layers[-1][1])))
     layers += _overridden(layers[-1][1], request)
+    models.builder(layers[-1][1].recipe.arch, dataset.shape)  # a mistake is found before anything is spent
     return Composed(layers[-1][1], defense.module.PAPER, dataset, tuple(layers))
 
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import pickle
 import time
-import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from robench_fire.data import augmented, batches, batches_per_epoch, to_float
 from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Views
-from robench_fire.errors import DataError, DivergedError
-from robench_fire.files import replaced
+from robench_fire.errors import DivergedError
 from robench_fire.losses import cross_entropy
-from robench_fire.recipe import Adam, Cosine, Recipe
+from robench_fire.recipe import Recipe
 from robench_fire.seeding import derive, generator
+from robench_fire.state import State, fresh, read
 from robench_fire.threat import Threat
 from robench_fire.timing import Clock
 
@@ -57,50 +51,6 @@ class Trained:
     weights: dict[str, Tensor]
     curve: list[dict[str, float]]
     seconds: dict[str, float]
-
-
-@dataclass
-class _State:
-    """Everything that a later epoch depends on; ``save`` and ``load`` round-trip all of it."""
-
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
-    schedule: LRScheduler
-    average: nn.Module | None  # its averaged model is ``average.module``
-    memory: dict[str, Tensor]
-    curve: list[dict[str, float]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "average": _averaged(self.average).state_dict() if self.average else None,
-            "memory": self.memory,
-            "curve": self.curve,
-            "seconds": self.seconds,
-            "best": self.best,
-        }
-
-    def restore(self, plain: dict[str, Any]) -> None:
-        self.model.load_state_dict(plain["model"])
-        self.optimiser.load_state_dict(plain["optimiser"])
-        self.schedule.load_state_dict(plain["schedule"])
-        if self.average:
-            _averaged(self.average).load_state_dict(plain["average"])
-        self.memory, self.curve = plain["memory"], plain["curve"]
-        self.seconds, self.best = plain["seconds"], plain["best"]
-
-    def evaluated(self) -> nn.Module:
-        """The model whose accuracy counts: the moving average where there is one."""
-        return _averaged(self.average) if self.average else self.model
-
-
-def _averaged(average: nn.Module) -> nn.Module:
-    inner: nn.Module = average.module  # type: ignore[assignment]  # timm's ModelEmaV3
-    return inner
 
 
 @contextmanager
@@ -147,9 +97,10 @@ def train(
     if problem.extra is not None:
         pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
     pool, validation = pool.to(device), problem.validation.to(device)
-    state = _fresh(initialised(build, seed).to(device), problem, pool.labels)
+    memory = problem.defense.targets.init(pool.labels, problem.num_classes)
+    state = fresh(initialised(build, seed).to(device), recipe, memory)
     if state_file is not None and state_file.exists():
-        state.restore(_read_state(state_file, device))
+        state.restore(read(state_file, device))
     steps = batches_per_epoch(recipe, len(problem.train.labels))
     for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
         note = _note(state.curve)
@@ -160,8 +111,7 @@ def train(
             state.best = {name: value.clone() for name, value in state.evaluated().state_dict().items()}
         state.curve.append(row)
         if state_file is not None:
-            with replaced(state_file) as path:
-                torch.save(state.plain(), path)
+            state.write(state_file)
         epoch_done(state.curve)
     weights = state.best or state.evaluated().state_dict()
     return Trained({name: value.detach().cpu() for name, value in weights.items()}, state.curve, state.seconds)
@@ -183,53 +133,8 @@ def _note(curve: list[dict[str, float]]) -> str:
     return f"epoch {len(curve)}: loss {last['loss']:.3f}, validation clean {last['clean']:.1f}{robust}"
 
 
-def _fresh(model: nn.Module, problem: Problem, labels: Tensor) -> _State:
-    recipe = problem.recipe
-    optimiser = _optimiser(model, recipe)
-    schedule: LRScheduler
-    if isinstance(recipe.schedule, Cosine):
-        schedule = CosineAnnealingLR(optimiser, recipe.epochs)
-    else:  # torch counts epochs from 0, the papers from 1
-        drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in recipe.schedule.at]
-        schedule = MultiStepLR(optimiser, drops, recipe.schedule.factor)
-    average = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
-    return _State(model, optimiser, schedule, average, problem.defense.targets.init(labels, problem.num_classes))
-
-
-def _moving_average(model: nn.Module, decay: float) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch.jit deprecations inside timm's own imports
-        from timm.utils import ModelEmaV3  # here, because importing timm takes a second
-    average: nn.Module = ModelEmaV3(model, decay=decay)
-    return average
-
-
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    chosen = recipe.optimiser
-    if isinstance(chosen, Adam):
-        return torch.optim.Adam(model.parameters(), lr=chosen.lr)
-    spared = [p for p in model.parameters() if chosen.decay_only_weights and p.dim() == 1]
-    decayed = [p for p in model.parameters() if not (chosen.decay_only_weights and p.dim() == 1)]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=chosen.lr,
-        momentum=chosen.momentum,
-        nesterov=chosen.nesterov,
-        weight_decay=chosen.weight_decay,
-    )
-
-
-def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as fault:
-        raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away to train anew") from None
-    return state
-
-
 def _epoch(
-    state: _State, problem: Problem, pool: Split, epoch: int, seed: int, ticked: Callable[[int], None]
+    state: State, problem: Problem, pool: Split, epoch: int, seed: int, ticked: Callable[[int], None]
 ) -> dict[str, float]:
     """One pass over the batches; the only wait for the device is at its end."""
     recipe, device, clock = problem.recipe, pool.images.device, Clock(pool.images.device)
@@ -265,7 +170,7 @@ def _epoch(
 
 
 def _step(
-    state: _State,
+    state: State,
     problem: Problem,
     x: Tensor,
     index: Tensor,
@@ -296,7 +201,7 @@ def _step(
 
 
 def _attacked(
-    state: _State, problem: Problem, x: Tensor, index: Tensor, label: Tensor, noise: torch.Generator
+    state: State, problem: Problem, x: Tensor, index: Tensor, label: Tensor, noise: torch.Generator
 ) -> Tensor:
     """The inner maximisation; clean logits are computed once, where the defense reads them. Without an attack: x."""
     model, defense, recipe = state.model, problem.defense, problem.recipe
@@ -320,7 +225,7 @@ def _passes(model: nn.Module, recipe: Recipe, x: Tensor, x_adv: Tensor, with_cle
     return logits
 
 
-def _validate(state: _State, problem: Problem, validation: Split, epoch: int, seed: int) -> dict[str, float]:
+def _validate(state: State, problem: Problem, validation: Split, epoch: int, seed: int) -> dict[str, float]:
     """Clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent."""
     model, attack = state.evaluated(), problem.recipe.attack
     noise = generator(validation.images.device, seed, "validation", epoch)

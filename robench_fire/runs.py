@@ -72,14 +72,18 @@ class Run:
         Raises:
             UsageError: if another process works on it, or the folder cannot be written.
         """
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.folder / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except filelock.Timeout:
             raise UsageError(f"{self.folder} is in use by another process; wait for it, or choose --output") from None
-        except (FileExistsError, NotADirectoryError, PermissionError) as fault:
+        except OSError as fault:
             raise UsageError(f"cannot write {self.folder}: {fault.strerror}; choose another --output") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -> None:

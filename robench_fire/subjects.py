@@ -147,7 +147,7 @@ def evaluate_subject(
         return []
     dataset, threat = subject.parts(), evaluations.threat(subject.claim)
     build = partial(
-        models.build_normalised, subject.arch, dataset.shape, dataset.num_classes, subject.normalise, dataset.mean,
+        models.build, subject.arch, dataset.shape, dataset.num_classes, subject.normalise, dataset.mean,
         dataset.std,
     )  # fmt: skip
     model = checkpoints.load(subject.weights, build, device)

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from robench_fire.leaderboard import SEEDS, Row, to_model_info
-from robench_fire.stats import MeanStd
+from robench_fire.stats import MeanStd, mean_std
 
 FORMATS = ("terminal", "md", "csv", "json", "latex")
 _NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench"}
@@ -80,8 +81,6 @@ def _values(rank: int, row: Row, notes: list[str]) -> dict[str, str]:
 
 
 def _pgd20(row: Row) -> MeanStd:
-    from robench_fire.stats import mean_std
-
     return mean_std([value for _, value in sorted(row.pgd20.items())])
 
 
@@ -104,14 +103,29 @@ def _reported(row: Row, source: str) -> str:
     return "–"
 
 
-def terminal(table: Table) -> RenderableType:
-    """For rich; wide columns fold before any is cut."""
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", pad_edge=False)
+def terminal(table: Table, console: Console) -> RenderableType:
+    """For rich. Where the table is too wide, the spread goes below its mean, so that no number is ever cut."""
+    drawn = _drawn(table, narrow=False)
+    if console.measure(drawn, options=console.options.update(width=1000)).maximum > console.width:
+        drawn = _drawn(table, narrow=True)
+    notes = (Text(note, style="dim") for note in table.notes)
+    return Group(Text(table.title, style="bold"), drawn, *notes)
+
+
+def _drawn(table: Table, narrow: bool) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     for column in table.columns:
-        drawn.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in ("#", "Seeds"))
+        number = column in _NUMBERS
+        header = column.replace(" ", "\n") if narrow else column
+        fixed = number or column == "Method"
+        drawn.add_column(header, justify="right" if number else "left", no_wrap=fixed, overflow="fold")
     for cells in table.cells:
-        drawn.add_row(*map(Text, cells))
-    return Group(drawn, *(Text(note, style="dim") for note in table.notes))
+        drawn.add_row(*(Text(_broken(cell) if narrow else cell) for cell in cells))
+    return drawn
+
+
+def _broken(cell: str) -> str:
+    return cell.replace(" ± ", "\n± ").replace(" / ", "\n/ ").replace(" at ", "\nat ")
 
 
 def markdown(table: Table) -> str:
@@ -130,23 +144,55 @@ def render(rows: Sequence[Row], style: str, paper: bool = False) -> str:
     """Rows as text: md, csv, json or latex."""
     if style == "json":
         return json.dumps({"format": 1, "rows": [to_model_info(row) for row in rows]}, indent=2, ensure_ascii=False)
-    made = list(tables(rows, paper))
-    if style == "md":
-        return "\n".join(markdown(table) for table in made).rstrip()
-    return "\n".join(_frame_text(table, style) for table in made).rstrip()
+    if style == "csv":
+        return _csv(rows).rstrip()
+    draw = markdown if style == "md" else _latex
+    return "\n".join(draw(table) for table in tables(rows, paper)).rstrip()
 
 
-def _frame_text(table: Table, style: str) -> str:
+def _latex(table: Table) -> str:
     import pandas as pd
 
     frame = pd.DataFrame(table.cells, columns=table.columns)
-    if style == "csv":
-        frame.insert(0, "Setting", table.title)
-        return str(frame.to_csv(index=False))
     aligned = "".join("r" if column in _NUMBERS else "l" for column in table.columns)
     escaped = frame.map(_tex).rename(columns=_tex)
     text: str = escaped.to_latex(index=False, column_format=aligned, caption=_tex(table.title), escape=False)
     return text + "".join(f"% {note}\n" for note in table.notes)
+
+
+def _csv(rows: Iterable[Row]) -> str:
+    """Numbers as numbers: a mean and a std column for each measure."""
+    import pandas as pd
+
+    return str(pd.DataFrame([_record(row) for row in rows]).to_csv(index=False, float_format="%.4f"))
+
+
+def _record(row: Row) -> dict[str, Any]:
+    measures = {
+        "clean": row.over_seeds("clean"),
+        "autoattack": row.over_seeds("robust") if row.attack == "aa" else None,
+        "pgd20": _pgd20(row) if row.pgd20 else None,
+        "average": row.average if row.attack == "aa" else None,
+        "train_seconds": row.over_seeds("train_seconds"),
+    }
+    numbers = {
+        f"{name}_{part}": getattr(value, part, None) for name, value in measures.items() for part in ("mean", "std")
+    }
+    return {
+        "dataset": row.dataset,
+        "norm": row.norm,
+        "eps": row.eps,
+        "examples": row.examples,
+        "method": row.paper["method"],
+        "key": row.paper["key"],
+        "architecture": row.architecture,
+        "profile": row.profile,
+        "extra_data": row.extra or "no",
+        "seeds": len(row.per_seed),
+        **numbers,
+        "fingerprint": row.fingerprint,
+        "footnote": " ".join(row.footnotes()),
+    }
 
 
 def _tex(text: Any) -> str:
@@ -159,6 +205,6 @@ def show(rows: Sequence[Row], style: str, paper: bool, console: Console) -> None
     """Print rows to ``console`` in one of FORMATS."""
     if style == "terminal":
         for table in tables(rows, paper):
-            console.print(terminal(table))
+            console.print(terminal(table, console))
     else:
         console.file.write(render(rows, style, paper) + "\n")

@@ -8,14 +8,11 @@ import sys
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from robench_fire import __version__
 from robench_fire.cli import measure, prepare, read
 from robench_fire.errors import RobenchError
-
-INTERRUPTED = 75
 
 app = typer.Typer(
     name="robench",
@@ -53,27 +50,23 @@ def options(
         os.environ["ROBENCH_DEBUG"] = "1"
 
 
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(INTERRUPTED)
+def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(130 if signum == signal.SIGINT else 75)
 
 
 def main() -> None:
     """Run the command line; errors that a user can act on become one or two lines and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _stopped)
     try:
-        code = app(standalone_mode=False)
+        app()
     except RobenchError as fault:
         if os.environ.get("ROBENCH_DEBUG"):
             raise
         print(f"robench: {fault}", file=sys.stderr)
-        code = fault.exit_code
-    except click.ClickException as fault:
-        fault.show()
-        code = fault.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("robench: interrupted; finished epochs and stages are kept, the same command continues", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of our output left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code or 0)
+        sys.exit(fault.exit_code)
+    except SystemExit as leaving:
+        if leaving.code in (75, 130):
+            kept = "finished epochs and stages are kept, the same command continues"
+            print(f"robench: interrupted; {kept}", file=sys.stderr)
+        raise

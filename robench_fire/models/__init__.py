@@ -80,35 +80,35 @@ _FIXED: dict[str, tuple[Callable[[Shape, int], nn.Module], Shape]] = {
 }
 
 
-def _find(arch: str) -> tuple[Callable[[Shape, int], nn.Module], Shape | None]:
-    if arch.startswith("timm/"):
-        return _timm(arch.removeprefix("timm/")), None
-    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
-        return _wrn(int(match[1]), int(match[2])), (3, 32, 32)
-    if arch in _FIXED:
-        return _FIXED[arch]
-    raise RecipeError(unknown("architecture", arch, [*_FIXED, "wrn-34-10", "wrn-28-10", "wrn-10-1", "timm/NAME"]))
-
-
-def build(arch: str, shape: Shape, num_classes: int) -> nn.Module:
-    """A freshly initialised model; initialisation draws from torch's global generator.
+def builder(arch: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
+    """The function (shape, number of classes) to model for ``arch``.
 
     Raises:
         RecipeError: for an unknown architecture or one that does not take images of ``shape``.
     """
-    builder, takes = _find(arch)
-    if takes is not None and takes != shape:
+    if arch.startswith("timm/"):
+        return _timm(arch.removeprefix("timm/"))
+    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
+        found, takes = _wrn(int(match[1]), int(match[2])), (3, 32, 32)
+    elif arch in _FIXED:
+        found, takes = _FIXED[arch]
+    else:
+        raise RecipeError(unknown("architecture", arch, [*_FIXED, "wrn-34-10", "wrn-28-10", "wrn-10-1", "timm/NAME"]))
+    if takes != shape:
         fits = [name for name, (_, other) in _FIXED.items() if other == shape] or ["timm/NAME"]
         wanted, given = "x".join(map(str, takes)), "x".join(map(str, shape))
         raise RecipeError(f"{arch} takes {wanted} images, not {given}; use --arch {' or '.join(fits)}")
-    return builder(shape, num_classes)
+    return found
 
 
-def build_normalised(
+def build(
     arch: str, shape: Shape, num_classes: int, how: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> nn.Module:
-    """``build``, behind a normalisation layer: "none", "dataset" (mean and std) or "image" (each image's own)."""
-    model = build(arch, shape, num_classes)
+    """A freshly initialised model, drawn from torch's global generator.
+
+    ``how``: the normalisation layer in front of it: "none", "dataset" (mean and std) or "image" (each image's own).
+    """
+    model = builder(arch, shape)(shape, num_classes)
     if how == "none":
         return model
     first = Standardise(mean, std) if how == "dataset" else StandardiseEachImage()
