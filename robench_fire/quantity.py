@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+
+_WRITTEN = re.compile(r"[+-]?(\d+/\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.ASCII | re.IGNORECASE)
 
 
 class Quantity(float):
@@ -19,8 +22,10 @@ class Quantity(float):
     text: str
 
     def __new__(cls, written: str | float) -> Quantity:
-        text = str(written).strip().replace(" ", "")
+        text = str(written).strip()
         try:
+            if not _WRITTEN.fullmatch(text):
+                raise ValueError
             value = float(Fraction(text))
         except (ValueError, ZeroDivisionError, OverflowError):
             raise ValueError(f"{text!r} is not a number; write it like 8/255 or 0.031") from None
@@ -33,6 +38,3 @@ class Quantity(float):
 
     def __repr__(self) -> str:
         return f"Quantity({self.text!r})"
-
-    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]  # pickled and copied with its text
-        return (self.text,)

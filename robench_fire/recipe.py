@@ -53,6 +53,10 @@ class Augment:
     rotate: float = 0.0
     jitter: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.pad < 0 or self.rotate < 0 or not 0 <= self.jitter <= 1:
+            raise ValueError(f"augment: pad {self.pad}, rotate {self.rotate} or jitter {self.jitter} is out of range")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
@@ -106,5 +110,7 @@ class Recipe:
             raise ValueError(f"lr {self.optimiser.lr}: must be positive")
         if set(self.passes) - {"clean", "adv"} or not self.passes:
             raise ValueError(f"passes {self.passes}: choose from clean and adv")
+        if self.extra and not 1 <= int(self.batch_size * self.extra.share) < self.batch_size:
+            raise ValueError(f"extra.share {self.extra.share} of a batch of {self.batch_size} leaves one kind out")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay {self.ema_decay}: must lie strictly between 0 and 1")

@@ -96,7 +96,7 @@ def _duration(seconds: MeanStd) -> str:
 def _reported(row: Row, source: str) -> str:
     """Clean / robust of the first published entry of ``source`` for this data set, norm and use of extra data."""
     for each in row.paper["reported"]:
-        wanted = (row.dataset, row.norm, row.extra == "file" or row.plan["name"] == "rst_adv")
+        wanted = (row.dataset, row.norm, bool(row.extra))
         if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
             at = f" at {each['eps']}" if each["eps"] else ""
             return f"{each['clean']:.2f} / {each['robust']:.2f}{at}"

@@ -77,8 +77,9 @@ class L2:
         return (x + (x_adv - x) * _per_image((self.eps / length).clamp_max(1), x)).clamp(0, 1)
 
     def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
-        length = grad.flatten(1).norm(dim=1).clamp_min(1e-12)
-        return x_adv + grad * _per_image(step / length, grad)
+        largest = _per_image(grad.flatten(1).abs().amax(1), grad)
+        grad = grad / largest.clamp_min(torch.finfo(grad.dtype).tiny)  # a confident image's gradient is tiny, not zero
+        return x_adv + grad * _per_image(step / grad.flatten(1).norm(dim=1).clamp_min(1), grad)
 
     def sample(self, x: Tensor, generator: Generator) -> Tensor:
         direction = torch.empty_like(x).normal_(generator=generator)

@@ -1,0 +1,29 @@
+"""Shared fixtures: a data set small enough to train on in a second."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import timm  # noqa: F401  # its import warns about torch.jit, once
+
+from robench_fire.dataset import Splits
+from robench_fire.datasets import digits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(1)  # small networks: threads only get in each other's way
+
+
+@pytest.fixture(scope="session")
+def small() -> Splits:
+    """256 training, 100 validation and 64 test images of real digits."""
+    from pathlib import Path
+
+    full = digits.DATASET.splits(Path())
+    return Splits(full.train.take(slice(256)), full.validation, full.test.take(slice(64)))

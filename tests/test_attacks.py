@@ -1,0 +1,248 @@
+"""The attack loop on problems whose optimum is known in closed form."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from robench_fire.attacks import Forward, Gain, Pgd
+from robench_fire.losses import cross_entropy, squared_half_angle
+from robench_fire.quantity import Quantity
+from robench_fire.threat import L2, Linf, Threat
+
+LINF = Linf(eps=Quantity("8/255"))
+L2_BALL = L2(eps=Quantity("0.1"))
+SHAPES = [(4, 1, 1, 1), (3, 1, 4, 4), (2, 3, 8, 8)]
+STARTS = ["uniform", "gaussian", "zero"]
+
+each_threat = pytest.mark.parametrize("threat", [LINF, L2_BALL], ids=lambda threat: threat.norm)
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+each_start = pytest.mark.parametrize("start", STARTS)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(shape: tuple[int, ...], low: float = 0.3, high: float = 0.7) -> Tensor:
+    """Far enough from black and white that [0, 1] cuts no ball, unless told otherwise."""
+    return low + (high - low) * torch.rand(shape, generator=stream(1))
+
+
+def linear(shape: tuple[int, ...], classes: int = 2) -> tuple[Forward, Tensor]:
+    weight = torch.randn(torch.Size(shape[1:]).numel(), classes, generator=stream(2))
+    return lambda x: x.flatten(1) @ weight, weight
+
+
+def against_class_0(classes: int) -> Gain:
+    """The cross-entropy of label 0; with two linear classes it rises along w_1 - w_0 and nowhere else."""
+    return lambda logits: cross_entropy(logits, torch.eye(classes)[torch.zeros(len(logits), dtype=torch.long)])
+
+
+def uphill(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return (weight[:, 1] - weight[:, 0]).view(1, *shape[1:])
+
+
+def optimum(x: Tensor, direction: Tensor, threat: Threat) -> Tensor:
+    if threat.norm == "Linf":
+        return (x + threat.eps * direction.sign()).clamp(0, 1)
+    return x + threat.eps * direction / direction.norm()
+
+
+def pgd(threat: Threat, steps: int, start: str = "zero") -> Pgd:
+    return Pgd(steps=steps, step=Quantity(float(threat.eps) / 4), start=start)  # type: ignore[arg-type]
+
+
+def recorded(forward: Forward) -> tuple[Forward, list[Tensor]]:
+    seen: list[Tensor] = []
+
+    def recording(x: Tensor) -> Tensor:
+        seen.append(x.detach().clone())
+        return forward(x)
+
+    return recording, seen
+
+
+def small_network(shape: tuple[int, ...] = (3, 1, 4, 4)) -> nn.Sequential:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(shape[1], 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)
+    )
+    network(torch.rand(shape))
+    return network.eval()
+
+
+@each_threat
+@each_shape
+def test_finds_the_optimum_of_a_linear_model(shape: tuple[int, ...], threat: Threat) -> None:
+    x = images(shape)
+    forward, weight = linear(shape)
+    found = pgd(threat, steps=5)(forward, against_class_0(2), x, threat, stream())
+    torch.testing.assert_close(found, optimum(x, uphill(weight, shape), threat), rtol=0, atol=1e-6)
+
+
+@each_threat
+@each_shape
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+def test_comes_near_the_optimum_from_a_random_start(shape: tuple[int, ...], threat: Threat, start: str) -> None:
+    x = images(shape)
+    forward, weight = linear(shape)
+    found = pgd(threat, steps=20, start=start)(forward, against_class_0(2), x, threat, stream())
+    direction = uphill(weight, shape)
+    reached = ((found - x) * direction).flatten(1).sum(1)
+    best = ((optimum(x, direction, threat) - x) * direction).flatten(1).sum(1)
+    assert (reached >= 0.99 * best).all()
+    assert (reached <= best * (1 + 1e-4)).all()
+
+
+def test_optimum_where_pixels_are_cut_at_black_and_white() -> None:
+    shape = (3, 1, 4, 4)
+    x = images(shape, -0.02, 1.02).clamp(0, 1)
+    forward, weight = linear(shape)
+    found = pgd(LINF, steps=10, start="uniform")(forward, against_class_0(2), x, LINF, stream())
+    torch.testing.assert_close(found, optimum(x, uphill(weight, shape), LINF), rtol=0, atol=1e-6)
+
+
+@each_threat
+def test_gain_does_not_fall_with_more_steps_on_a_convex_case(threat: Threat) -> None:
+    x = images((4, 3, 5, 5))
+    forward, _ = linear(x.shape, classes=4)
+    gain = against_class_0(4)
+    gains = [gain(forward(x))]
+    for steps in range(1, 11):
+        gains.append(gain(forward(pgd(threat, steps)(forward, gain, x, threat, stream()))))
+    rises = torch.stack(gains).diff(dim=0)
+    assert (rises >= -1e-6).all()
+    assert (rises[0] > 0).all()
+
+
+@each_threat
+@each_start
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_one_forward_and_one_gain_per_step(threat: Threat, start: str, steps: int) -> None:
+    x = images((2, 3, 4, 4))
+    forward, seen = recorded(linear(x.shape)[0])
+    gains = 0
+
+    def gain(logits: Tensor) -> Tensor:
+        nonlocal gains
+        gains += 1
+        return against_class_0(2)(logits)
+
+    pgd(threat, steps, start)(forward, gain, x, threat, stream())
+    assert (len(seen), gains) == (steps, steps)
+
+
+@each_threat
+def test_leaves_the_model_and_the_images_alone(threat: Threat) -> None:
+    x = images((3, 1, 4, 4))
+    untouched = x.clone()
+    network = small_network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    found = pgd(threat, 4, "uniform")(network, against_class_0(3), x, threat, stream())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert torch.equal(x, untouched)
+    assert not x.requires_grad
+    assert not found.requires_grad
+
+
+def test_works_where_gradients_are_off() -> None:
+    x = images((3, 1, 4, 4))
+    network = small_network()
+    attack = pgd(LINF, 3)
+    expected = attack(network, against_class_0(3), x, LINF, stream())
+    with torch.no_grad():
+        assert torch.equal(attack(network, against_class_0(3), x, LINF, stream()), expected)
+
+
+def first_input(start: str, x: Tensor, threat: Threat, generator: torch.Generator) -> Tensor:
+    forward, seen = recorded(linear(x.shape)[0])
+    pgd(threat, 1, start)(forward, against_class_0(2), x, threat, generator)
+    return seen[0]
+
+
+@each_threat
+def test_zero_starts_at_the_image(threat: Threat) -> None:
+    x = images((2, 3, 4, 4))
+    assert torch.equal(first_input("zero", x, threat, stream()), x)
+
+
+@each_threat
+def test_uniform_starts_at_a_sample_of_the_ball(threat: Threat) -> None:
+    x = images((2, 3, 4, 4))
+    assert torch.equal(first_input("uniform", x, threat, stream()), threat.sample(x, stream()))
+
+
+@each_threat
+def test_gaussian_starts_a_thousandth_away(threat: Threat) -> None:
+    x = images((20, 3, 8, 8))
+    noise = first_input("gaussian", x, threat, stream()) - x
+    assert noise.mean().item() == pytest.approx(0, abs=1e-4)
+    assert noise.std().item() == pytest.approx(0.001, rel=0.05)
+
+
+@each_threat
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+def test_a_generator_decides_everything(threat: Threat, start: str) -> None:
+    x = images((3, 1, 4, 4))
+    attack, network, gain = pgd(threat, 2, start), small_network(), against_class_0(3)
+    first = attack(network, gain, x, threat, stream(5))
+    torch.manual_seed(99)  # the global stream has no say
+    assert torch.equal(first, attack(network, gain, x, threat, stream(5)))
+    assert not torch.equal(
+        first_input(start, x, threat, stream(5)),
+        first_input(start, x, threat, stream(6)),
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    threat=st.one_of(
+        st.sampled_from(["0", "8/255", "0.3"]).map(lambda eps: Linf(eps=Quantity(eps))),
+        st.sampled_from(["0", "0.5", "3"]).map(lambda eps: L2(eps=Quantity(eps))),
+    ),
+    start=st.sampled_from(STARTS),
+    step=st.sampled_from(["0.007", "0.5", "20"]),
+    seed=st.integers(0, 1000),
+)
+def test_stays_in_the_ball_and_in_the_range_of_a_pixel(threat: Threat, start: str, step: str, seed: int) -> None:
+    x = images((3, 1, 4, 4), -0.1, 1.1).clamp(0, 1)
+    attack = Pgd(steps=3, step=Quantity(step), start=start)  # type: ignore[arg-type]
+    found = attack(small_network(), against_class_0(3), x, threat, stream(seed))
+    assert (threat.distance(found, x) <= threat.eps + 1e-6).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
+
+
+@each_threat
+def test_images_of_a_batch_do_not_influence_each_other(threat: Threat) -> None:
+    x = images((3, 1, 4, 4))
+    network, gain, attack = small_network(), against_class_0(3), pgd(threat, 4)
+    together = attack(network, gain, x, threat, stream())
+    alone = torch.cat([attack(network, gain, each[None], threat, stream()) for each in x])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("start", "moves"), [("zero", False), ("gaussian", True)])
+def test_a_divergence_has_no_gradient_at_the_image_itself(start: str, moves: bool) -> None:
+    x = images((3, 1, 4, 4))
+    network = small_network()
+    clean = network(x).detach()
+    found = pgd(LINF, 10, start)(network, partial(squared_half_angle, clean), x, LINF, stream())
+    assert found.isfinite().all()
+    assert (LINF.distance(found, x) > 0.9 * LINF.eps).all().item() is moves
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "named"),
+    [(0, "0.1", "steps 0"), (-1, "0.1", "steps -1"), (1, "0", "step 0"), (1, "-1/255", "step -1/255")],
+)
+def test_refuses_an_attack_that_cannot_move(steps: int, step: str, named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}:"):
+        Pgd(steps=steps, step=Quantity(step))

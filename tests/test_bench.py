@@ -1,0 +1,208 @@
+"""End to end on real digits, as a user runs it: train, attack, tabulate, interrupt, continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from robench_fire.leaderboard import collect
+from robench_fire.runs import find
+
+
+def robench(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in ``folder``."""
+    command = [sys.executable, "-m", "robench_fire", *words]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    assert ran.returncode == code, ran.stderr
+    return ran
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder after a small real bench with AutoAttack, two processes at a time, and what it printed."""
+    folder = tmp_path_factory.mktemp("bench")
+    words = "bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 2"
+    return folder, robench(folder, *words.split()).stdout
+
+
+def test_bench_prints_a_row_for_each_defense(benched: tuple[Path, str]) -> None:
+    folder, out = benched
+    assert "digits, Linf, eps 0.2, 40 test images" in out
+    rows = {row.plan["name"]: row for row in collect(folder / "runs")}
+    assert set(rows) == {"fire", "rst_adv"}
+    for row in rows.values():
+        assert row.attack == "aa"
+        assert sorted(row.per_seed) == [0, 1]
+        assert row.over_seeds("clean").mean > 30
+        assert 0 <= row.over_seeds("robust").mean <= row.over_seeds("clean").mean
+        assert "2 of 5 seeds." in row.footnotes()
+    assert any("labels of 50% of the training images were hidden" in note for note in rows["rst_adv"].footnotes())
+
+
+def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> None:
+    for run in find(benched[0] / "runs"):
+        plan, provenance, training = (run.read(f"{name}.json") for name in ("plan", "provenance", "train"))
+        assert plan["recipe"]["attack"] == {"kind": "Pgd", "steps": 10, "step": "0.05", "start": "gaussian"}
+        assert provenance["versions"]["torch"]
+        assert training["seconds"] > 0
+        assert set(training["sections"]) == {"data", "attack", "update"}
+        assert training["forward_equivalents"] == 27
+        curve = (run.folder / "curve.jsonl").read_text().splitlines()
+        assert len(curve) == plan["recipe"]["epochs"] == (8 if plan["name"] == "rst_adv" else 4)
+        assert not (run.folder / "state.pt").exists()
+        for evaluation in run.evaluations():
+            clean, robust = np.load(run.folder / f"eval.{evaluation['name']}.npy")
+            assert clean.dtype == bool
+            assert len(clean) == 40
+            assert not (robust & ~clean).any()
+            assert evaluation["clean"] == pytest.approx(100 * clean.mean())
+            assert evaluation["robust"] == pytest.approx(100 * robust.mean())
+        if plan["name"] == "rst_adv":
+            assert training["labeller"]["accuracy"] > 50
+            assert training["extra_images"] == 698
+
+
+def test_the_same_command_again_does_nothing(benched: tuple[Path, str]) -> None:
+    folder, out = benched
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".safetensors", ".npy")}
+    again = robench(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 1".split())
+    assert again.stdout == out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_more_seeds_extend_the_row(benched: tuple[Path, str]) -> None:
+    folder, _ = benched
+    robench(folder, *"train fire digits --seeds 3 --epochs 4 --examples 40 --attack pgd20 --output more".split())
+    (row,) = collect(folder / "more")
+    assert row.attack == "pgd20"
+    robench(folder, *"train fire digits --seeds 0,2 --epochs 4 --examples 40 --output more".split())
+    (row,) = collect(folder / "more")
+    assert (row.attack, sorted(row.per_seed), row.unfinished) == ("aa", [0, 2], (1,))
+
+
+def test_eval_of_a_run_and_of_its_file_agree(benched: tuple[Path, str]) -> None:
+    folder, _ = benched
+    run = find(folder / "runs" / "digits" / "Linf" / "fire")[0]
+    options = "--attack pgd20 --examples 30 --eps 1/10 --json".split()
+    own = json.loads(robench(folder, "eval", str(run.folder), *options).stdout)["evaluations"]
+    described = "--dataset digits --arch digits-cnn".split()
+    copy = folder / "copy.safetensors"
+    copy.write_bytes(run.weights.read_bytes())
+    other = json.loads(robench(folder, "eval", str(copy), *described, *options).stdout)["evaluations"]
+    assert [own[0][key] for key in ("clean", "robust", "eps")] == [other[0][key] for key in ("clean", "robust", "eps")]
+    assert (run.folder / "eval.pgd20-Linf-1_10-30.npy").exists()
+    assert (folder / "copy.eval.pgd20-Linf-1_10-30.json").exists()
+    wrong = robench(folder, "eval", str(copy), "--dataset", "mnist", "--arch", "small-cnn", code=4)
+    assert "is missing; run `robench data mnist`" in wrong.stderr or "does not fit" in wrong.stderr
+
+
+def test_table_and_board(benched: tuple[Path, str]) -> None:
+    folder, out = benched
+    table = robench(folder, "table", "--publish", "board")
+    assert table.stdout == out
+    markdown = robench(folder, "table", "board", "--format", "md").stdout
+    assert re.search(r"\| FIRE \[\d\] \| DigitsCNN \|", markdown)
+    assert robench(folder, "table", "--format", "md").stdout == markdown
+
+
+def test_divergence_is_exit_5_and_says_where(tmp_path: Path) -> None:
+    ran = robench(tmp_path, *"train trades digits --seeds 2 --epochs 2 --lr 1e30".split(), code=5)
+    assert "2 of 2 runs failed; trades seed 0: the loss is not finite at step" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, signum: int, code: int) -> None:
+    words = "train fire_sa digits --seeds 1 --epochs 12 --no-eval".split()
+    command = [sys.executable, "-m", "robench_fire", *words]
+    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("state.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started.send_signal(signum)
+    assert started.wait(60) == code
+    assert "Traceback" not in started.communicate()[1]
+    (run,) = find(tmp_path)
+    done = len((run.folder / "curve.jsonl").read_text().splitlines())
+    assert 1 <= done < 12
+    robench(tmp_path, *words)
+    resumed = load_file(run.weights)
+    robench(tmp_path, *words, "--output", "uninterrupted")
+    (whole,) = find(tmp_path / "uninterrupted")
+    for name, value in load_file(whole.weights).items():
+        assert np.array_equal(resumed[name], value), name
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    words = "train fire digits --seeds 2 --epochs 500 --no-eval --jobs 2".split()
+    started = subprocess.Popen([sys.executable, "-m", "robench_fire", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.rglob("state.pt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started.kill()
+    started.wait()
+    time.sleep(2)
+    sizes = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
+    time.sleep(2)
+    assert len(sizes) == 2
+    assert sizes == [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    words = "train fire digits --seeds 1 --epochs 500 --no-eval".split()
+    started = subprocess.Popen([sys.executable, "-m", "robench_fire", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("curve.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ran = robench(tmp_path, *words, code=2)
+    started.kill()
+    started.wait()
+    assert "in use by another process" in ran.stderr
+
+
+def test_extra_data_is_mixed_in_and_identified(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (60, 8, 8, 1), np.uint8), random.integers(0, 10, 60)
+    np.savez(tmp_path / "extra.npz", image=images, label=labels)
+    words = "train fire digits --seeds 1 --epochs 1 --attack pgd20 --extra-data extra.npz".split()
+    robench(tmp_path, *words)
+    (row,) = collect(tmp_path)
+    assert row.extra == "file"
+    assert row.plan["recipe"]["epochs"] == 2
+    (run,) = find(tmp_path)
+    assert run.read("train.json")["extra_images"] == 60
+
+
+def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, ("touch executed",)
+
+    (tmp_path / "evil.pickle").write_bytes(pickle.dumps({"data": Evil()}))
+    ran = robench(tmp_path, *"train fire digits --seeds 1 --extra-data evil.pickle".split(), code=4)
+    assert "refused" in ran.stderr
+    assert not (tmp_path / "executed").exists()
+    assert not find(tmp_path)
+
+
+def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER\n"
+        "DEFENSE = replace(TRADES, beta=3.0)\n"
+    )
+    robench(tmp_path, *"train ./mine.py digits --seeds 2 --epochs 1 --attack pgd20 --jobs 2".split())
+    (row,) = collect(tmp_path)
+    assert row.plan["name"] == "mine"
+    assert row.plan["defense"]["beta"] == 3.0

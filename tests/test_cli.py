@@ -1,0 +1,165 @@
+"""The command line: names, help, bad input with its exit code, and speed of the reading commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robench_fire.cli import main
+
+
+def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["robench", *words])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    try:
+        main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROBENCH_RUNS", raising=False)
+    (tmp_path / "afile").write_text("text")
+
+
+BAD = [
+    ("train fir digits", 2, "did you mean fire?"),
+    ("train fire digit", 2, "did you mean digits?"),
+    ("train fire cifar10 --arch wrn-34", 3, "did you mean wrn-34-10?"),
+    ("train fire cifar10 --arch wrn-11-1", 3, "10, 16, 22, 28, 34"),
+    ("train fire digits --arch resnet-18", 3, "--arch digits-cnn"),
+    ("train fire digits --seeds 0", 2, "a list (0,3) or a range (2-4)"),
+    ("train fire digits --seeds -1", 2, "--seeds -1"),
+    ("train fire digits --seeds 4-2", 2, "--seeds 4-2"),
+    ("train fire digits --epochs 0", 3, "--epochs 0"),
+    ("train fire digits --epochs 1.5", 3, "--epochs 1.5"),
+    ("train fire digits --eps 9/0", 3, "'9/0' is not a number; write it like 8/255"),
+    ("train fire digits --eps abc", 3, "'abc' is not a number"),
+    ("train fire digits --eps -0.1", 3, "eps -0.1"),
+    ("train fire digits --eps 1.5", 3, "eps 1.5 is outside [0, 1]"),
+    ("train fire digits --lr zero", 3, "'zero' is not a number"),
+    ("train fire digits --batch-size 0", 3, "batch_size 0"),
+    ("train fire digits --set defense.lamb=3", 3, "did you mean lam?"),
+    ("train fire digits --set lam=3", 3, "defense.…"),
+    ("train fire digits --set recipe.epochs=many", 3, "expected an integer"),
+    ("train fire digits --set defense.distance=geodesik", 3, "did you mean geodesic?"),
+    ("train fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
+    ("train fire digits --set epochs", 2, "PATH=VALUE"),
+    ("train fire digits --output afile", 2, "afile is a file"),
+    ("train fire digits --output /proc/nowhere", 2, "cannot be made"),
+    ("train fire digits --device cuda:99", 2, "--device cpu"),
+    ("train fire digits --device tpu", 2, "choose auto, cpu, cuda"),
+    ("train fire digits --extra-data nofile.npz", 4, "no such file"),
+    ("train fire digits --attack pgd", 2, "did you mean pgd20?"),
+    ("train fire digits --profile official", 3, "--profile matched"),
+    ("train fire mnist --norm L2", 2, "choose from Linf"),
+    ("train fire digits --examples 0", 2, "--examples"),
+    ("train ./mine.py digits", 2, "mine.py is not a file"),
+    ("bench digits --defenses fire,foo", 2, "unknown defense 'foo'"),
+    ("data imagenet", 2, "unknown data set 'imagenet'"),
+    ("ls things", 2, "choose from archs, datasets, defenses, runs"),
+    ("table", 4, "robench train fire digits"),
+    ("table afile", 4, "no evaluated run"),
+    ("eval nowhere", 4, "does not exist"),
+    ("eval afile", 2, "--dataset and --arch"),
+    ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
+    ("frobnicate", 2, "frobnicate"),
+    ("train fire", 2, "dataset"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "said"), BAD, ids=[line for line, _, _ in BAD])
+def test_bad_input(
+    line: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert robench(monkeypatch, *line.split()) == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    if captured.err.startswith("robench: "):
+        assert captured.err.count("\n") <= 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # nothing written, nothing lost
+
+
+def test_missing_data_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").write_bytes(b"half")
+    assert robench(monkeypatch, "data", "cifar10", "--data-dir", str(tmp_path)) == 4
+    err = capsys.readouterr().err
+    assert "data_batch_1.bin (4 bytes) is not the official file" in err
+    assert (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").read_bytes() == b"half"
+
+
+def test_show_gives_every_value_its_source(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "show mart digits --epochs 7 --set defense.beta=2 --json"
+    assert robench(monkeypatch, *words.split()) == 0
+    shown = json.loads(capsys.readouterr().out)
+    sources = {each["path"]: (each["value"], each["source"]) for each in shown["values"]}
+    assert sources["recipe.epochs"] == (7, "--epochs")
+    assert sources["defense.beta"] == (2.0, "--set")
+    assert sources["recipe.attack.start"][0] == "uniform"
+    assert sources["recipe.attack.start"][1].startswith("mart, matched:")
+    assert sources["recipe.batch_size"][1].startswith("robench_fire")
+    assert shown["training_seconds_per_seed"] > 0
+    assert shown["forward_equivalents_per_update"] == 26
+
+
+def test_show_prints_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert robench(monkeypatch, "show", "fire", "digits") == 0
+    out = capsys.readouterr().out
+    assert "Adversarial Robustness via Fisher-Rao Regularization" in out
+    assert "half-angle" in out
+    assert "of training a seed" in out
+
+
+def test_ls_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert robench(monkeypatch, "ls", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"fire", "fire_sa", "madry", "mart", "rst_adv", "self_adaptive", "trades"} <= set(listed["defenses"])
+    assert {"digits", "mnist", "cifar10", "cifar100"} <= set(listed["datasets"])
+    assert all(listed["defenses"].values())
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert robench(monkeypatch, "doctor", "--json", "--data-dir", str(tmp_path)) == 0
+    findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["robustbench"]["state"] == "ok"
+    assert findings["data cifar10"] | {"detail": ""} == {
+        "state": "note", "what": "data cifar10", "detail": "", "fix": "robench data cifar10",
+    }  # fmt: skip
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
+    assert robench(monkeypatch, "doctor", "--json", "--data-dir", str(tmp_path)) == 1
+    assert "data mnist" in capsys.readouterr().err
+
+
+def test_version() -> None:
+    ran = subprocess.run([sys.executable, "-m", "robench_fire", "--version"], capture_output=True, text=True)
+    assert ran.stdout.startswith("robench_fire ")
+    assert ran.returncode == 0
+
+
+def test_the_options_are_what_the_docs_promise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """New options are a decision, not an accident: this list is changed on purpose."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert robench(monkeypatch, "train", "--help") == 0
+    out = capsys.readouterr().out
+    options = {word for word in out.replace("│", " ").split() if word.startswith("--")}
+    assert options == {
+        "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set", "--extra-data",
+        "--attack", "--examples", "--eval-seed", "--no-eval", "--device", "--jobs", "--output", "--data-dir", "--help",
+    }  # fmt: skip

@@ -1,0 +1,272 @@
+"""The training loop: determinism, resuming, ownership of modes, counts of forwards, and stopping on NaN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robench_fire import registry
+from robench_fire.attacks import Pgd
+from robench_fire.cost import forward_equivalents
+from robench_fire.dataset import Split, Splits
+from robench_fire.defense import Defense
+from robench_fire.engine import Problem, Trained, frozen, initialised, train
+from robench_fire.errors import DataError, DivergedError
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.quantity import Quantity
+from robench_fire.recipe import Augment, Cosine, Extra, Recipe, Sgd, Steps
+from robench_fire.threat import Linf
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    arch="digits-cnn",
+    attack=Pgd(steps=2, step=Quantity("0.1")),
+    epochs=3,
+    batch_size=64,
+    optimiser=Sgd(lr=0.05),
+    augment=Augment(pad=1, flip=True),
+)
+
+
+def defense(name: str) -> Defense:
+    return registry.load("defenses", name).module.DEFENSE  # type: ignore[no-any-return]
+
+
+def problem(small: Splits, name: str = "fire", recipe: Recipe = RECIPE, extra: Split | None = None) -> Problem:
+    return Problem(defense(name), Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra)
+
+
+def trained(given: Problem, seed: int = 0, build: Callable[[], nn.Module] = DigitsCNN, **more: Any) -> Trained:
+    return train(build, given, seed=seed, device=CPU, **more)
+
+
+def same(a: Trained, b: Trained) -> bool:
+    return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+
+
+@pytest.mark.parametrize("name", registry.names("defenses"))
+def test_every_defense_learns(small: Splits, name: str) -> None:
+    given = problem(small, name, replace(RECIPE, epochs=8, batch_size=32, augment=Augment(pad=0, flip=False)))
+    result = trained(replace(given, threat=Linf(eps=Quantity("0.1"))))
+    assert len(result.curve) == 8
+    assert result.curve[-1]["loss"] < result.curve[0]["loss"]
+    assert result.curve[-1]["clean"] > 40  # chance is 10
+
+
+def test_same_seed_same_weights_bit_for_bit(small: Splits) -> None:
+    first, second = trained(problem(small, "fire_sa")), trained(problem(small, "fire_sa"))
+    other = trained(problem(small, "fire_sa"), seed=1)
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_training_does_not_disturb_the_callers_generators(small: Splits) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    trained(problem(small, recipe=replace(RECIPE, epochs=1)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+class Interrupted(Exception):
+    """Stands for a kill after an epoch."""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("fire_sa", {}),
+        ("trades", {"ema_decay": 0.9}),
+        ("mart", {"select": "validation"}),
+        ("madry", {"schedule": Cosine()}),
+    ],
+)
+def test_resumed_equals_uninterrupted(small: Splits, tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
+    given = problem(small, name, replace(RECIPE, epochs=4, **changes))
+    if name == "fire_sa":  # the memory must already have moved when the run is cut
+        given = replace(given, defense=replace(given.defense, targets=replace(given.defense.targets, start=0.25)))
+    uninterrupted = trained(given)
+    state_file = tmp_path / "state.pt"
+
+    def cut(curve: list[dict[str, float]]) -> None:
+        if len(curve) == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        trained(given, state_file=state_file, epoch_done=cut)
+    resumed = trained(given, state_file=state_file)
+    assert same(resumed, uninterrupted)
+    assert [row["loss"] for row in resumed.curve] == [row["loss"] for row in uninterrupted.curve]
+
+
+def test_a_corrupt_state_is_named_and_kept(small: Splits, tmp_path: Path) -> None:
+    state_file = tmp_path / "state.pt"
+    state_file.write_bytes(b"half a state")
+    with pytest.raises(DataError, match=r"state\.pt cannot be read"):
+        trained(problem(small), state_file=state_file)
+    assert state_file.read_bytes() == b"half a state"
+
+
+def test_non_finite_loss_stops_and_says_where(small: Splits) -> None:
+    class Explodes(DigitsCNN):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            if self.training and torch.is_grad_enabled():
+                Explodes.calls += 1
+            return logits * (math.nan if Explodes.calls == 6 else 1)  # Madry: one train-mode pass a step
+
+    with pytest.raises(DivergedError, match=r"step 6 \(epoch 2, batch 2 of 4\)"):
+        trained(problem(small, "madry"), build=Explodes)
+
+
+class Counting(nn.Module):
+    """Counts forwards by (mode, whether weights get a gradient)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = DigitsCNN()
+        self.seen: list[tuple[str, bool]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = next(self.parameters())
+        self.seen.append(("train" if self.training else "eval", weight.requires_grad and torch.is_grad_enabled()))
+        return self.inner(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "equivalents", "evals", "trains"),
+    [("madry", 23, 10, 1), ("trades", 27, 11, 2), ("fire", 27, 11, 2), ("mart", 26, 10, 2), ("fire_sa", 27, 11, 2)],
+)
+def test_forwards_per_step(small: Splits, name: str, equivalents: int, evals: int, trains: int) -> None:
+    """recipes: Madry 23, TRADES and FIRE 27, MART 26 forward-equivalents; no forward that nobody reads."""
+    recipe = replace(RECIPE, attack=Pgd(steps=10, step=Quantity("0.05")), epochs=1, batch_size=256)
+    model = Counting()
+    trained(problem(small, name, recipe), build=lambda: model)
+    validation = 1 + 1 + 10 + 1  # one batch: clean, the attack, the result
+    assert model.seen.count(("train", True)) == trains
+    assert len(model.seen) - trains - validation + 1 == evals
+    assert forward_equivalents(defense(name), recipe) == equivalents
+
+
+def batch_norm_steps(small: Splits, name: str, **changes: Any) -> int:
+    recipe = replace(RECIPE, epochs=1, batch_size=256, **changes)
+    weights = trained(problem(small, name, recipe)).weights
+    return int(weights["features.1.num_batches_tracked"])
+
+
+def test_batch_statistics_move_exactly_as_declared(small: Splits) -> None:
+    assert batch_norm_steps(small, "trades") == 2
+    assert batch_norm_steps(small, "trades", passes=("clean", "adv", "clean")) == 3
+    assert batch_norm_steps(small, "madry") == 1
+    assert batch_norm_steps(small, "madry", attack_mode="train") == 1 + 2
+
+
+def test_repeated_pass_changes_statistics_but_not_the_gradient(small: Splits) -> None:
+    recipe = replace(RECIPE, epochs=1, batch_size=256)
+    once = trained(problem(small, "fire", recipe)).weights
+    twice = trained(problem(small, "fire", replace(recipe, passes=("adv", "clean", "adv")))).weights
+    assert torch.allclose(once["classifier.0.weight"], twice["classifier.0.weight"], atol=1e-6)
+    assert not torch.allclose(once["features.1.running_mean"], twice["features.1.running_mean"])
+
+
+def test_frozen_restores_modes_and_flags_after_an_exception() -> None:
+    model = DigitsCNN()
+    model.features[1].eval()
+    next(model.parameters()).requires_grad_(False)
+    before = [m.training for m in model.modules()], [p.requires_grad for p in model.parameters()]
+
+    def fails_inside() -> None:
+        with frozen(model):
+            assert not any(m.training for m in model.modules())
+            assert not any(p.requires_grad for p in model.parameters())
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fails_inside()
+    assert before == ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        (Steps(at=(0.75, 0.9)), 100, {1: 1.0, 74: 1.0, 75: 0.1, 89: 0.1, 90: 0.01, 100: 0.01}),
+        (Steps(at=(75 / 76,)), 76, {74: 1.0, 75: 0.1, 76: 0.1}),
+        (Steps(at=()), 5, {1: 1.0, 5: 1.0}),
+        (Cosine(), 200, {1: 1.0, 101: 0.5, 200: 0.5 * (1 + math.cos(math.pi * 199 / 200))}),
+    ],
+)
+def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expected: dict[int, float]) -> None:
+    """Epochs count from 1, as in the papers: a drop at 75 of 100 begins with epoch 75."""
+    from robench_fire.state import fresh
+
+    state = fresh(DigitsCNN(), replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0)), {})
+    rates = {}
+    for epoch in range(1, epochs + 1):
+        rates[epoch] = state.schedule.get_last_lr()[0]
+        state.optimiser.step()
+        state.schedule.step()
+    assert {epoch: rates[epoch] for epoch in expected} == pytest.approx(expected)
+
+
+def test_weight_decay_can_spare_biases_and_batch_norm() -> None:
+    from robench_fire.state import fresh
+
+    optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), {}).optimiser
+    decayed, spared = optimiser.param_groups
+    assert all(p.dim() > 1 for p in decayed["params"])
+    assert all(p.dim() == 1 for p in spared["params"])
+    assert spared["weight_decay"] == 0
+
+
+def test_validation_chooses_the_epoch(small: Splits) -> None:
+    recipe = replace(RECIPE, epochs=4, select="validation", optimiser=Sgd(lr=0.05))
+    chosen = trained(problem(small, "trades", recipe))
+    best = max(chosen.curve, key=lambda row: (row["robust"], row["epoch"]))
+    models: list[nn.Module] = []
+    after: dict[int, dict[str, Tensor]] = {}
+
+    def build() -> nn.Module:
+        models.append(DigitsCNN())
+        return models[-1]
+
+    def remember(curve: list[dict[str, float]]) -> None:
+        after[len(curve)] = {name: value.clone() for name, value in models[-1].state_dict().items()}
+
+    trained(problem(small, "trades", recipe), build=build, epoch_done=remember)
+    assert all(torch.equal(chosen.weights[name], after[int(best["epoch"])][name]) for name in chosen.weights)
+
+
+def test_moving_average_is_what_is_evaluated(small: Splits) -> None:
+    recipe = replace(RECIPE, epochs=1, batch_size=256, ema_decay=0.9)
+    start = initialised(DigitsCNN, 0).state_dict()["classifier.0.weight"]
+    plain = trained(problem(small, "trades", replace(recipe, ema_decay=None))).weights["classifier.0.weight"]
+    averaged = trained(problem(small, "trades", recipe)).weights["classifier.0.weight"]
+    assert torch.allclose(averaged, 0.9 * start + 0.1 * plain, atol=1e-6)
+
+
+def test_pseudo_labelled_images_are_trained_on(small: Splits) -> None:
+    images = Split(small.train.images[:50], small.train.labels[:50])
+    recipe = replace(RECIPE, extra=Extra())
+    with_them = trained(problem(small, "trades", recipe, images))
+    wrong = trained(problem(small, "trades", recipe, Split(images.images, (images.labels + 1) % 10)))
+    assert not same(with_them, wrong)
+
+
+def test_no_attack_means_clean_training_with_one_forward(small: Splits) -> None:
+    from robench_fire.pseudo import Standard
+
+    model = Counting()
+    recipe = replace(RECIPE, attack=None, passes=("clean",), epochs=1, batch_size=256)
+    given = replace(problem(small, recipe=recipe), defense=Standard())
+    result = trained(given, build=lambda: model)
+    assert model.seen == [("train", True), ("eval", False)]
+    assert "robust" not in result.curve[-1]

@@ -1,0 +1,335 @@
+"""Every divergence against its equation, and its value and gradient where naive formulas give NaN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from scipy.special import log_softmax as scipy_log_softmax
+from scipy.special import rel_entr
+from scipy.special import softmax as scipy_softmax
+from torch import Tensor
+
+from robench_fire.losses import cross_entropy, kl, log_softmax, squared_fisher_rao, squared_half_angle
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+CLEAN = torch.tensor([[2, 0, -1], [0, 1, 1.5]], dtype=torch.float64)
+ADV = torch.tensor([[0.5, 1, -0.5], [-1, 2, 2.5]], dtype=torch.float64)
+LABEL = torch.tensor([0, 2])
+
+DIVERGENCES = [kl, squared_half_angle, squared_fisher_rao]
+ANGLES = [squared_half_angle, squared_fisher_rao]
+THRESHOLD = 0.01  # of t = sin²(θ/2), where the series hands over to the closed form
+
+each_divergence = pytest.mark.parametrize("divergence", DIVERGENCES)
+each_angle = pytest.mark.parametrize("angle", ANGLES)
+generic = settings(deadline=None, max_examples=60)
+
+
+@st.composite
+def pairs(draw: st.DrawFn, largest: float = 30.0) -> Pair:
+    """Two (N, C) arrays of logits."""
+    shape = (draw(st.integers(1, 4)), draw(st.integers(2, 12)))
+    logits = arrays(np.float64, shape, elements=st.floats(-largest, largest))
+    return draw(logits), draw(logits)
+
+
+def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
+
+
+def one_hot(label: Tensor, num_classes: int) -> Tensor:
+    return torch.eye(num_classes, dtype=torch.float64)[label]
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def arccos_form(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """θ² as the paper writes it: arccos of the Bhattacharyya coefficient, squared."""
+    coefficient = np.sqrt(scipy_softmax(a, axis=1) * scipy_softmax(b, axis=1)).sum(1)
+    return np.arccos(np.minimum(coefficient, 1)) ** 2
+
+
+def at_angle(theta: float) -> tuple[Tensor, Tensor]:
+    """Two-class logits whose square-root probabilities (cos φ, sin φ) are ``theta`` apart on the circle."""
+    phi = torch.tensor([0.4, 0.4 + theta], dtype=torch.float64)
+    first, second = (-2 * phi.tan().log()).tolist()
+    return torch.tensor([[first, 0]], dtype=torch.float64), torch.tensor([[second, 0]], dtype=torch.float64)
+
+
+def at_quarter_chord(t: float) -> tuple[Tensor, Tensor]:
+    return at_angle(2 * math.asin(math.sqrt(t)))
+
+
+def value_and_gradients(divergence: Divergence, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    value = divergence(a, b)
+    grad_a, grad_b = torch.autograd.grad(value.sum(), (a, b))
+    return value.detach(), grad_a, grad_b
+
+
+def test_golden_cross_entropy() -> None:
+    target = one_hot(LABEL, 3)
+    assert cross_entropy(CLEAN, target).mean().item() == pytest.approx(0.386988312447, abs=1e-9)
+    assert cross_entropy(ADV, target).mean().item() == pytest.approx(0.798414879335, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "rows"),
+    [
+        (kl, [0.56477646, 0.13247185]),
+        (squared_half_angle, [0.30721300, 0.04861260]),
+        (squared_fisher_rao, [1.22885201, 0.19445040]),
+    ],
+)
+def test_golden_rows(divergence: Divergence, rows: list[float]) -> None:
+    assert divergence(CLEAN, ADV).tolist() == pytest.approx(rows, abs=5.1e-9)  # the digits that are given
+
+
+@pytest.mark.parametrize(
+    ("divergence", "mean"),  # from the golden totals: (TRADES 6 - CE) / 6, (FIRE 12 - CE) / 12, (FIRE 48 - CE) / 12
+    [
+        (kl, (2.478733235444 - 0.386988312447) / 6),
+        (squared_half_angle, (2.521941924150 - 0.386988312447) / 12),
+        (squared_fisher_rao, (8.926802759257 - 0.386988312447) / 12),
+    ],
+)
+def test_golden_means(divergence: Divergence, mean: float) -> None:
+    assert divergence(CLEAN, ADV).mean().item() == pytest.approx(mean, abs=1e-9)
+
+
+def test_golden_gradient() -> None:
+    _, _, gradient = value_and_gradients(squared_fisher_rao, CLEAN, ADV)
+    assert gradient[0].tolist() == pytest.approx([-1.040520295330, 0.905229697845, 0.135290597486], abs=1e-9)
+
+
+@generic
+@given(pairs())
+def test_log_softmax_restated(pair: Pair) -> None:
+    np.testing.assert_allclose(log_softmax(tensors(pair)[0]), scipy_log_softmax(pair[0], axis=1), atol=1e-12)
+
+
+@generic
+@given(pairs())
+def test_cross_entropy_restated(pair: Pair) -> None:
+    logits, mass = pair[0], np.abs(pair[1])
+    expected = -np.einsum("nk,nk->n", mass, scipy_log_softmax(logits, axis=1))
+    np.testing.assert_allclose(cross_entropy(*tensors((logits, mass))), expected, rtol=1e-12, atol=1e-12)
+
+
+@generic
+@given(pairs())
+def test_kl_restated(pair: Pair) -> None:
+    p, q = (scipy_softmax(logits, axis=1) for logits in pair)
+    np.testing.assert_allclose(kl(*tensors(pair)), rel_entr(p, q).sum(1), rtol=1e-11, atol=1e-12)
+
+
+@generic
+@given(pairs())
+def test_angles_restated(pair: Pair) -> None:
+    expected = arccos_form(*pair)
+    np.testing.assert_allclose(squared_half_angle(*tensors(pair)), expected, atol=1e-13)
+    np.testing.assert_allclose(squared_fisher_rao(*tensors(pair)), 4 * expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("theta", [1e-8, 1e-5, 1e-3, 0.1, 0.2, 0.21, 0.5, 1.0, 1.1])
+def test_angle_is_exact_where_it_is_known(theta: float) -> None:
+    assert squared_half_angle(*at_angle(theta)).item() == pytest.approx(theta**2, rel=1e-7 if theta < 1e-6 else 1e-10)
+
+
+@generic
+@given(pairs(largest=6))
+def test_fisher_rao_gradient_restated(pair: Pair) -> None:
+    """16 Φ(t) has the gradients 4 Φ'(t) (v (v - u) - s q / 2) and 4 Φ'(t) (u (u - v) - s p / 2), with s = 4 t."""
+    p, q = (scipy_softmax(logits, axis=1) for logits in pair)
+    u, v = np.sqrt(p), np.sqrt(q)
+    s = ((u - v) ** 2).sum(1, keepdims=True)
+    t = np.clip(s / 4, 1e-300, 0.5)
+    slope = 4 * np.arcsin(np.sqrt(t)) / np.sqrt(t * (1 - t))
+    _, grad_a, grad_b = value_and_gradients(squared_fisher_rao, *tensors(pair))
+    np.testing.assert_allclose(grad_b, slope * (v * (v - u) - s / 2 * q), atol=1e-11)
+    np.testing.assert_allclose(grad_a, slope * (u * (u - v) - s / 2 * p), atol=1e-11)
+
+
+@generic
+@given(pairs())
+@each_angle
+def test_angles_are_symmetric(angle: Divergence, pair: Pair) -> None:
+    a, b = tensors(pair)
+    torch.testing.assert_close(angle(a, b), angle(b, a), rtol=0, atol=1e-14)
+
+
+def test_kl_is_not_symmetric() -> None:
+    assert not torch.allclose(kl(CLEAN, ADV), kl(ADV, CLEAN))
+
+
+@generic
+@given(pairs(), st.floats(-50, 50))
+@each_divergence
+def test_zero_at_equal_predictions(divergence: Divergence, pair: Pair, shift: float) -> None:
+    a, _ = tensors(pair)
+    torch.testing.assert_close(divergence(a, a), torch.zeros(len(a), dtype=a.dtype), rtol=0, atol=0)
+    torch.testing.assert_close(divergence(a, a + shift), torch.zeros(len(a), dtype=a.dtype), rtol=0, atol=1e-12)
+
+
+@generic
+@given(pairs(largest=300))
+def test_bounds(pair: Pair) -> None:
+    a, b = tensors(pair)
+    squared = squared_half_angle(a, b)
+    hellinger = np.square(np.sqrt(scipy_softmax(pair[0], axis=1)) - np.sqrt(scipy_softmax(pair[1], axis=1))).sum(1)
+    assert (squared >= 0).all()
+    assert (squared <= math.pi**2 / 4 + 1e-12).all()
+    assert (squared_fisher_rao(a, b) <= math.pi**2 + 1e-12).all()
+    assert (kl(a, b).numpy() >= hellinger - 1e-12).all()
+    assert (squared.numpy() >= hellinger - 1e-12).all()
+
+
+@generic
+@given(pairs(largest=10), st.integers(0, 1000))
+def test_fisher_rao_obeys_the_triangle_inequality(pair: Pair, seed: int) -> None:
+    a, b = tensors(pair)
+    c = 3 * seeded(*a.shape, seed=seed)
+    direct, detour = squared_fisher_rao(a, b).sqrt(), squared_fisher_rao(a, c).sqrt() + squared_fisher_rao(c, b).sqrt()
+    assert (direct <= detour + 1e-9).all()
+
+
+@pytest.mark.parametrize("h", [1e-2, 1e-3, 1e-4])
+def test_small_shift_fisher_rao_is_twice_kl(h: float) -> None:
+    a = seeded(20, 10)
+    b = a + h * seeded(20, 10, seed=1)
+    torch.testing.assert_close(
+        squared_fisher_rao(a, b) / kl(a, b), torch.full((20,), 2.0, dtype=a.dtype), rtol=5 * h, atol=0
+    )
+
+
+@pytest.mark.parametrize("h", [1e-2, 1e-4, 1e-6, 1e-8])
+def test_small_shift_limit(h: float) -> None:
+    """At z + h D the squared distance is h² Dᵀ G D and its gradient 2 h G D, with G = diag(p) - p pᵀ."""
+    a, direction = seeded(20, 10), seeded(20, 10, seed=1)
+    p = torch.softmax(a, 1)
+    moved = p * direction - p * (p * direction).sum(1, keepdim=True)
+    value, _, gradient = value_and_gradients(squared_fisher_rao, a, a + h * direction)
+    error = 5 * h + 2e-7
+    torch.testing.assert_close(value, h**2 * (direction * moved).sum(1), rtol=error, atol=0)
+    torch.testing.assert_close(gradient, 2 * h * moved, rtol=0, atol=error * 2 * h)
+
+
+@pytest.mark.parametrize("t", [1e-6, 0.5 * THRESHOLD, 0.999 * THRESHOLD, 1.001 * THRESHOLD, 2 * THRESHOLD, 0.1, 0.2])
+@each_angle
+def test_gradcheck_on_both_sides_of_the_threshold(angle: Divergence, t: float) -> None:
+    a, b = (logits.requires_grad_() for logits in at_quarter_chord(t))
+    assert torch.autograd.gradcheck(angle, (a, b), eps=1e-7, atol=1e-6)
+
+
+@each_divergence
+def test_gradcheck_at_generic_points(divergence: Divergence) -> None:
+    a, b = seeded(3, 5).requires_grad_(), seeded(3, 5, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(divergence, (a, b))
+
+
+def test_gradcheck_of_cross_entropy() -> None:
+    target = torch.softmax(seeded(3, 5, seed=1), 1)
+    assert torch.autograd.gradcheck(lambda logits: cross_entropy(logits, target), (seeded(3, 5).requires_grad_(),))
+
+
+@each_angle
+def test_continuous_at_the_threshold(angle: Divergence) -> None:
+    below = value_and_gradients(angle, *at_quarter_chord(THRESHOLD * (1 - 1e-13)))
+    above = value_and_gradients(angle, *at_quarter_chord(THRESHOLD * (1 + 1e-13)))
+    for left, right in zip(below, above, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=0)
+
+
+def confident(gap: float, own: int, dtype: torch.dtype) -> Tensor:
+    logits = torch.zeros(1, 10, dtype=dtype)
+    logits[0, own] = gap
+    return logits
+
+
+GAPS = [20.0, 60.0, 104.0, 200.0, 300.0]
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def assert_finite(divergence: Divergence, a: Tensor, b: Tensor) -> Tensor:
+    value, *gradients = value_and_gradients(divergence, a, b)
+    assert value.isfinite().all()
+    assert value.dtype == torch.float32
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    return value
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_divergence
+def test_finite_at_identical_logits(divergence: Divergence, dtype: torch.dtype) -> None:
+    a = seeded(500, 10).to(dtype)
+    value, grad_a, grad_b = value_and_gradients(divergence, a, a)
+    assert value.eq(0).all()
+    for gradient in (grad_a, grad_b):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [1e-7, 1e-5, 1e-3, 1e-2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_divergence
+def test_finite_at_a_tiny_shift(divergence: Divergence, dtype: torch.dtype, shift: float) -> None:
+    a = seeded(500, 10)
+    assert_finite(divergence, a.to(dtype), (a + shift * seeded(500, 10, seed=1)).to(dtype))
+
+
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_divergence
+def test_finite_at_saturated_logits(divergence: Divergence, dtype: torch.dtype, gap: float) -> None:
+    a = confident(gap, 0, dtype)
+    assert assert_finite(divergence, a, a).item() == 0
+    assert assert_finite(divergence, a, a + seeded(1, 10).to(dtype)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_finite_and_at_its_limit_at_opposite_logits(dtype: torch.dtype, gap: float) -> None:
+    a, b = confident(gap, 0, dtype), confident(gap, 1, dtype)
+    assert assert_finite(squared_fisher_rao, a, b).item() == pytest.approx(math.pi**2, abs=2e-3 if gap == 20 else 1e-5)
+    assert assert_finite(squared_half_angle, a, b).item() == pytest.approx(math.pi**2 / 4, abs=1e-3)
+    assert assert_finite(kl, a, b).item() == pytest.approx(gap, rel=1e-5)
+    assert cross_entropy(b, one_hot(torch.tensor([0]), 10)).item() == pytest.approx(gap, rel=1e-5)
+
+
+@each_divergence
+def test_finite_where_only_one_side_is_saturated(divergence: Divergence) -> None:
+    for gap in GAPS:
+        uniform, sure = torch.zeros(1, 10), confident(gap, 3, torch.float32)
+        assert_finite(divergence, uniform, sure)
+        assert_finite(divergence, sure, uniform)
+
+
+@pytest.mark.parametrize("shift", [1e-3, 1e-2, 1.0])
+@each_angle
+def test_float32_is_accurate_near_equality(angle: Divergence, shift: float) -> None:
+    a = seeded(200, 10).float()
+    b = a + shift * seeded(200, 10, seed=1).float()
+    torch.testing.assert_close(angle(a, b).double(), angle(a.double(), b.double()), rtol=3e-6 / min(shift, 1), atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_computed_in_float32_or_wider(dtype: torch.dtype) -> None:
+    a, b = CLEAN.to(dtype), ADV.to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    values = [kl(a, b), squared_half_angle(a, b), squared_fisher_rao(a, b), log_softmax(a)]
+    assert [value.dtype for value in values] == [wide] * len(values)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = [kl(a, b), squared_half_angle(a, b), squared_fisher_rao(a, b), log_softmax(a)]
+    for value, other in zip(values, under_autocast, strict=True):
+        torch.testing.assert_close(value, other, rtol=0, atol=0)

@@ -1,0 +1,304 @@
+"""Run folders: files appear whole or not at all, runs are found in order, and one process at a time works on each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robench_fire import files, runs
+from robench_fire.errors import DataError, UsageError
+from robench_fire.runs import Run
+
+PLAN = {"recipe": {"epochs": 20}}
+
+
+def made(folder: Path, *names: str) -> Run:
+    """A run folder with a plan and further (empty) files."""
+    folder.mkdir(parents=True)
+    run = Run(folder)
+    run.write("plan.json", PLAN)
+    for name in names:
+        (folder / name).touch()
+    return run
+
+
+def listed(folder: Path) -> set[str]:
+    """Every file of a folder, hidden ones too."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_file_is_replaced_when_the_body_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    for content in ("old", "new"):
+        with files.replaced(path) as partial:
+            assert partial.parent == path.parent
+            partial.write_text(content)
+            assert not path.exists() or path.read_text() == "old"
+        assert path.read_text() == content
+    assert listed(path.parent) == {"a.txt"}
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_failing_body_leaves_what_was_there(tmp_path: Path, fault: type[BaseException], before: str | None) -> None:
+    def interrupted() -> None:
+        with files.replaced(path) as partial:
+            partial.write_text("half")
+            raise fault
+
+    path = tmp_path / "a.txt"
+    if before:
+        path.write_text(before)
+    with pytest.raises(fault):
+        interrupted()
+    assert listed(tmp_path) == ({"a.txt"} if before else set())
+    assert not before or path.read_text() == before
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(files.os, step, full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(path, "new")
+    assert listed(tmp_path) == {"a.txt"}
+    assert path.read_text() == "old"
+
+
+def test_a_body_that_writes_nothing_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), files.replaced(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert listed(tmp_path) == {"a.txt"}
+
+
+def test_the_content_is_on_the_disk_before_the_name_points_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (done.append("fsync"), fsync(descriptor)))
+    monkeypatch.setattr(files.os, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
+    files.write_text(tmp_path / "a.txt", "new")
+    assert done == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_json_is_refused_and_changes_nothing(tmp_path: Path, number: float) -> None:
+    files.write_json(tmp_path / "a.json", {"loss": 1.0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"curve": [{"loss": number}]})
+    assert runs.read_json(tmp_path / "a.json") == {"loss": 1.0}
+    assert listed(tmp_path) == {"a.json"}
+
+
+def test_json_is_readable_and_keeps_its_letters(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"title": "Fisher–Rao, λ", "eps": "8/255"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text == '{\n  "title": "Fisher–Rao, λ",\n  "eps": "8/255"\n}\n'
+
+
+def test_runs_are_found_in_the_order_of_their_seeds(tmp_path: Path) -> None:
+    for seed in (10, 0, 2, 1):
+        made(tmp_path / "digits" / "Linf" / "trades" / "abc" / f"seed-{seed}")
+    made(tmp_path / "digits" / "Linf" / "fire" / "abc" / "seed-3")
+    made(tmp_path / "cifar10" / "Linf" / "trades" / "abc" / "seed-0")
+    (tmp_path / "digits" / "Linf" / "trades" / "abc" / "seed-5").mkdir()
+    (tmp_path / "notes.txt").touch()
+    found = [(run.folder.parts[-5], run.folder.parts[-3], run.seed) for run in runs.find(tmp_path)]
+    assert found == [
+        ("cifar10", "trades", 0),
+        ("digits", "fire", 3),
+        ("digits", "trades", 0),
+        ("digits", "trades", 1),
+        ("digits", "trades", 2),
+        ("digits", "trades", 10),
+    ]
+
+
+def test_a_run_folder_is_found_by_itself(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-7")
+    assert runs.find(run.folder) == [run]
+    assert runs.find(tmp_path) == [run]
+    assert run.seed == 7
+
+
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert runs.find(tmp_path) == runs.find(tmp_path / "absent") == runs.find(tmp_path / "file") == []
+
+
+def test_a_missing_stage_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        Run(tmp_path).read("train.json")
+    assert str(caught.value) == f"{tmp_path / 'train.json'} is missing"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1}}', b"\xff\xfe", b"not json"])
+def test_a_broken_stage_is_named_with_the_fix(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.json").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        Run(tmp_path).read("train.json")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'train.json'} is not JSON (")
+    assert message.endswith("); move it away and run the same command again")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("[1, 2]", "list"), ("3", "int"), ('"text"', "str"), ("null", "NoneType")]
+)
+def test_a_stage_that_is_no_object_is_refused(tmp_path: Path, content: str, kind: str) -> None:
+    (tmp_path / "train.json").write_text(content)
+    with pytest.raises(DataError, match=f"holds a {kind} where an object was expected"):
+        Run(tmp_path).read("train.json")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-0")
+    value = {"epochs": 3, "ε": [0.5, None, True], "nested": {"text": "8/255"}}
+    run.write("train.json", value)
+    assert run.read("train.json") == value
+
+
+def test_a_run_is_trained_once_both_of_its_files_are_there(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-0")
+    assert not run.trained
+    (run.folder / "train.json").touch()
+    assert not run.trained
+    run.weights.touch()
+    assert run.trained
+    (run.folder / "train.json").unlink()
+    assert not run.trained
+
+
+def evaluation(attack: str, robust: float, examples: int) -> dict[str, Any]:
+    return {"attack": attack, "robust": robust, "examples": examples}
+
+
+def test_the_status_says_how_far_a_run_got(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-0")
+    assert run.status() == "0 of 20 epochs"
+    run.write_curve([{"epoch": 1.0, "loss": 2.3}, {"epoch": 2.0, "loss": 1.9}])
+    assert run.status() == "2 of 20 epochs"
+    (run.folder / "train.json").touch()
+    assert run.status() == "2 of 20 epochs"
+    run.weights.touch()
+    assert run.status() == "trained, not evaluated"
+    run.write("eval.pgd20-Linf-0.2-300.json", evaluation("pgd20", 51.234, 300))
+    assert run.status() == "pgd20 51.23 (300)"
+    run.write("eval.aa-Linf-0.2-300.json", evaluation("aa", 48.0, 300))
+    assert run.status() == "aa 48.00 (300), pgd20 51.23 (300)"
+
+
+def test_the_curve_is_one_object_a_line(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-0")
+    rows = [{"epoch": 1.0, "loss": 2.3}, {"epoch": 2.0, "loss": 1.9}]
+    run.write_curve(rows)
+    lines = (run.folder / "curve.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+
+
+def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
+    masks = np.array([[True, True, False], [True, False, False]])
+    stem = tmp_path / "eval.aa-Linf-8_255-3"
+    runs.write_evaluation(stem, masks, evaluation("aa", 33.33, 3))
+    assert listed(tmp_path) == {"eval.aa-Linf-8_255-3.npy", "eval.aa-Linf-8_255-3.json"}
+    assert np.array_equal(np.load(tmp_path / "eval.aa-Linf-8_255-3.npy", allow_pickle=False), masks)
+    assert Run(tmp_path).evaluations() == [evaluation("aa", 33.33, 3)]
+
+
+@pytest.mark.parametrize(("step", "left"), [("np.save", set()), ("write_json", {"eval.aa.npy"})])
+def test_an_evaluation_is_complete_only_with_its_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, left: set[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"robench_fire.runs.{step}", full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.write_evaluation(tmp_path / "eval.aa", np.zeros((2, 3), bool), evaluation("aa", 0.0, 3))
+    assert listed(tmp_path) == left
+    assert Run(tmp_path).evaluations() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (("aa", "Linf", "8/255", 1000, 0), "aa-Linf-8_255-1000"),
+        (("aa", "Linf", "8/255", 1000, 3), "aa-Linf-8_255-1000-seed3"),
+        (("pgd20", "L2", "0.5", 10_000, 0), "pgd20-L2-0.5-10000"),
+    ],
+)
+def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int], name: str) -> None:
+    assert runs.evaluation_name(*given) == name
+
+
+def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"weights")
+    assert runs.sha256(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
+
+
+@contextmanager
+def other_process(lock: Path) -> Iterator[None]:
+    """Another process that holds a lock file until the body is done."""
+    lock.parent.mkdir(parents=True)
+    code = f"import filelock\nwith filelock.FileLock({str(lock)!r}):\n    print('held', flush=True)\n    input()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.communicate("\n")
+
+
+def test_a_run_that_another_process_works_on_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "seed-0")
+    with other_process(run.folder / ".lock"):
+        with pytest.raises(UsageError) as caught, run.locked():
+            pass
+        assert str(caught.value) == f"{run.folder} is in use by another process; wait for it, or choose --output"
+        with Run(tmp_path / "runs" / "seed-1").locked():
+            pass
+    with run.locked():
+        pass
+
+
+def test_a_run_is_not_locked_twice(tmp_path: Path) -> None:
+    run = Run(tmp_path / "seed-0")
+    with run.locked(), pytest.raises(UsageError, match="is in use by another process"), run.locked():
+        pass
+
+
+@pytest.mark.parametrize("fault", [ValueError("wrong"), PermissionError(13, "elsewhere"), KeyboardInterrupt()])
+def test_what_happens_under_the_lock_is_passed_on_and_unlocks(tmp_path: Path, fault: BaseException) -> None:
+    run = Run(tmp_path / "new" / "seed-0")
+    with pytest.raises(type(fault)) as caught, run.locked():
+        raise fault
+    assert caught.value is fault
+    with run.locked():
+        pass
+
+
+@pytest.mark.parametrize("taken", ["runs", "runs/seed-0"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("a file, not a folder")
+    run = Run(tmp_path / "runs" / "seed-0")
+    with pytest.raises(UsageError, match=f"cannot write {run.folder}: .*; choose another --output"), run.locked():
+        pass
