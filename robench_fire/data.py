@@ -22,16 +22,13 @@ def batches(recipe: Recipe, labelled: int, pseudo: int, generator: Generator) ->
     if recipe.extra is None:
         return list(order.split(recipe.batch_size))
     drawn = int(recipe.batch_size * recipe.extra.share)
-    kept = order.split(recipe.batch_size - drawn)[: math.ceil(labelled / recipe.batch_size)]
+    kept = order.split(recipe.batch_size - drawn)[: batches_per_epoch(recipe, labelled)]
     return [torch.cat([part, labelled + torch.randint(pseudo, (drawn,), generator=generator)]) for part in kept]
 
 
 def batches_per_epoch(recipe: Recipe, labelled: int) -> int:
-    """How many batches ``batches`` returns."""
-    if recipe.extra is None:
-        return math.ceil(labelled / recipe.batch_size)
-    own = recipe.batch_size - int(recipe.batch_size * recipe.extra.share)
-    return min(math.ceil(labelled / own), math.ceil(labelled / recipe.batch_size))
+    """How many batches ``batches`` returns, with pseudo-labelled images or without."""
+    return math.ceil(labelled / recipe.batch_size)
 
 
 def to_float(images: Tensor) -> Tensor:

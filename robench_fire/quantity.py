@@ -22,7 +22,7 @@ class Quantity(float):
     text: str
 
     def __new__(cls, written: str | float) -> Quantity:
-        text = str(written).strip()
+        text = re.sub(r"\s*/\s*", "/", str(written).strip())
         try:
             if not _WRITTEN.fullmatch(text):
                 raise ValueError

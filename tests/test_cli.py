@@ -160,6 +160,7 @@ def test_the_options_are_what_the_docs_promise(
     out = capsys.readouterr().out
     options = {word for word in out.replace("│", " ").split() if word.startswith("--")}
     assert options == {
-        "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set", "--extra-data",
-        "--attack", "--examples", "--eval-seed", "--no-eval", "--device", "--jobs", "--output", "--data-dir", "--help",
+        "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
+        "--extra-data", "--attack", "--examples", "--eval-seed", "--no-eval", "--device", "--jobs", "--output",
+        "--data-dir", "--help",
     }  # fmt: skip

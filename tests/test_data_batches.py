@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -52,6 +52,7 @@ def test_an_epoch_visits_every_example_once(labelled: int, batch_size: int, seed
 def test_extra_data_takes_its_share_of_every_batch(
     labelled: int, pseudo: int, batch_size: int, share: float, seed: int
 ) -> None:
+    assume(int(batch_size * share) >= 1)  # a recipe refuses less
     parts = batches(recipe(batch_size, share), labelled, pseudo, stream(seed))
     assert len(parts) == math.ceil(labelled / batch_size)
     assert all(part.max() < labelled + pseudo for part in parts)
@@ -77,6 +78,7 @@ def test_pseudo_labelled_images_are_drawn_with_replacement() -> None:
 @generic
 @given(labelled_counts, batch_sizes, st.none() | shares)
 def test_batches_per_epoch_counts_batches(labelled: int, batch_size: int, share: float | None) -> None:
+    assume(share is None or int(batch_size * share) >= 1)
     asked = recipe(batch_size, share)
     assert batches_per_epoch(asked, labelled) == len(batches(asked, labelled, 10, stream()))
 
