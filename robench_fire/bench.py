@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from robench_fire import extra, fetch, provenance
+from robench_fire import extra, fetch, provenance, pseudo
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.cost import forward_seconds, training_seconds
 from robench_fire.errors import RobenchError, UsageError
@@ -111,7 +111,9 @@ def estimate(composed: Composed, device: torch.device, per_forward: dict[str, fl
     plan, dataset = composed.plan, composed.dataset
     if plan.recipe.arch not in known:
         known[plan.recipe.arch] = forward_seconds(composed.build, dataset.shape, plan.recipe.batch_size, device)
-    labelled = dataset.train_size
-    if plan.recipe.extra and plan.recipe.extra.source == "hidden":
-        labelled = round(labelled * (1 - plan.recipe.extra.hidden))
-    return training_seconds(plan.defense, plan.recipe, labelled, known[plan.recipe.arch])
+    each, mixed = known[plan.recipe.arch], plan.recipe.extra
+    if mixed is None or mixed.source == "file":
+        return training_seconds(plan.defense, plan.recipe, dataset.train_size, each)
+    labelled = round(dataset.train_size * (1 - mixed.hidden))
+    labeller = training_seconds(pseudo.Standard(), pseudo.labeller_recipe(plan.recipe), labelled, each)
+    return labeller + training_seconds(plan.defense, plan.recipe, labelled, each)

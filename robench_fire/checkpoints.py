@@ -41,7 +41,7 @@ def load(path: Path, build: Callable[[], nn.Module], device: torch.device) -> nn
     return model.to(device).eval()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such checkpoint; give a run folder that `robench ls runs` lists, or a file")
     with open(path, "rb") as file:
@@ -53,16 +53,18 @@ def _read(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # whatever the readers raise on a broken file, it is unreadable
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise DataError(f"{path} cannot be read as a state dict: {reason}") from None
+        hint = "it must hold tensors only: save model.state_dict(), best as .safetensors"
+        raise DataError(f"{path} cannot be read safely ({type(fault).__name__}); {hint}") from None
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _stripped(loaded: dict[str, Any]) -> dict[str, Tensor]:
+def _stripped(loaded: dict[Any, Any]) -> dict[str, Tensor]:
     if isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     weights = {}
     for name, value in loaded.items():
+        if not isinstance(name, str):
+            continue
         for prefix in _PREFIXES:
             name = name.removeprefix(prefix)
         if isinstance(value, Tensor):

@@ -50,7 +50,7 @@ class Composed(NamedTuple):
         )
 
     def sources(self) -> list[tuple[str, Any, str]]:
-        """(path, value, source) of every leaf: the last layer that changed it is where it comes from."""
+        """(path, value, source) of every setting: the last layer that changed it is where it comes from."""
         found: dict[str, tuple[Any, str]] = {}
         for source, plan in self.layers:
             values = dict(leaves(to_plain(plan)))
@@ -59,7 +59,15 @@ class Composed(NamedTuple):
             for path, value in values.items():
                 if path not in found or found[path][0] != value:
                     found[path] = (value, source)
-        return [(path, *found[path]) for path, _ in leaves(to_plain(self.plan))]
+        own = {"defense": f"{self.paper.method}: {self.paper.title}"}
+        own["threat"] = own["claim"] = "the data set's threat model (docs/data.md)"
+        listed = []
+        for path, _ in leaves(to_plain(self.plan)):
+            value, source = found[path]
+            if "." in path:
+                first = source == self.layers[0][0]
+                listed.append((path, value, own.get(path.split(".")[0], source) if first else source))
+        return listed
 
 
 def compose(request: Request) -> Composed:
@@ -89,6 +97,7 @@ def _compose(request: Request) -> Composed:
         dataset=named.name,
         profile=request.profile,
         defense=defense.module.DEFENSE,
+        code=defense.code,
         threat=threat,
         claim=threat,
         recipe=dataset.recipes[threat],
@@ -109,8 +118,20 @@ def _compose(request: Request) -> Composed:
             reason = (depart.__doc__ or "").split("\n")[0]
             layers.append((f"{defense.name}, {profile}: {reason}", depart(layers[-1][1])))
     layers += _overridden(layers[-1][1], request)
-    models.builder(layers[-1][1].recipe.arch, dataset.shape)  # a mistake is found before anything is spent
-    return Composed(layers[-1][1], defense.module.PAPER, dataset, tuple(layers))
+    plan = layers[-1][1]
+    plan.check()  # here and below: a mistake is found before anything is spent
+    models.builder(plan.recipe.arch, dataset.shape)
+    if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
+        raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
+    return Composed(plan, defense.module.PAPER, dataset, tuple(layers))
+
+
+def by_hand(request: Request) -> dict[str, Any]:
+    """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
+    own = replace(request, eps="", arch="", epochs=None, settings=())
+    recipe, asked = (dict(leaves(to_plain(compose(each).plan))) for each in (own, request))
+    shown = ("recipe.arch", "threat.eps", "claim.eps")
+    return {path: value for path, value in asked.items() if path not in shown and recipe.get(path, value) != value}
 
 
 def _threat(name: str, dataset: Dataset, norm: str) -> Threat:

@@ -6,7 +6,7 @@ A module under defenses/ holds ``PAPER`` (whom to cite, what was reported) and `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor
@@ -41,6 +41,12 @@ class Defense:
     clean_in_inner: ClassVar[bool] = True
     clean_in_outer: ClassVar[bool] = True
     targets: Targets = HardLabels()
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float) and not value >= 0:
+                raise ValueError(f"{each.name} {value}: a coefficient must not be negative")
 
     def inner(self, views: Views) -> Tensor:
         """(N,) what the attack maximises over the perturbed images."""

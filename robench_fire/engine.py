@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robench_fire.data import augmented, batches, batches_per_epoch, to_float
 from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Views
-from robench_fire.errors import DivergedError
+from robench_fire.errors import DivergedError, RecipeError
 from robench_fire.losses import cross_entropy
 from robench_fire.recipe import Recipe
 from robench_fire.seeding import derive, generator
@@ -191,7 +191,8 @@ def _step(
         seen = clean if clean is not None else adv
         state.memory = defense.targets.update(state.memory, index, seen, progress)
         target = defense.targets.read(state.memory, index)
-        terms = {name: value.mean() for name, value in defense.outer(Views(clean, adv, target, label)).items()}
+        terms = defense.outer(Views(clean, adv, target, label))
+        terms = {name: _per_example(value, label, f"outer's {name!r}").mean() for name, value in terms.items()}
         state.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         state.optimiser.step()
@@ -211,7 +212,17 @@ def _attacked(
         with torch.no_grad():
             clean = model(x) if defense.clean_in_inner else None
         target = defense.targets.read(state.memory, index)
-        return recipe.attack(model, lambda z: defense.inner(Views(clean, z, target, label)), x, problem.threat, noise)
+
+        def gain(z: Tensor) -> Tensor:
+            return _per_example(defense.inner(Views(clean, z, target, label)), label, "inner")
+
+        return recipe.attack(model, gain, x, problem.threat, noise)
+
+
+def _per_example(value: Tensor, label: Tensor, what: str) -> Tensor:
+    if value.shape != label.shape:
+        raise RecipeError(f"{what} has shape {tuple(value.shape)}; a defense returns one value per example, (N,)")
+    return value
 
 
 def _passes(model: nn.Module, recipe: Recipe, x: Tensor, x_adv: Tensor, with_clean: bool) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +57,36 @@ def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
         DataError: naming the file and what is wrong with its keys, shapes, types or labels.
     """
     try:
-        content, (image_key, label_key) = _read(path)
+        images, labels = _read(path)
     except DataError as fault:
         raise DataError(f"{path}: {fault}") from None
-    except (pickle.UnpicklingError, ValueError, EOFError, zipfile.BadZipFile, OSError, TypeError, AttributeError,
-            IndexError, KeyError) as fault:  # fmt: skip
-        raise DataError(f"{path}: neither a readable npz nor a pickle of arrays ({fault})") from None
-    missing = [key for key in (image_key, label_key) if key not in content]
-    if missing:
-        raise DataError(f"{path}: no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
-    return _checked(path, content[image_key], content[label_key], shape, num_classes)
+    except (Exception, MemoryError) as fault:  # whatever the readers raise on a broken file, it is unreadable
+        raise DataError(f"{path}: neither a readable npz nor a pickle of arrays ({type(fault).__name__})") from None
+    return _checked(path, images, labels, shape, num_classes)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], tuple[str, str]]:
-    if zipfile.is_zipfile(path):
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in KEYS["npz"] if key in archive} or dict.fromkeys(archive), KEYS["npz"]
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with open(path, "rb") as file:
+        if file.read(2) == b"PK":
+            with np.load(path, allow_pickle=False) as archive:
+                return _pair(archive, KEYS["npz"])
+        file.seek(0)
         content = _ArraysOnly(file).load()
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__} where a dict was expected")
-    return content, KEYS["pickle"]
+    return _pair(content, KEYS["pickle"])
 
 
-def _checked(path: Path, images: Any, labels: Any, shape: tuple[int, int, int], num_classes: int) -> Split:
-    images, labels = np.asarray(images), np.asarray(labels)
+def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
+    return np.asarray(content[keys[0]]), np.asarray(content[keys[1]])
+
+
+def _checked(
+    path: Path, images: np.ndarray, labels: np.ndarray, shape: tuple[int, int, int], num_classes: int
+) -> Split:
     channels, height, width = shape
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
         raise DataError(
@@ -93,5 +98,5 @@ def _checked(path: Path, images: Any, labels: Any, shape: tuple[int, int, int], 
         raise DataError(f"{path}: holds no image")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(f"{path}: labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}")
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

@@ -100,7 +100,8 @@ def _bring(name: str, dataset: Dataset, wanted: list[File], folder: Path, note: 
         try:
             _install(produce, wanted, folder, len(dataset.files), note)
             return
-        except (OSError, URLError, RuntimeError, subprocess.SubprocessError, tarfile.TarError) as fault:
+        except (OSError, URLError, RuntimeError, ValueError, LookupError, subprocess.SubprocessError,
+                tarfile.TarError) as fault:  # fmt: skip
             faults.append(f"{source}: {_short(fault)}")
     where = folder / wanted[0].path
     hint = "" if not dataset.mirror or shutil.which("npm") else "; installing npm would open another source"
@@ -111,7 +112,8 @@ def _bring(name: str, dataset: Dataset, wanted: list[File], folder: Path, note: 
 
 def _short(fault: Exception) -> str:
     if isinstance(fault, subprocess.CalledProcessError):
-        return (fault.stderr or "").strip().splitlines()[-1:][0] if fault.stderr else f"exit {fault.returncode}"
+        said = (fault.stderr or "").strip().splitlines()
+        return str(said[-1]) if said else f"exit {fault.returncode}"
     return str(getattr(fault, "reason", fault)) or type(fault).__name__
 
 

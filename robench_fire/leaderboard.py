@@ -1,7 +1,4 @@
-"""Rows: what a plan's seeds reached, collected from run folders or read from RobustBench's JSON files.
-
-Plain JSON; imports no torch. Percentages are floats here and become strings only in ``to_model_info``.
-"""
+"""Rows: what a plan's seeds reached, collected from run folders. Plain JSON; imports no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robench_fire.errors import DataError
-from robench_fire.files import write_json
-from robench_fire.runs import Run, find, read_json
+from robench_fire.runs import Run, find
 from robench_fire.stats import MeanStd, mean_std
 
 SEEDS = 5  # how many seeds a row should have
-BOARD_KEY = "robench_fire"  # everything of ours lies under this one key of a RobustBench file
+Chosen = tuple[str, int, int, int]
+"""An evaluation: attack, number of test images, seed, batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +79,9 @@ class Row:
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}.")
+        if self.facts["by_hand"]:
+            changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
+            notes.append(f"Not the {self.profile} recipe: {changed}.")
         return notes
 
 
@@ -113,10 +112,10 @@ def _row(fingerprint: str, runs: list[Run]) -> Row | None:
     chosen = _shared_evaluation(plan, found)
     if chosen is None:
         return None
-    attack, examples, seed = chosen
+    attack, examples, seed, _ = chosen
     claim = plan["claim"]
-    scored = {k: each for k, all_ in found.items() if (each := _pick(all_, claim, attack, examples, seed)) is not None}
-    quick = {k: each["robust"] for k in scored if (each := _pick(found[k], claim, "pgd20", examples, seed)) is not None}
+    scored = {k: each for k, all_ in found.items() if (each := _pick(all_, claim, chosen)) is not None}
+    quick = {k: each["robust"] for k in scored if (each := _pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
     times = {k: trained[k].read("train.json") for k in scored}
     first = trained[min(scored)].read("provenance.json")
     return Row(
@@ -130,7 +129,7 @@ def _row(fingerprint: str, runs: list[Run]) -> Row | None:
         examples=examples,
         evaluation_seed=seed,
         per_seed={
-            k: {"clean": each["clean"], "robust": each["robust"], "train_seconds": times[k]["seconds"]}
+            k: {"clean": each["clean"], "robust": each["robust"], "train_seconds": _training_seconds(times[k])}
             for k, each in sorted(scored.items())
         },
         unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
@@ -139,12 +138,18 @@ def _row(fingerprint: str, runs: list[Run]) -> Row | None:
     )
 
 
+def _training_seconds(facts: dict[str, Any]) -> float:
+    """Training a defense includes training its pseudo-labeller."""
+    return float(facts["seconds"] + facts.get("labeller", {}).get("seconds", 0.0))
+
+
 def _facts(
     first: dict[str, Any], scored: dict[int, dict[str, Any]], times: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
     some = next(iter(scored.values()))
     return {
+        "by_hand": first["by_hand"],
         "versions": first["versions"],
         "python": first["python"],
         "device": first["device"],
@@ -157,134 +162,19 @@ def _facts(
     }
 
 
-def _shared_evaluation(plan: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> tuple[str, int, int] | None:
-    """(attack, examples, seed) of the claim that most seeds have; AutoAttack first, then more images."""
-    counts: defaultdict[tuple[str, int, int], int] = defaultdict(int)
+def _shared_evaluation(plan: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
+    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
+    counts: defaultdict[Chosen, int] = defaultdict(int)
     for evaluations in found.values():
         for each in evaluations:
             if (each["norm"], each["eps"]) == (plan["claim"]["kind"], plan["claim"]["eps"]):
-                counts[each["attack"], each["examples"], each["seed"]] += 1
+                counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
     return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
 
 
-def _pick(
-    evaluations: list[dict[str, Any]], claim: dict[str, Any], attack: str, examples: int, seed: int
-) -> dict[str, Any] | None:
-    wanted = (attack, claim["kind"], claim["eps"], examples, seed)
+def _pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
+    wanted = (claim["kind"], claim["eps"], *chosen)
     for each in evaluations:
-        if (each["attack"], each["norm"], each["eps"], each["examples"], each["seed"]) == wanted:
+        if tuple(each[name] for name in ("norm", "eps", "attack", "examples", "seed", "batch_size")) == wanted:
             return each
     return None
-
-
-def to_model_info(row: Row) -> dict[str, Any]:
-    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
-    clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
-    reported = _published(row)
-    return {
-        "link": row.paper["link"],
-        "name": row.paper["title"],
-        "authors": row.paper["authors"],
-        "additional_data": row.extra == "file",
-        "number_forward_passes": 1,
-        "dataset": row.dataset,
-        "venue": row.paper["venue"],
-        "architecture": row.architecture,
-        "eps": row.eps,
-        "clean_acc": f"{clean.mean:.2f}",
-        "reported": f"{robust.mean if reported is None else reported:.2f}",
-        "autoattack_acc": f"{robust.mean:.2f}",
-        "footnote": " ".join([_setting(row), *row.footnotes()]),
-        BOARD_KEY: {
-            "format": 1,
-            "paper": row.paper,
-            "plan": row.plan,
-            "fingerprint": row.fingerprint,
-            "norm": row.norm,
-            "attack": row.attack,
-            "examples": row.examples,
-            "evaluation_seed": row.evaluation_seed,
-            "seeds": {str(seed): values for seed, values in row.per_seed.items()},
-            "unfinished": list(row.unfinished),
-            "pgd20": {str(seed): value for seed, value in row.pgd20.items()},
-            "std": {name: row.over_seeds(name).std for name in ("clean", "robust", "train_seconds")},
-            **row.facts,
-        },
-    }
-
-
-def _setting(row: Row) -> str:
-    return f"Mean over {len(row.per_seed)} seeds, {row.examples:,} test images, {row.profile} profile of robench_fire."
-
-
-def _published(row: Row) -> float | None:
-    """The authors' own robust accuracy for this data set, norm and architecture, where there is one."""
-    for each in row.paper["reported"]:
-        if (each["dataset"], each["norm"]) == (row.dataset, row.norm) and each["source"].startswith("FIRE"):
-            return float(each["robust"])
-    return None
-
-
-def from_model_info(path: Path) -> Row:
-    """The row in one of our leaderboard files.
-
-    Raises:
-        DataError: if the file is not JSON or has none of our keys.
-    """
-    info = read_json(path)
-    try:
-        own = dict(info[BOARD_KEY])
-        return Row(
-            paper=own.pop("paper"),
-            architecture=info["architecture"],
-            plan=own.pop("plan"),
-            fingerprint=own.pop("fingerprint"),
-            norm=own.pop("norm"),
-            eps=info["eps"],
-            attack=own.pop("attack"),
-            examples=own.pop("examples"),
-            evaluation_seed=own.pop("evaluation_seed"),
-            per_seed={int(seed): values for seed, values in own.pop("seeds").items()},
-            unfinished=tuple(own.pop("unfinished")),
-            pgd20={int(seed): value for seed, value in own.pop("pgd20").items()},
-            facts={name: value for name, value in own.items() if name not in ("format", "std")},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
-
-
-def rows_in(folder: Path) -> list[Row]:
-    """The rows of a board (JSON files) or of run folders, whichever lies at ``folder``.
-
-    Raises:
-        DataError: if there are none.
-    """
-    if not folder.exists():
-        raise DataError(f"{folder} does not exist; train something first: `robench train fire digits`")
-    files = [path for path in sorted(folder.rglob("*.json")) if _is_board_file(path)]
-    rows = ranked(from_model_info(path) for path in files) if files else collect(folder)
-    if not rows:
-        raise DataError(f"no evaluated run at {folder}; train something first: `robench train fire digits`")
-    return rows
-
-
-def _is_board_file(path: Path) -> bool:
-    return path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval"))
-
-
-def publish(rows: Iterable[Row], board: Path) -> list[Path]:
-    """Write each row to board/<dataset>/<norm>/<Key>.json.
-
-    Raises:
-        DataError: if two rows claim one file: rows of a board differ in their defense, not in their settings.
-    """
-    chosen: dict[Path, Row] = {}
-    for row in rows:
-        path = board / row.dataset / row.norm / f"{row.paper['key']}.json"
-        if path in chosen:
-            prints = f"{chosen[path].fingerprint} and {row.fingerprint}"
-            raise DataError(f"two plans of {row.paper['method']} ({prints}) claim {path}; name one run folder")
-        chosen[path] = row
-    for path, row in chosen.items():
-        write_json(path, to_model_info(row))
-    return list(chosen)

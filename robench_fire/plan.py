@@ -23,22 +23,32 @@ Profile = Literal["matched", "official"]
 class Plan:
     """A defense on a data set, the threat model and recipe that train it, and the threat model its row claims.
 
-    Raises:
-        ValueError: if the attack's steps cannot reach the boundary of the threat model.
+    ``code``: the beginning of the SHA-256 of a defense file that is not bundled, so that another formula is another
+    plan.
     """
 
     name: str
     dataset: str
     profile: Profile
+    code: str = ""
     defense: Defense
     threat: Threat
     claim: Threat
     recipe: Recipe
 
-    def __post_init__(self) -> None:
-        attack, eps = self.recipe.attack, self.threat.eps
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
+                pass that the loss reads.
+        """
+        attack, eps, passes = self.recipe.attack, self.threat.eps, self.recipe.passes
+        if "adv" not in passes or (self.defense.clean_in_outer and "clean" not in passes):
+            needed = "clean and adv" if self.defense.clean_in_outer else "adv"
+            raise RecipeError(f"recipe.passes {', '.join(passes)}: the loss of {self.name} reads {needed}")
         if attack and attack.steps * attack.step < eps * (1 - 1e-6):
-            raise ValueError(
+            raise RecipeError(
                 f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
                 "raise recipe.attack.steps or recipe.attack.step"
             )
@@ -63,7 +73,9 @@ class Plan:
 
     def unreleased(self) -> RecipeError:
         """What ``official`` raises where the authors released no training code."""
-        where = f"{self.dataset} {self.threat.norm}" + (" with extra data" if self.recipe.extra else "")
+        extra = self.recipe.extra
+        kind = "" if extra is None else " with hidden labels" if extra.source == "hidden" else " with extra data"
+        where = f"{self.dataset} {self.threat.norm}{kind}"
         return RecipeError(f"{self.name} has no released training code for {where}; use --profile matched")
 
     def with_extra(self, extra: Extra) -> Plan:
@@ -106,9 +118,9 @@ def override(plan: Plan, path: str, text: str) -> Plan:
         RecipeError: for an unknown path (naming the fields that exist), a value of the wrong type, or a value that
             the plan refuses.
     """
-    head = path.split(".", 1)[0]
-    if head not in ("defense", "threat", "recipe"):
-        raise RecipeError(unknown("setting", path, ("defense.…", "threat.…", "recipe.…")))
+    head, _, rest = path.partition(".")
+    if head not in ("defense", "threat", "claim", "recipe") or not rest:
+        raise RecipeError(unknown("setting", path, ("defense.…", "threat.…", "claim.…", "recipe.…")))
     try:
         changed = _replaced(plan, path.split("."), text, path)
     except ValueError as fault:

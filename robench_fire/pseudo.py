@@ -15,6 +15,7 @@ from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Terms, Views
 from robench_fire.engine import Problem, Progress, Trained, frozen, train
 from robench_fire.losses import cross_entropy
+from robench_fire.recipe import Recipe
 from robench_fire.seeding import derive
 
 _HIDING = 20191113  # fixed: every seed and every defense hides the same labels
@@ -46,6 +47,11 @@ def hide(full: Split, share: float) -> Hidden:
     return Hidden(full.take(kept), full.images[gone], full.labels[gone])
 
 
+def labeller_recipe(recipe: Recipe) -> Recipe:
+    """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data."""
+    return replace(recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last")
+
+
 def label(
     build: Callable[[], nn.Module],
     problem: Problem,
@@ -57,10 +63,7 @@ def label(
     progress: Progress,
 ) -> tuple[Tensor, Trained]:
     """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe."""
-    recipe = replace(
-        problem.recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last"
-    )  # as Carmon et al. 2019 train theirs: the same script with beta 0
-    standard = replace(problem, defense=Standard(), recipe=recipe, extra=None)
+    standard = replace(problem, defense=Standard(), recipe=labeller_recipe(problem.recipe), extra=None)
     trained = train(
         build, standard, seed=derive(seed, "labeller"), device=device, state_file=state_file, progress=progress
     )

@@ -20,6 +20,12 @@ class Sgd:
     weight_decay: float = 5e-4
     decay_only_weights: bool = False
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.momentum < 1 and self.weight_decay >= 0):
+            raise ValueError(f"momentum {self.momentum} or weight_decay {self.weight_decay} is out of range")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum; set nesterov=false first")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
@@ -37,6 +43,10 @@ class Steps:
 
     at: tuple[float, ...] = (0.75, 0.9)
     factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(0 < share <= 1 for share in self.at):
+            raise ValueError(f"at {self.at}: shares of the epochs, between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ Listing executes none of them; a module is imported when it is asked for.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,11 +24,12 @@ _VALUE = {"defenses": "DEFENSE", "datasets": "DATASET"}
 
 
 class Found(NamedTuple):
-    """A plug-in module and where it came from."""
+    """A plug-in module and where it came from; ``code`` identifies the source of one that is not bundled."""
 
     name: str
     module: ModuleType
     origin: str
+    code: str
 
 
 def canonical(name: str) -> str:
@@ -45,8 +48,8 @@ def names(group: Group) -> dict[str, str]:
     found = {each.name: f"{package.__name__}.{each.name}" for each in pkgutil.iter_modules(package.__path__)}
     for entry in entry_points(group=f"robench_fire.{group}"):
         name = canonical(entry.name)
-        if found.setdefault(name, entry.value) != entry.value:
-            raise UsageError(f"two {group} are called {name!r}: {found[name]} and {entry.value}; uninstall one")
+        if found.setdefault(name, entry.module) != entry.module:
+            raise UsageError(f"two {group} are called {name!r}: {found[name]} and {entry.module}; uninstall one")
     return found
 
 
@@ -58,24 +61,31 @@ def load(group: Group, name: str) -> Found:
         RecipeError: if the module cannot be imported or lacks what its group requires.
     """
     if name.endswith(".py"):
-        return _checked(group, Path(name).stem, _from_file(Path(name)), str(Path(name).resolve()))
+        if group != "defenses":
+            raise UsageError(f"{name}: a data set is found by name; install yours with an entry point (docs/data.md)")
+        return _checked(group, canonical(Path(name).stem), _from_file(Path(name)), str(Path(name).resolve()))
     choices = names(group)
     wanted = canonical(name)
     if wanted not in choices:
         raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices))
-    return _checked(group, wanted, importlib.import_module(choices[wanted]), choices[wanted])
+    try:
+        module = importlib.import_module(choices[wanted])
+    except Exception as fault:
+        raise RecipeError(f"{choices[wanted]} cannot be imported: {type(fault).__name__}: {fault}") from fault
+    return _checked(group, wanted, module, choices[wanted])
 
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"{path} is not a file; give the path of a .py file or a name that `robench ls` lists")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"robench_user_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and type hints look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise RecipeError(f"{path} cannot be imported: {type(fault).__name__}: {fault}") from fault
     return module
 
@@ -85,13 +95,18 @@ def _checked(group: Group, name: str, module: ModuleType, origin: str) -> Found:
     missing = [each for each in required if not hasattr(module, each)]
     if missing:
         raise RecipeError(f"{origin} defines no {' and no '.join(missing)}; see docs/adding-a-defense.md")
-    return Found(name, module, origin)
+    bundled = module.__name__.startswith(f"robench_fire.{group}.")
+    code = "" if bundled or not module.__file__ else hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:12]
+    return Found(name, module, origin, code)
 
 
 def summary(group: Group, name: str) -> str:
     """The first line of a plug-in's docstring, read without executing it."""
-    spec = importlib.util.find_spec(names(group)[name])
+    try:
+        spec = importlib.util.find_spec(names(group)[name])
+    except ImportError:
+        spec = None
     if spec is None or spec.origin is None:
-        return ""
+        return f"{names(group)[name]} cannot be found"
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
     return text.splitlines()[0] if text else ""

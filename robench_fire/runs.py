@@ -19,6 +19,8 @@ import numpy as np
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import replaced, write_json, write_text
 
+BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
+
 
 @dataclass(frozen=True)
 class Run:
@@ -59,7 +61,7 @@ class Run:
         write_json(self.folder / name, value)
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
-        write_text(self.folder / "curve.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Every finished evaluation of the weights in this folder."""
@@ -93,9 +95,10 @@ def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -
     write_json(stem.with_name(stem.name + ".json"), result)
 
 
-def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int) -> str:
-    """``aa-Linf-8_255-1000``; a seed other than 0 is appended."""
-    return f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}" + (f"-seed{seed}" if seed else "")
+def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int) -> str:
+    """``aa-Linf-8_255-1000``; another seed than 0 or batch than 500, which decide the random streams, are appended."""
+    name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
+    return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -108,6 +111,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
+    except OSError as fault:
+        raise DataError(f"{path} cannot be read: {fault.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as fault:
         raise DataError(f"{path} is not JSON ({fault}); move it away and run the same command again") from None
     if not isinstance(value, dict):
@@ -119,7 +124,8 @@ def find(folder: Path) -> list[Run]:
     """Every run at or below ``folder``, in a stable order."""
     if (folder / "plan.json").exists():
         return [Run(folder)]
-    return [Run(path.parent) for path in sorted(folder.glob("**/seed-*/plan.json"), key=_order)]
+    plans = [path for path in folder.glob("**/seed-*/plan.json") if path.parent.name.removeprefix("seed-").isdecimal()]
+    return [Run(path.parent) for path in sorted(plans, key=_order)]
 
 
 def _order(path: Path) -> tuple[str, int]:

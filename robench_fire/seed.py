@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from robench_fire import archs, extra, fetch, provenance, pseudo
-from robench_fire.compose import Composed, Request, compose
+from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.cost import forward_equivalents
 from robench_fire.dataset import Split, Splits
 from robench_fire.engine import Problem, Trained, train
@@ -63,6 +63,7 @@ def _train(
         "provenance.json",
         {
             **provenance.describe(device),
+            "by_hand": by_hand(request),
             "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
             "architecture": archs.display_name(plan.recipe.arch),
         },

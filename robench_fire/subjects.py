@@ -34,7 +34,7 @@ class Evaluations:
     attacks: tuple[str, ...] = ATTACKS
     examples: int | None = None
     seed: int = 0
-    batch_size: int = 500
+    batch_size: int = runs.BATCH_SIZE
     norm: str = ""  # default: the norm and radius that the row claims
     eps: str = ""
 
@@ -155,7 +155,9 @@ def evaluate_subject(
     test = head(test, evaluations.examples or dataset.examples).to(device)
     facts = []
     for attack in evaluations.attacks:
-        name = runs.evaluation_name(attack, threat.norm, str(threat.eps), len(test.labels), evaluations.seed)
+        name = runs.evaluation_name(
+            attack, threat.norm, str(threat.eps), len(test.labels), evaluations.seed, evaluations.batch_size
+        )
         stem = subject.stem.with_name(f"{subject.stem.name}.{name}")
         stored = stem.with_name(stem.name + ".json")
         if not (stored.exists() and runs.read_json(stored)["weights_sha256"] == weights):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -12,7 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from robench_fire.leaderboard import SEEDS, Row, to_model_info
+from robench_fire import model_info
+from robench_fire.files import write_text
+from robench_fire.leaderboard import SEEDS, Row
 from robench_fire.stats import MeanStd, mean_std
 
 FORMATS = ("terminal", "md", "csv", "json", "latex")
@@ -94,12 +97,17 @@ def _duration(seconds: MeanStd) -> str:
 
 
 def _reported(row: Row, source: str) -> str:
-    """Clean / robust of the first published entry of ``source`` for this data set, norm and use of extra data."""
-    for each in row.paper["reported"]:
+    """Clean / robust of the published entry of ``source`` for this data set, norm and use of extra data.
+
+    FIRE's Table 1 trains with one set of hyperparameters (as our matched profile), its Table 2 with each method's own.
+    """
+    own = row.profile == "official"
+    for each in sorted(row.paper["reported"], key=lambda entry: own != entry["source"].endswith("Table 2")):
         wanted = (row.dataset, row.norm, bool(row.extra))
         if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
             at = f" at {each['eps']}" if each["eps"] else ""
-            return f"{each['clean']:.2f} / {each['robust']:.2f}{at}"
+            other = f" ({each['arch']})" if each["arch"] != row.plan["recipe"]["arch"] else ""
+            return f"{each['clean']:.2f} / {each['robust']:.2f}{at}{other}"
     return "–"
 
 
@@ -143,7 +151,9 @@ def markdown(table: Table) -> str:
 def render(rows: Sequence[Row], style: str, paper: bool = False) -> str:
     """Rows as text: md, csv, json or latex."""
     if style == "json":
-        return json.dumps({"format": 1, "rows": [to_model_info(row) for row in rows]}, indent=2, ensure_ascii=False)
+        return json.dumps(
+            {"format": 1, "rows": [model_info.to_model_info(row) for row in rows]}, indent=2, ensure_ascii=False
+        )
     if style == "csv":
         return _csv(rows).rstrip()
     draw = markdown if style == "md" else _latex
@@ -199,6 +209,16 @@ def _tex(text: Any) -> str:
     for plain, tex in (("\\", r"\textbackslash{}"), ("&", r"\&"), ("%", r"\%"), ("#", r"\#"), ("_", r"\_")):
         text = text.replace(plain, tex)
     return str(text.replace(" ± ", r" $\pm$ ").replace("–", "--"))
+
+
+def publish(rows: Iterable[Row], board: Path) -> list[Path]:
+    """Write rows to a board, and beside each of its folders the Markdown table of everything in it."""
+    written = model_info.publish(rows, board)
+    pages = []
+    for folder in dict.fromkeys(path.parent for path in written):
+        pages.append(folder.with_suffix(".md"))
+        write_text(pages[-1], render(model_info.rows_in(folder), "md") + "\n")
+    return written + pages
 
 
 def show(rows: Sequence[Row], style: str, paper: bool, console: Console) -> None:

@@ -22,12 +22,12 @@ LAYERS = [
     "defenses datasets models",
     "registry",
     "data state engine autoattack evaluate pseudo cost checkpoints extra fetch provenance devices",
-    "runs leaderboard tables",
+    "runs leaderboard model_info tables",
     "launch compose subjects seed bench doctor",
     "display cli __main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}
-RECORDING = {"runs", "leaderboard", "tables"}
+RECORDING = {"runs", "leaderboard", "model_info", "tables"}
 
 
 def modules() -> list[tuple[str, Path]]:

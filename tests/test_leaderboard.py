@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from robench_fire import leaderboard, tables
-from robench_fire.compose import Request, compose
+from robench_fire import leaderboard, model_info, tables
+from robench_fire.compose import Request, by_hand, compose
 from robench_fire.errors import DataError
 from robench_fire.plan import fingerprint, to_plain
 from robench_fire.runs import Run, evaluation_name
@@ -37,14 +37,24 @@ def write_run(root: Path, request: Request, seed: int, clean: float, robust: flo
         "commit": "",
         "command": "robench",
     }
-    run.write("provenance.json", {**about, "paper": paper, "architecture": "DigitsCNN"})
+    run.write("provenance.json", {**about, "by_hand": by_hand(request), "paper": paper, "architecture": "DigitsCNN"})
     run.weights.write_bytes(b"weights")
     run.write("train.json", {"seconds": 10.0 + seed})
     for attack, value in (("aa", robust), ("pgd20", None if robust is None else robust + 5)):
         if value is not None:
-            facts = {"attack": attack, "norm": "Linf", "eps": str(plan.claim.eps), "examples": 300, "seed": 0} | changes
-            name = evaluation_name(attack, facts["norm"], facts["eps"], facts["examples"], facts["seed"])
-            more = {"name": name, "clean": clean, "robust": value, "batch_size": 500, "weights_sha256": "0"}
+            facts = {
+                "attack": attack,
+                "norm": "Linf",
+                "eps": str(plan.claim.eps),
+                "examples": 300,
+                "seed": 0,
+                "batch_size": 500,
+            }
+            facts |= changes
+            name = evaluation_name(
+                attack, facts["norm"], facts["eps"], facts["examples"], facts["seed"], facts["batch_size"]
+            )
+            more = {"name": name, "clean": clean, "robust": value, "weights_sha256": "0"}
             run.write(f"eval.{name}.json", facts | more)
     return run
 
@@ -70,7 +80,7 @@ def test_plans_are_never_mixed(tmp_path: Path) -> None:
     write_run(tmp_path, request, 0, 80.0, 60.0)
     first, second = leaderboard.collect(tmp_path)
     assert [len(first.per_seed), len(second.per_seed)] == [1, 5]  # best robust accuracy first
-    assert first.footnotes() == ["1 of 5 seeds."]
+    assert first.footnotes() == ["1 of 5 seeds.", "Not the matched recipe: defense.lam 6.0."]
     assert first.over_seeds("clean").std is None
 
 
@@ -104,7 +114,7 @@ def test_unfinished_runs_give_no_row(tmp_path: Path) -> None:
     write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, None)
     assert leaderboard.collect(tmp_path) == []
     with pytest.raises(DataError, match="no evaluated run"):
-        leaderboard.rows_in(tmp_path)
+        model_info.rows_in(tmp_path)
 
 
 def test_the_official_profile_is_marked(tmp_path: Path) -> None:
@@ -117,7 +127,7 @@ def test_the_official_profile_is_marked(tmp_path: Path) -> None:
 
 def test_robustbench_json_has_its_keys_and_types(tmp_path: Path) -> None:
     write_five(tmp_path)
-    info = leaderboard.to_model_info(*leaderboard.collect(tmp_path))
+    info = model_info.to_model_info(*leaderboard.collect(tmp_path))
     strings = ("link", "name", "authors", "dataset", "venue", "architecture", "eps", "clean_acc", "reported",
                "autoattack_acc", "footnote")  # fmt: skip
     assert all(isinstance(info[key], str) for key in strings)
@@ -132,13 +142,16 @@ def test_board_round_trip(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
     write_five(tmp_path / "runs", defense="rst_adv")
     rows = leaderboard.collect(tmp_path / "runs")
-    paths = leaderboard.publish(rows, tmp_path / "board")
+    paths = tables.publish(rows, tmp_path / "board")
     assert {path.relative_to(tmp_path / "board").as_posix() for path in paths} == {
         "digits/Linf/Picot2021Adversarial.json",
         "digits/Linf/Carmon2019Unlabeled.json",
+        "digits/Linf.md",
     }
-    again = leaderboard.rows_in(tmp_path / "board")
-    assert [leaderboard.to_model_info(row) for row in again] == [leaderboard.to_model_info(row) for row in rows]
+    page = (tmp_path / "board" / "digits" / "Linf.md").read_text()
+    assert page == tables.render(rows, "md") + "\n"
+    again = model_info.rows_in(tmp_path / "board")
+    assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in rows]
     assert tables.render(again, "md") == tables.render(rows, "md")
 
 
@@ -146,7 +159,7 @@ def test_two_plans_cannot_claim_one_board_file(tmp_path: Path) -> None:
     write_five(tmp_path)
     write_five(tmp_path, settings=(("--set", "defense.lam", "6"),))
     with pytest.raises(DataError, match="two plans of FIRE"):
-        leaderboard.publish(leaderboard.collect(tmp_path), tmp_path / "board")
+        model_info.publish(leaderboard.collect(tmp_path), tmp_path / "board")
     assert not (tmp_path / "board").exists()
 
 
@@ -155,10 +168,10 @@ def test_an_edited_board_file_is_named(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"architecture": "x"}')
     with pytest.raises(DataError, match=r"Key\.json is not a leaderboard row"):
-        leaderboard.rows_in(tmp_path)
+        model_info.rows_in(tmp_path)
     path.write_text("{")
     with pytest.raises(DataError, match=r"Key\.json is not JSON"):
-        leaderboard.rows_in(tmp_path)
+        model_info.rows_in(tmp_path)
 
 
 def rows(tmp_path: Path) -> list[leaderboard.Row]:
@@ -181,12 +194,37 @@ def test_terminal_table_fits_and_cuts_no_number(tmp_path: Path, width: int, pape
     assert any(line.startswith("[1] No extra data") for line in lines)
 
 
-def test_paper_numbers_stand_beside_ours(tmp_path: Path) -> None:
-    write_five(tmp_path, dataset="cifar10")
-    write_five(tmp_path, dataset="cifar10", defense="trades")
-    for table in tables.tables(leaderboard.collect(tmp_path), paper=True):
-        found = {cells[1]: cells[-2:] for cells in table.cells}
-    assert found == {"FIRE": ["85.98 / 51.45", "–"], "TRADES": ["85.84 / 50.47", "84.92 / 53.08 at 0.031"]}
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"defense": "fire"}, ["85.98 / 51.45", "–"]),
+        ({"defense": "fire", "arch": "resnet-18"}, ["85.98 / 51.45 (wrn-34-10)", "–"]),
+        ({"defense": "trades"}, ["85.84 / 50.47", "84.92 / 53.08 at 0.031"]),
+        ({"defense": "trades", "profile": "official"}, ["84.79 / 52.12", "84.92 / 53.08 at 0.031"]),
+        ({"defense": "mart"}, ["–", "–"]),  # reported with extra data only
+        ({"defense": "rst_adv", "arch": "wrn-28-10"}, ["89.49 / 59.69", "89.69 / 59.53"]),
+    ],
+)
+def test_paper_numbers_stand_beside_ours(tmp_path: Path, asked: dict[str, Any], expected: list[str]) -> None:
+    write_five(tmp_path, dataset="cifar10", **asked)
+    (table,) = tables.tables(leaderboard.collect(tmp_path), paper=True)
+    assert table.cells[0][-2:] == expected
+
+
+@pytest.mark.parametrize(("asked", "reported"), [({}, "51.45"), ({"arch": "resnet-18"}, "51.00")])
+def test_reported_is_the_papers_number_for_the_same_network(
+    tmp_path: Path, asked: dict[str, Any], reported: str
+) -> None:
+    write_five(tmp_path, dataset="cifar10", **asked)
+    (row,) = leaderboard.collect(tmp_path)
+    assert model_info.to_model_info(row)["reported"] == reported
+
+
+def test_training_time_includes_the_pseudo_labeller(tmp_path: Path) -> None:
+    run = write_run(tmp_path, Request(defense="rst_adv", dataset="digits"), 0, 90.0, 50.0)
+    run.write("train.json", {"seconds": 10.0, "labeller": {"seconds": 2.5}})
+    (row,) = leaderboard.collect(tmp_path)
+    assert row.over_seeds("train_seconds").mean == 12.5
 
 
 def test_markdown_csv_json_latex(tmp_path: Path) -> None:

@@ -133,10 +133,10 @@ def table(
     json: o.Json = False,
 ) -> None:
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
-    from robench_fire import leaderboard, tables
+    from robench_fire import model_info, tables
 
-    rows = leaderboard.rows_in(source or output)
+    rows = model_info.rows_in(source or output)
     tables.show(rows, "json" if json else format_.value, paper, Console())
     if publish is not None:
-        for path in leaderboard.publish(rows, publish):
+        for path in tables.publish(rows, publish):
             print(path, file=sys.stderr)

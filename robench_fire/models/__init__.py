@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 
@@ -62,7 +63,10 @@ def _timm(name: str) -> Callable[[Shape, int], nn.Module]:
     import timm
 
     if not timm.is_model(name):
-        raise RecipeError(unknown("timm model", name, timm.list_models(f"*{name.split('_')[0]}*")[:20]))
+        near = difflib.get_close_matches(name, timm.list_models(), n=4, cutoff=0.4)
+        raise RecipeError(
+            f"unknown timm model {name!r}: near it are {', '.join(near) or 'none; see timm.list_models()'}"
+        )
 
     def build(shape: Shape, num_classes: int) -> nn.Module:
         sized = {"img_size": shape[1]} if re.match("vit|deit|swin|xcit|mixer", name) else {}

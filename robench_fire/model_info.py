@@ -1,0 +1,131 @@
+"""Rows as RobustBench's model_info files, one JSON each, and boards made of them.
+
+The one place where percentages become strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from robench_fire.errors import DataError
+from robench_fire.files import write_json
+from robench_fire.leaderboard import Row, collect, ranked
+from robench_fire.runs import read_json
+
+BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
+
+
+def to_model_info(row: Row) -> dict[str, Any]:
+    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
+    clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
+    reported = _published(row)
+    return {
+        "link": row.paper["link"],
+        "name": row.paper["title"],
+        "authors": row.paper["authors"],
+        "additional_data": row.extra == "file",
+        "number_forward_passes": 1,
+        "dataset": row.dataset,
+        "venue": row.paper["venue"],
+        "architecture": row.architecture,
+        "eps": row.eps,
+        "clean_acc": f"{clean.mean:.2f}",
+        "reported": f"{robust.mean if reported is None else reported:.2f}",
+        "autoattack_acc": f"{robust.mean:.2f}",
+        "footnote": " ".join([_setting(row), *row.footnotes()]),
+        BOARD_KEY: {
+            "format": 1,
+            "paper": row.paper,
+            "plan": row.plan,
+            "fingerprint": row.fingerprint,
+            "norm": row.norm,
+            "attack": row.attack,
+            "examples": row.examples,
+            "evaluation_seed": row.evaluation_seed,
+            "seeds": {str(seed): values for seed, values in row.per_seed.items()},
+            "unfinished": list(row.unfinished),
+            "pgd20": {str(seed): value for seed, value in row.pgd20.items()},
+            "std": {name: row.over_seeds(name).std for name in ("clean", "robust", "train_seconds")},
+            **row.facts,
+        },
+    }
+
+
+def _setting(row: Row) -> str:
+    return f"Mean over {len(row.per_seed)} seeds, {row.examples:,} test images, {row.profile} profile of robench_fire."
+
+
+def _published(row: Row) -> float | None:
+    """The authors' own robust accuracy for this data set, norm and architecture, where there is one."""
+    for each in row.paper["reported"]:
+        own = (row.dataset, row.norm, row.plan["recipe"]["arch"], bool(row.extra))
+        if (each["dataset"], each["norm"], each["arch"], each["extra_data"]) == own:
+            return float(each["robust"])
+    return None
+
+
+def from_model_info(path: Path) -> Row:
+    """The row in one of our leaderboard files.
+
+    Raises:
+        DataError: if the file is not JSON or has none of our keys.
+    """
+    info = read_json(path)
+    try:
+        own = dict(info[BOARD_KEY])
+        return Row(
+            paper=own.pop("paper"),
+            architecture=info["architecture"],
+            plan=own.pop("plan"),
+            fingerprint=own.pop("fingerprint"),
+            norm=own.pop("norm"),
+            eps=info["eps"],
+            attack=own.pop("attack"),
+            examples=own.pop("examples"),
+            evaluation_seed=own.pop("evaluation_seed"),
+            per_seed={int(seed): values for seed, values in own.pop("seeds").items()},
+            unfinished=tuple(own.pop("unfinished")),
+            pgd20={int(seed): value for seed, value in own.pop("pgd20").items()},
+            facts={name: value for name, value in own.items() if name not in ("format", "std")},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
+
+
+def rows_in(folder: Path) -> list[Row]:
+    """The rows of a board (JSON files) or of run folders, whichever lies at ``folder``.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if not folder.exists():
+        raise DataError(f"{folder} does not exist; train something first: `robench train fire digits`")
+    files = [path for path in sorted(folder.rglob("*.json")) if _is_board_file(path)]
+    rows = ranked(from_model_info(path) for path in files) if files else collect(folder)
+    if not rows:
+        raise DataError(f"no evaluated run at {folder}; train something first: `robench train fire digits`")
+    return rows
+
+
+def _is_board_file(path: Path) -> bool:
+    return path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval"))
+
+
+def publish(rows: Iterable[Row], board: Path) -> list[Path]:
+    """Write each row to board/<dataset>/<norm>/<Key>.json.
+
+    Raises:
+        DataError: if two rows claim one file: rows of a board differ in their defense, not in their settings.
+    """
+    chosen: dict[Path, Row] = {}
+    for row in rows:
+        path = board / row.dataset / row.norm / f"{row.paper['key']}.json"
+        if path in chosen:
+            prints = f"{chosen[path].fingerprint} and {row.fingerprint}"
+            raise DataError(f"two plans of {row.paper['method']} ({prints}) claim {path}; name one run folder")
+        chosen[path] = row
+    for path, row in chosen.items():
+        write_json(path, to_model_info(row))
+    return list(chosen)
