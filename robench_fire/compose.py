@@ -59,14 +59,15 @@ class Composed(NamedTuple):
             for path, value in values.items():
                 if path not in found or found[path][0] != value:
                     found[path] = (value, source)
-        own = {"defense": f"{self.paper.method}: {self.paper.title}"}
-        own["threat"] = own["claim"] = "the data set's threat model (docs/data.md)"
+        own = {"defense.": f"{self.paper.method} ({self.paper.key})"}
+        own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
         listed = []
         for path, _ in leaves(to_plain(self.plan)):
             value, source = found[path]
             if "." in path:
                 first = source == self.layers[0][0]
-                listed.append((path, value, own.get(path.split(".")[0], source) if first else source))
+                named = next((text for prefix, text in own.items() if f"{path}.".startswith(prefix)), source)
+                listed.append((path, value, named if first else source))
         return listed
 
 
@@ -128,10 +129,11 @@ def _compose(request: Request) -> Composed:
 
 def by_hand(request: Request) -> dict[str, Any]:
     """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
-    own = replace(request, eps="", arch="", epochs=None, settings=())
+    own = replace(request, eps="", epochs=None, settings=())
     recipe, asked = (dict(leaves(to_plain(compose(each).plan))) for each in (own, request))
     shown = ("recipe.arch", "threat.eps", "claim.eps")
-    return {path: value for path, value in asked.items() if path not in shown and recipe.get(path, value) != value}
+    changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
+    return {path: value for path, value in changed.items() if path not in shown}
 
 
 def _threat(name: str, dataset: Dataset, norm: str) -> Threat:
@@ -150,7 +152,7 @@ def _overridden(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
     if request.eps:
         eps = Quantity(request.eps)
-        if plan.recipe.attack and eps > 0:
+        if plan.recipe.attack and eps > 0 and eps != plan.threat.eps:
             step = float(plan.recipe.attack.step) * float(eps) / float(plan.threat.eps)
             plan = plan.with_attack(step=Quantity(f"{step:.6g}"))
         threat, claim = replace(plan.threat, eps=eps), replace(plan.claim, eps=eps)  # type: ignore[type-var]

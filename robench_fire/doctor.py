@@ -43,7 +43,9 @@ def _device() -> Finding:
         name = torch.cuda.get_device_name()
         return Finding("ok", "device", f"{name}, CUDA {torch.version.cuda}, {torch.cuda.device_count()} in all")
     fix = "install NVIDIA's driver" if shutil.which("nvidia-smi") is None else "a torch build that fits the driver"
-    return Finding("note", "device", f"{provenance.device_name(torch.device('cpu'))}; no usable GPU", f"for one: {fix}")
+    return Finding(
+        "note", "device", f"{provenance.device_name(torch.device('cpu'))}; no usable GPU", f"to use one: {fix}"
+    )
 
 
 def _torchvision() -> Finding:

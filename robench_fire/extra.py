@@ -67,10 +67,11 @@ def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with open(path, "rb") as file:
-        if file.read(2) == b"PK":
-            with np.load(path, allow_pickle=False) as archive:
-                return _pair(archive, KEYS["npz"])
+        zipped = file.read(2) == b"PK"
         file.seek(0)
+        if zipped:
+            with np.load(file, allow_pickle=False) as archive:
+                return _pair(archive, KEYS["npz"])
         content = _ArraysOnly(file).load()
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__} where a dict was expected")

@@ -100,7 +100,7 @@ def _bring(name: str, dataset: Dataset, wanted: list[File], folder: Path, note: 
         try:
             _install(produce, wanted, folder, len(dataset.files), note)
             return
-        except (OSError, URLError, RuntimeError, ValueError, LookupError, subprocess.SubprocessError,
+        except (OSError, URLError, RuntimeError, ValueError, LookupError, EOFError, subprocess.SubprocessError,
                 tarfile.TarError) as fault:  # fmt: skip
             faults.append(f"{source}: {_short(fault)}")
     where = folder / wanted[0].path

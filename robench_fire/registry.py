@@ -70,7 +70,7 @@ def load(group: Group, name: str) -> Found:
         raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices))
     try:
         module = importlib.import_module(choices[wanted])
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise RecipeError(f"{choices[wanted]} cannot be imported: {type(fault).__name__}: {fault}") from fault
     return _checked(group, wanted, module, choices[wanted])
 
@@ -102,11 +102,13 @@ def _checked(group: Group, name: str, module: ModuleType, origin: str) -> Found:
 
 def summary(group: Group, name: str) -> str:
     """The first line of a plug-in's docstring, read without executing it."""
+    dotted = names(group)[name]
     try:
-        spec = importlib.util.find_spec(names(group)[name])
-    except ImportError:
-        spec = None
-    if spec is None or spec.origin is None:
-        return f"{names(group)[name]} cannot be found"
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-    return text.splitlines()[0] if text else ""
+        spec = importlib.util.find_spec(dotted)
+        source = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else None
+        text = "" if source is None else ast.get_docstring(ast.parse(source)) or ""
+    except ModuleNotFoundError:
+        source, text = None, ""
+    except Exception as fault:  # one broken plug-in must not take the listing down
+        return f"{dotted} cannot be read: {type(fault).__name__}: {fault}"
+    return f"{dotted} cannot be found" if source is None else text.split("\n")[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,9 +123,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def find(folder: Path) -> list[Run]:
     """Every run at or below ``folder``, in a stable order."""
-    if (folder / "plan.json").exists():
-        return [Run(folder)]
-    plans = [path for path in folder.glob("**/seed-*/plan.json") if path.parent.name.removeprefix("seed-").isdecimal()]
+    plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
+    plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]
     return [Run(path.parent) for path in sorted(plans, key=_order)]
 
 

@@ -59,15 +59,16 @@ def _train(
     run: Run, composed: Composed, request: Request, splits: Splits, device: torch.device, report: Report
 ) -> None:
     plan = composed.plan
-    run.write(
-        "provenance.json",
-        {
-            **provenance.describe(device),
-            "by_hand": by_hand(request),
-            "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
-            "architecture": archs.display_name(plan.recipe.arch),
-        },
-    )
+    if not (run.folder / "provenance.json").exists():  # a resumed run keeps what it began with
+        run.write(
+            "provenance.json",
+            {
+                **provenance.describe(device),
+                "by_hand": by_hand(request),
+                "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
+                "architecture": archs.display_name(plan.recipe.arch),
+            },
+        )
     problem = Problem(
         plan.defense, plan.threat, plan.recipe, splits.train, splits.validation, composed.dataset.num_classes
     )

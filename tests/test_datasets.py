@@ -90,6 +90,7 @@ def test_its_recipes_can_be_run(name: str) -> None:
         plan = Plan(
             name="madry", dataset=name, profile="matched", defense=defense, threat=threat, claim=threat, recipe=recipe
         )
+        plan.check()
         assert plan.with_extra(Extra()).recipe.epochs == 2 * recipe.epochs
 
 

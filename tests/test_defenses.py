@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 import re
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,17 @@ def test_a_defense_survives_a_pickle(name: str) -> None:
     defense, paper = defense_of(name), paper_of(name)
     assert pickle.loads(pickle.dumps(defense)) == defense
     assert pickle.loads(pickle.dumps(paper)) == paper
+
+
+@each_name
+def test_a_coefficient_is_never_negative(name: str) -> None:
+    defense = defense_of(name)
+    for field in fields(defense):
+        if isinstance(getattr(defense, field.name), float):
+            assert getattr(replace(defense, **{field.name: 0.0}), field.name) == 0
+            for value in (-1.0, -1e-9, -math.inf, math.nan):
+                with pytest.raises(ValueError, match=f"{field.name} {value}: a coefficient must not be negative"):
+                    replace(defense, **{field.name: value})
 
 
 @each_name
@@ -299,8 +312,9 @@ def test_gradient_flows_through_both_sides_of_the_divergence(name: str) -> None:
 # Bundled defenses by name: recipes.
 
 
-def plan_of(name: str, dataset: str, profile: Profile, arch: str = "") -> Plan:
-    return compose(Request(defense=name, dataset=dataset, profile=profile, arch=arch)).plan
+def plan_of(name: str, dataset: str, profile: Profile, arch: str = "", extra_data: Path | None = None) -> Plan:
+    asked = Request(defense=name, dataset=dataset, profile=profile, arch=arch, extra_data=extra_data)
+    return compose(asked).plan
 
 
 def drops_of(plan: Plan) -> list[float] | str:
@@ -378,12 +392,15 @@ OFFICIAL_CIFAR10 = {
 
 
 @pytest.mark.parametrize("name", OFFICIAL_CIFAR10)
-def test_official_recipe_on_cifar10(name: str) -> None:
-    plan = plan_of(name, "cifar10", "official")
+def test_official_recipe_on_cifar10(name: str, tmp_path: Path) -> None:
+    content = b"self-training was released with a file of images"
+    (tmp_path / "500k.pickle").write_bytes(content)
+    plan = plan_of(name, "cifar10", "official", extra_data=tmp_path / "500k.pickle" if name == "rst_adv" else None)
     assert protocol(plan) == OFFICIAL_CIFAR10[name]
     assert str(plan.claim.eps) == "8/255"
     assert plan.recipe.arch == ("wrn-28-10" if name == "rst_adv" else "wrn-34-10")
-    assert plan.recipe.extra == (Extra(hidden=0.5, share=0.5) if name == "rst_adv" else None)
+    with_file = Extra(source="file", sha256=hashlib.sha256(content).hexdigest(), share=0.5)
+    assert plan.recipe.extra == (with_file if name == "rst_adv" else None)
     assert plan.recipe.normalise == ("image" if name == "madry" else "none")
     assert plan.recipe.optimiser.decay_only_weights is (name == "madry")
     assert plan.recipe.ema_decay is None
@@ -441,6 +458,12 @@ def test_official_fire_on_cifar100_uses_a_cosine() -> None:
 def test_says_where_no_training_code_was_released(name: str, dataset: str) -> None:
     with pytest.raises(RecipeError, match=f"{name} has no released training code for {dataset} Linf"):
         plan_of(name, dataset, "official")
+
+
+def test_no_training_code_was_released_for_hidden_labels() -> None:
+    said = "^rst_adv has no released training code for cifar10 Linf with hidden labels; use --profile matched$"
+    with pytest.raises(RecipeError, match=said):
+        plan_of("rst_adv", "cifar10", "official")
 
 
 @each_name

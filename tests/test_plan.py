@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from robench_fire.defenses import fire
 
 from robench_fire.attacks import Pgd
-from robench_fire.compose import Composed, Request, compose
+from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.errors import DataError, RecipeError, UsageError
 from robench_fire.plan import Plan, fingerprint, leaves, override, to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Adam, Cosine, Extra, Recipe, Sgd, Steps
-from robench_fire.threat import L2, Linf
+from robench_fire.threat import L2
+
+THREAT_MODEL = "the data set's threat model (docs/data.md)"
 
 
 def composed(defense: str = "fire", dataset: str = "cifar10", **asked: Any) -> Composed:
@@ -59,6 +61,7 @@ def extra_file(folder: Path) -> Path:
         ("defense.distance", "geodesic", "geodesic"),
         ("threat.eps", "4/255", Quantity("4/255")),
         ("threat.eps", "0.031", Quantity("0.031")),
+        ("claim.eps", "4/255", Quantity("4/255")),
         ("recipe.arch", "resnet-18", "resnet-18"),
         ("recipe.attack.steps", "40", 40),
         ("recipe.attack.step", "0.007", Quantity("0.007")),
@@ -78,9 +81,11 @@ def extra_file(folder: Path) -> Path:
         ("recipe.schedule", "steps", Steps()),
         ("recipe.schedule.at", "0.5,3/4", (0.5, 0.75)),
         ("recipe.schedule.at", "0.5", (0.5,)),
+        ("recipe.schedule.at", "1", (1.0,)),
         ("recipe.schedule.at", "", ()),
         ("recipe.augment.pad", "0", 0),
         ("recipe.augment.flip", "FALSE", False),
+        ("recipe.augment.jitter", "1", 1.0),
         ("recipe.normalise", "image", "image"),
         ("recipe.ema_decay", "0.995", 0.995),
         ("recipe.ema_decay", "none", None),
@@ -126,6 +131,7 @@ def test_every_float_survives_its_text(lam: float) -> None:
         ("defense.beta", "", ["distance", "lam", "targets"]),
         ("threat.epsilon", "eps", ["eps"]),
         ("threat.norm", "", ["eps"]),
+        ("claim.epsilon", "eps", ["eps"]),
         ("recipe.epoch", "epochs", ["arch", "attack", "epochs", "schedule"]),
         ("recipe.attack.stepsize", "steps", ["start", "step", "steps"]),
         ("recipe.optimizer.lr", "optimiser", ["optimiser"]),
@@ -142,10 +148,18 @@ def test_an_unknown_field_lists_the_fields(path: str, near: str, listed: list[st
     assert set(listed) <= set(message.rpartition("choose from ")[2].split(", "))
 
 
-@pytest.mark.parametrize("path", ["", "epochs", "lam", "name", "dataset", "profile", "claim.eps", "recipes.epochs"])
-def test_only_defense_threat_and_recipe_are_set(path: str) -> None:
-    with pytest.raises(RecipeError, match=f"unknown setting '{path}': .*choose from defense.…, recipe.…, threat.…"):
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", ".", "epochs", "lam", "name", "dataset", "profile", "code", "recipes.epochs", "plan.recipe.epochs"),
+        *("defense", "threat", "claim", "recipe", "recipe."),
+    ],
+)
+def test_only_fields_of_defense_threat_claim_and_recipe_are_set(path: str) -> None:
+    with pytest.raises(RecipeError) as caught:
         override(plan(), path, "1")
+    assert str(caught.value).startswith(f"unknown setting {path!r}: ")
+    assert str(caught.value).endswith("choose from claim.…, defense.…, recipe.…, threat.…")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +180,7 @@ def test_only_defense_threat_and_recipe_are_set(path: str) -> None:
         ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, steps"),
         ("recipe.optimiser", "lion", "unknown kind 'lion': choose from adam, sgd"),
         ("recipe.attack", "pgd", "Pgd has fields without a default; set those one by one"),
-        ("recipe", "recipe", "Recipe has fields without a default; set those one by one"),
         ("defense.targets", "hardlabels", "cannot be set as a whole"),
-        ("threat", "L2", "cannot be set as a whole"),
     ],
 )
 def test_a_value_of_another_type_is_refused(path: str, text: str, said: str) -> None:
@@ -189,9 +201,20 @@ def test_a_value_of_another_type_is_refused(path: str, text: str, said: str) -> 
         ("recipe.attack.steps", "0", "steps 0: an attack needs at least 1 step"),
         ("recipe.attack.step", "0", "step 0: a step must be positive"),
         ("recipe.attack.step", "-1/255", "step -1/255: a step must be positive"),
-        ("recipe.attack.steps", "3", "3 steps of 2/255 cannot reach eps 8/255: raise recipe.attack.steps or"),
-        ("recipe.attack.step", "0.003", "10 steps of 0.003 cannot reach eps 8/255: raise recipe.attack.steps or"),
-        ("threat.eps", "21/255", "10 steps of 2/255 cannot reach eps 21/255: raise recipe.attack.steps or"),
+        ("claim.eps", "8", "eps 8 is outside [0, 1], the range of a pixel; CIFAR uses 8/255"),
+        ("defense.lam", "-1", "lam -1.0: a coefficient must not be negative"),
+        ("defense.lam", "-1e-9", "lam -1e-09: a coefficient must not be negative"),
+        ("recipe.optimiser.momentum", "1", "momentum 1.0 or weight_decay 0.0005 is out of range"),
+        ("recipe.optimiser.momentum", "-0.1", "momentum -0.1 or weight_decay 0.0005 is out of range"),
+        ("recipe.optimiser.momentum", "0", "nesterov needs a momentum; set nesterov=false first"),
+        ("recipe.optimiser.weight_decay", "-1e-4", "momentum 0.9 or weight_decay -0.0001 is out of range"),
+        ("recipe.schedule.at", "0,0.5", "at (0.0, 0.5): shares of the epochs, between 0 and 1"),
+        ("recipe.schedule.at", "0.5,1.5", "at (0.5, 1.5): shares of the epochs, between 0 and 1"),
+        ("recipe.schedule.at", "-0.5", "at (-0.5,): shares of the epochs, between 0 and 1"),
+        ("recipe.augment.pad", "-1", "augment: pad -1, rotate 0.0 or jitter 0.0 is out of range"),
+        ("recipe.augment.rotate", "-15", "augment: pad 4, rotate -15.0 or jitter 0.0 is out of range"),
+        ("recipe.augment.jitter", "-0.1", "augment: pad 4, rotate 0.0 or jitter -0.1 is out of range"),
+        ("recipe.augment.jitter", "1.5", "augment: pad 4, rotate 0.0 or jitter 1.5 is out of range"),
         ("threat.eps", "8", "eps 8 is outside [0, 1], the range of a pixel; CIFAR uses 8/255"),
         ("threat.eps", "-0.1", "eps -0.1 is outside [0, 1], the range of a pixel; CIFAR uses 8/255"),
     ],
@@ -203,10 +226,70 @@ def test_a_value_that_cannot_be_run_is_refused(path: str, text: str, said: str) 
 
 
 @pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("recipe.attack.steps", "3", "3 steps of 2/255 cannot reach eps 8/255"),
+        ("recipe.attack.step", "0.003", "10 steps of 0.003 cannot reach eps 8/255"),
+        ("threat.eps", "21/255", "10 steps of 2/255 cannot reach eps 21/255"),
+    ],
+)
+def test_steps_that_cannot_reach_the_boundary_are_refused_once_the_plan_is_whole(
+    path: str, text: str, said: str
+) -> None:
+    changed = override(plan(), path, text)
+    assert str(value(changed, path)) == text
+    for refuse in (changed.check, lambda: plan(settings=(("--set", path, text),))):
+        with pytest.raises(RecipeError) as caught:
+            refuse()
+        assert str(caught.value) == f"{said}: raise recipe.attack.steps or recipe.attack.step"
+
+
+@pytest.mark.parametrize(
     ("path", "text"), [("recipe.attack.steps", "4"), ("threat.eps", "20/255"), ("threat.eps", "0")]
 )
 def test_steps_that_just_reach_the_boundary_are_accepted(path: str, text: str) -> None:
-    assert str(value(override(plan(), path, text), path)) == text
+    assert str(value(plan(settings=(("--set", path, text),)), path)) == text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (("recipe.attack.steps", "1"), ("recipe.attack.step", "8/255")),
+        (("threat.eps", "32/255"), ("recipe.attack.step", "4/255")),
+        (("recipe.attack.step", "1/255"), ("threat.eps", "8/255"), ("recipe.attack.steps", "8")),
+    ],
+)
+def test_settings_may_be_impossible_on_the_way_to_a_plan(settings: tuple[tuple[str, str], ...]) -> None:
+    for order in (settings, settings[::-1]):
+        found = plan(settings=tuple(("--set", *each) for each in order))
+        assert [str(value(found, path)) for path, _ in settings] == [text for _, text in settings]
+
+
+def test_a_pass_may_be_left_out_on_the_way_to_a_plan() -> None:
+    there_and_back = (("--set", "recipe.passes", "adv"), ("--set", "recipe.passes", "clean,adv"))
+    assert plan(settings=there_and_back) == plan()
+
+
+@pytest.mark.parametrize(
+    ("defense", "passes", "said"),
+    [
+        ("fire", "adv", "recipe.passes adv: the loss of fire reads clean and adv"),
+        ("fire", "clean, clean", "recipe.passes clean, clean: the loss of fire reads clean and adv"),
+        ("mart", "clean", "recipe.passes clean: the loss of mart reads clean and adv"),
+        ("self-adaptive", "adv", "recipe.passes adv: the loss of self_adaptive reads clean and adv"),
+        ("madry", "clean", "recipe.passes clean: the loss of madry reads adv"),
+    ],
+)
+def test_a_pass_that_the_loss_reads_may_not_be_left_out(defense: str, passes: str, said: str) -> None:
+    changed = override(plan(defense), "recipe.passes", passes)
+    for refuse in (changed.check, lambda: plan(defense, settings=(("--set", "recipe.passes", passes),))):
+        with pytest.raises(RecipeError) as caught:
+            refuse()
+        assert str(caught.value) == said
+
+
+def test_a_loss_of_perturbed_images_only_does_without_the_clean_pass() -> None:
+    assert plan("madry", settings=(("--set", "recipe.passes", "adv"),)).recipe.passes == ("adv",)
 
 
 def test_other_refusals_of_values() -> None:
@@ -214,6 +297,28 @@ def test_other_refusals_of_values() -> None:
         override(plan("fire-sa"), "defense.targets.start", "2")
     with pytest.raises(RecipeError, match=r"hidden 1\.0 and share 0\.5 must lie strictly between 0 and 1"):
         override(plan("rst-adv"), "recipe.extra.hidden", "1")
+    with pytest.raises(RecipeError, match=r"extra\.share 0\.001 of a batch of 256 leaves one kind out"):
+        override(plan("rst-adv"), "recipe.extra.share", "0.001")
+    with pytest.raises(RecipeError, match=r"extra\.share 0\.5 of a batch of 1 leaves one kind out"):
+        override(plan("rst-adv"), "recipe.batch_size", "1")
+
+
+def test_nesterov_is_switched_off_before_the_momentum() -> None:
+    plain = override(override(plan(), "recipe.optimiser.nesterov", "false"), "recipe.optimiser.momentum", "0")
+    assert plain.recipe.optimiser == Sgd(momentum=0, nesterov=False)
+    with pytest.raises(RecipeError, match="nesterov=true: nesterov needs a momentum"):
+        override(plain, "recipe.optimiser.nesterov", "true")
+
+
+def test_extra_data_from_a_file_need_the_file(tmp_path: Path) -> None:
+    said = r"^recipe\.extra\.source=file needs --extra-data FILE; docs/data\.md describes the layouts$"
+    with pytest.raises(RecipeError, match=said):
+        plan("rst-adv", settings=(("--set", "recipe.extra.source", "file"),))
+    with pytest.raises(RecipeError, match=said):
+        plan(settings=(("--set", "recipe.extra", "extra"), ("--set", "recipe.extra.source", "file")))
+    path = extra_file(tmp_path)
+    same = plan("rst-adv", extra_data=path, settings=(("--set", "recipe.extra.source", "file"),))
+    assert same == plan("rst-adv", extra_data=path)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +347,7 @@ def test_fields_follow_the_kind_that_was_chosen() -> None:
 def test_plain_values_say_their_kind_and_keep_their_text() -> None:
     plain = to_plain(plan())
     assert plain["kind"] == "Plan"
+    assert plain["code"] == ""
     assert plain["defense"] == {
         "kind": "Fire",
         "targets": {"kind": "HardLabels"},
@@ -271,6 +377,7 @@ OTHER = {
     "defense.lam": "6",
     "defense.distance": "geodesic",
     "threat.eps": "7/255",
+    "claim.eps": "7/255",
     "recipe.arch": "resnet-18",
     "recipe.attack": "none",
     "recipe.attack.steps": "11",
@@ -302,14 +409,15 @@ OTHER = {
 
 def test_every_leaf_changes_the_fingerprint() -> None:
     base = plan()
-    fixed = {"name", "dataset", "profile", "claim.eps", "defense.targets", "recipe.augment"}
+    fixed = {"name", "dataset", "profile", "code", "defense.targets", "recipe.augment"}
     assert {path for path, _ in leaves(to_plain(base))} == set(OTHER) | fixed
     changed = [override(base, path, text) for path, text in OTHER.items()]
     changed += [
         replace(base, name="other"),
         replace(base, dataset="cifar100"),
         replace(base, profile="official"),
-        replace(base, claim=Linf(eps=Quantity("7/255"))),
+        replace(base, code="0" * 12),
+        replace(base, claim=L2(eps=base.claim.eps)),
         replace(base, threat=L2(eps=base.threat.eps)),
         base.with_defense(targets=plan("fire-sa").defense.targets),
     ]
@@ -356,7 +464,9 @@ def test_a_value_comes_from_the_last_layer_that_changed_it() -> None:
     assert source(found, "defense.lam") == "--lam"
     assert source(found, "recipe.arch") == "--arch"
     assert source(found, "recipe.batch_size") == "FIRE, section 5 (matched protocol)"
-    assert [path for path, _, _ in found.sources()] == [path for path, _ in leaves(to_plain(found.plan))]
+    settable = [path for path, _ in leaves(to_plain(found.plan)) if path not in ("name", "dataset", "profile", "code")]
+    assert [path for path, _, _ in found.sources()] == settable
+    assert all("." in path for path in settable)
     assert all(value == dict(leaves(to_plain(found.plan)))[path] for path, value, _ in found.sources())
 
 
@@ -367,8 +477,20 @@ def test_a_departure_names_the_defense_and_its_reason() -> None:
     official = composed("fire", profile="official")
     assert source(official, "defense.lam").startswith("fire, official: MarinePICOT/")
     assert source(official, "threat.eps").startswith("fire, official: ")
-    assert source(official, "claim.eps") == "FIRE, section 5 (matched protocol)"
+    assert source(official, "claim.eps") == THREAT_MODEL
     assert (str(official.plan.threat.eps), str(official.plan.claim.eps)) == ("0.031", "8/255")
+
+
+def test_a_value_of_the_defense_comes_from_its_paper_and_a_threat_from_the_data_set() -> None:
+    found = composed("trades", "mnist", settings=(("--set", "claim.eps", "0.2"),))
+    assert source(found, "defense.beta") == source(found, "defense.targets") == "TRADES (Zhang2019Theoretically)"
+    assert source(found, "threat.eps") == source(found, "recipe.attack") == THREAT_MODEL
+    assert source(found, "recipe.attack.steps") == THREAT_MODEL
+    assert source(found, "claim.eps") == "--set"
+    assert source(found, "recipe.attack_mode") == source(found, "recipe.arch") == "FIRE, section 5 (matched protocol)"
+    moved = composed("trades", "mnist", settings=(("--beta", "defense.beta", "1"), ("--set", "threat.eps", "0.2")))
+    assert (source(moved, "defense.beta"), source(moved, "threat.eps")) == ("--beta", "--set")
+    assert source(moved, "claim.eps") == THREAT_MODEL
 
 
 def test_a_field_that_appears_with_a_new_kind_has_the_source_of_the_kind() -> None:
@@ -378,9 +500,14 @@ def test_a_field_that_appears_with_a_new_kind_has_the_source_of_the_kind() -> No
     assert "recipe.attack.steps" not in {path for path, _, _ in found.sources()}
 
 
-def test_the_users_word_is_last() -> None:
+def test_the_users_word_is_last(tmp_path: Path) -> None:
     found = composed(
-        "rst_adv", profile="official", arch="resnet-18", epochs=7, settings=(("-s", "recipe.epochs", "8"),)
+        "rst_adv",
+        profile="official",
+        arch="resnet-18",
+        epochs=7,
+        settings=(("-s", "recipe.epochs", "8"),),
+        extra_data=extra_file(tmp_path),
     )
     assert (found.plan.recipe.arch, found.plan.recipe.epochs) == ("resnet-18", 8)
     assert source(found, "recipe.arch") == "--arch"
@@ -420,6 +547,8 @@ def test_a_norm_with_a_recipe_is_chosen_and_another_is_refused() -> None:
         ("mart", "cifar100", "Linf"),
         ("mart", "mnist", "Linf"),
         ("rst_adv", "mnist", "Linf"),
+        ("rst_adv", "cifar10", "Linf"),
+        ("rst_adv", "cifar10", "L2"),
         ("self_adaptive", "cifar100", "Linf"),
         ("trades", "digits", "Linf"),
         ("trades", "cifar100", "Linf"),
@@ -427,15 +556,32 @@ def test_a_norm_with_a_recipe_is_chosen_and_another_is_refused() -> None:
     ],
 )
 def test_official_is_refused_where_no_code_was_released(defense: str, dataset: str, norm: str) -> None:
-    said = f"{defense} has no released training code for {dataset} {norm}"
-    with pytest.raises(RecipeError, match=rf"{said}( with extra data)?; use --profile matched"):
+    kind = " with hidden labels" if defense == "rst_adv" else ""
+    with pytest.raises(RecipeError) as caught:
         plan(defense, dataset, norm=norm, profile="official")
+    said = f"{defense} has no released training code for {dataset} {norm}{kind}; use --profile matched"
+    assert str(caught.value) == said
 
 
-@pytest.mark.parametrize("defense", ["trades", "madry", "mart", "self_adaptive", "fire_sa"])
-def test_official_with_extra_data_is_refused_where_no_code_was_released(defense: str, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=f"{defense} has no released .* cifar10 Linf with extra data; use --profile"):
-        plan(defense, profile="official", extra_data=extra_file(tmp_path))
+@pytest.mark.parametrize(
+    ("defense", "dataset"),
+    [
+        ("trades", "cifar10"),
+        ("madry", "cifar10"),
+        ("mart", "cifar10"),
+        ("self_adaptive", "cifar10"),
+        ("fire_sa", "cifar10"),
+        ("rst_adv", "mnist"),
+        ("rst_adv", "cifar100"),
+    ],
+)
+def test_official_with_extra_data_is_refused_where_no_code_was_released(
+    defense: str, dataset: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        RecipeError, match=f"{defense} has no released .* {dataset} Linf with extra data; use --profile matched"
+    ):
+        plan(defense, dataset, profile="official", extra_data=extra_file(tmp_path))
 
 
 def test_official_values_are_those_of_the_released_code() -> None:
@@ -457,29 +603,35 @@ def test_epochs_of_the_shared_schedule_become_twice_as_many_with_extra_data(tmp_
     assert plan("fire", epochs=30, extra_data=extra_file(tmp_path)).recipe.epochs == 60
 
 
-def test_epochs_are_absolute_as_a_setting_and_in_the_official_profile() -> None:
+def test_epochs_are_absolute_as_a_setting_and_in_the_official_profile(tmp_path: Path) -> None:
     assert plan("rst_adv", settings=(("--set", "recipe.epochs", "30"),)).recipe.epochs == 30
     assert plan("rst_adv", epochs=50, settings=(("--set", "recipe.epochs", "30"),)).recipe.epochs == 30
-    assert plan("rst_adv", epochs=30, profile="official").recipe.epochs == 30
+    assert plan("rst_adv", epochs=30, profile="official", extra_data=extra_file(tmp_path)).recipe.epochs == 30
     assert plan("trades", epochs=30, profile="official").recipe.epochs == 30
     assert source(composed("trades", epochs=30, profile="official"), "recipe.epochs") == "--epochs"
 
 
 @pytest.mark.parametrize(
-    ("dataset", "eps", "step"),
+    ("dataset", "norm", "eps", "step"),
     [
-        ("cifar10", "16/255", 4 / 255),
-        ("cifar10", "4/255", 1 / 255),
-        ("cifar10", "0.031", 0.00775),
-        ("digits", "0.4", 0.1),
+        ("cifar10", "Linf", "16/255", 4 / 255),
+        ("cifar10", "Linf", "4/255", 1 / 255),
+        ("cifar10", "Linf", "1/255", 0.25 / 255),
+        ("cifar10", "Linf", "0.031", 0.00775),
+        ("cifar10", "L2", "1", 30 / 255),
+        ("cifar10", "L2", "0.1", 3 / 255),
+        ("digits", "Linf", "0.4", 0.1),
+        ("digits", "Linf", "0.05", 0.0125),
+        ("mnist", "Linf", "0.1", 0.01 / 3),
     ],
 )
-def test_a_radius_scales_the_step_and_is_trained_at_and_claimed(dataset: str, eps: str, step: float) -> None:
-    found = composed("fire", dataset, eps=eps)
+def test_a_radius_scales_the_step_and_is_trained_at_and_claimed(dataset: str, norm: str, eps: str, step: float) -> None:
+    found = composed("fire", dataset, norm=norm, eps=eps)
+    assert found.plan.threat.norm == found.plan.claim.norm == norm
     assert str(found.plan.threat.eps) == str(found.plan.claim.eps) == eps
     assert found.plan.recipe.attack is not None
     assert float(found.plan.recipe.attack.step) == pytest.approx(step, rel=1e-5)
-    assert found.plan.recipe.attack.steps == 10
+    assert found.plan.recipe.attack.steps == (40 if dataset == "mnist" else 10)
     for path in ("threat.eps", "claim.eps", "recipe.attack.step"):
         assert source(found, path) == "--eps"
 
@@ -563,7 +715,63 @@ def test_an_architecture_that_does_not_fit_is_found_before_anything_is_spent(arc
 def test_recipes_refuse_what_no_override_can_reach() -> None:
     with pytest.raises(ValueError, match="passes"):
         Recipe(arch="digits-cnn", attack=None, passes=("noisy",))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="cannot reach eps 8/255"):
-        plan().with_attack(steps=1)
+    with pytest.raises(RecipeError, match="1 steps of 2/255 cannot reach eps 8/255"):
+        plan().with_attack(steps=1).check()
     clean = override(plan(), "recipe.attack", "none")
     assert clean.with_attack(steps=1) is clean
+    clean.check()
+
+
+BY_HAND: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"settings": (("--set", "defense.lam", "6"),)}, {"defense.lam": 6.0}),
+    ({"settings": (("--lam", "defense.lam", "12"), ("--set", "recipe.batch_size", "256"))}, {}),
+    ({"settings": (("--lam", "defense.lam", "6"), ("--set", "defense.lam", "12"))}, {}),
+    ({"settings": (("--set", "recipe.passes", "adv,clean"),)}, {"recipe.passes": ["adv", "clean"]}),
+    ({"settings": (("--set", "recipe.attack", "none"),)}, {"recipe.attack": None}),
+    ({"settings": (("--set", "recipe.schedule", "cosine"),)}, {"recipe.schedule": "Cosine"}),
+    (
+        {"settings": (("--set", "recipe.optimiser", "adam"),)},
+        {"recipe.optimiser": "Adam", "recipe.optimiser.lr": 1e-4},
+    ),
+    ({"epochs": 30}, {"recipe.epochs": 30}),
+    ({"epochs": 100}, {}),
+    ({"arch": "resnet-18"}, {}),
+    ({"settings": (("--set", "recipe.arch", "resnet-18"),)}, {}),
+    ({"settings": (("--set", "threat.eps", "4/255"), ("--set", "claim.eps", "4/255"))}, {}),
+    ({"defense": "rst_adv"}, {}),
+    ({"norm": "L2"}, {}),
+    ({"profile": "official"}, {}),
+    ({"profile": "official", "settings": (("--lam", "defense.lam", "20"),)}, {}),
+    ({"profile": "official", "settings": (("--lam", "defense.lam", "12"),)}, {"defense.lam": 12.0}),
+]
+
+
+@pytest.mark.parametrize(("asked", "expected"), BY_HAND)
+def test_what_is_set_by_hand_is_what_differs_from_the_recipe(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    request = Request(**{"defense": "fire", "dataset": "cifar10"} | asked)
+    assert by_hand(request) == expected
+
+
+def test_extra_data_are_not_set_by_hand(tmp_path: Path) -> None:
+    path = extra_file(tmp_path)
+    assert by_hand(Request(defense="fire", dataset="cifar10", extra_data=path)) == {}
+    assert by_hand(Request(defense="fire", dataset="cifar10", extra_data=path, epochs=30)) == {"recipe.epochs": 60}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"eps": "8/255"}, {}),  # the recipe's own radius
+        ({"defense": "mart", "arch": "resnet-18"}, {}),  # MART's own coefficient for that network
+        ({"epochs": 100}, {}),
+        ({"epochs": 30}, {"recipe.epochs": 30}),
+        (
+            {"settings": (("--set", "recipe.extra", "extra"), ("--set", "recipe.extra.hidden", "0.3"))},
+            {"recipe.extra": "Extra", "recipe.extra.source": "hidden", "recipe.extra.sha256": "",
+             "recipe.extra.hidden": 0.3, "recipe.extra.share": 0.5},
+        ),
+    ],
+)  # fmt: skip
+def test_by_hand_names_what_was_changed_and_nothing_else(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert by_hand(Request(**{"defense": "fire", "dataset": "cifar10", **asked})) == expected

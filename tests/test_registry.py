@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -14,7 +15,7 @@ from robench_fire.compose import Request, compose
 from robench_fire.dataset import Dataset
 from robench_fire.defense import Defense, Paper
 from robench_fire.errors import RecipeError, UsageError
-from robench_fire.plan import fingerprint
+from robench_fire.plan import fingerprint, override
 
 ROOT = Path(__file__).parent.parent
 OWN = '''"""Mine: half of Madry's loss."""
@@ -44,6 +45,11 @@ class Mine(Defense):
 
 DEFENSE = Mine()
 '''
+POSTPONED = (
+    OWN.replace("\nfrom dataclasses", "\nfrom __future__ import annotations\n\nfrom dataclasses", 1)
+    .replace("import Literal", "import ClassVar, Literal")
+    .replace("    weight: float", "    clean_in_inner: ClassVar[bool] = False\n    weight: float")
+)
 
 
 def stems(folder: Path) -> set[str]:
@@ -99,11 +105,14 @@ def test_every_bundled_defense_can_be_loaded(name: str) -> None:
     assert isinstance(found.module.DEFENSE, Defense)
     assert isinstance(found.module.PAPER, Paper)
     assert (found.name, found.origin) == (name, f"robench_fire.defenses.{name}")
+    assert found.code == ""
 
 
 @pytest.mark.parametrize("name", sorted(stems(ROOT / "robench_fire" / "datasets")))
 def test_every_bundled_data_set_can_be_loaded(name: str) -> None:
-    assert isinstance(registry.load("datasets", name).module.DATASET, Dataset)
+    found = registry.load("datasets", name)
+    assert isinstance(found.module.DATASET, Dataset)
+    assert found.code == ""
 
 
 @pytest.mark.parametrize("asked", ["fire_sa", "fire-sa", "FIRE-SA", "Fire_SA", "FIRE_sa"])
@@ -136,8 +145,19 @@ def test_a_file_of_the_users_own_is_loaded_by_path(tmp_path: Path, monkeypatch: 
     assert registry.load("defenses", "./mine.py").name == "mine"
 
 
-def test_a_file_of_the_users_own_is_composed_like_any_other(tmp_path: Path) -> None:
-    path = own(tmp_path)
+def test_a_file_is_named_like_a_module_and_registered_where_nothing_else_is(tmp_path: Path) -> None:
+    found = registry.load("defenses", own(tmp_path, name="My-Own.py"))
+    assert (found.name, found.origin) == ("my_own", str(tmp_path / "My-Own.py"))
+    assert found.module.__name__ == "robench_user_My-Own"
+    assert sys.modules["robench_user_My-Own"] is found.module
+    json = sys.modules["json"]
+    assert registry.load("defenses", own(tmp_path, name="json.py")).name == "json"
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize("text", [OWN, POSTPONED])
+def test_a_file_of_the_users_own_is_composed_like_any_other(tmp_path: Path, text: str) -> None:
+    path = own(tmp_path, text)
     settings = (("--set", "defense.weight", "1/4"), ("--set", "defense.how", "fancy"))
     request = Request(defense=path, dataset="digits", settings=settings)
     found = compose(request)
@@ -146,16 +166,55 @@ def test_a_file_of_the_users_own_is_composed_like_any_other(tmp_path: Path) -> N
     assert fingerprint(found.plan) == fingerprint(compose(request).plan)
 
 
+def test_postponed_annotations_are_read_like_any_other(tmp_path: Path) -> None:
+    plan = compose(Request(defense=own(tmp_path, POSTPONED), dataset="digits")).plan
+    assert plan.defense.clean_in_inner is False
+    with pytest.raises(RecipeError, match=r"^defense\.how=other: unknown value 'other': choose from fancy, plain$"):
+        override(plan, "defense.how", "other")
+    with pytest.raises(RecipeError, match=r"^defense\.wait: unknown field of Mine 'wait': did you mean weight\?"):
+        override(plan, "defense.wait", "1")
+
+
+def test_another_formula_under_the_same_name_is_another_plan(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    original, copy = own(tmp_path), own(tmp_path / "elsewhere")
+    changed = own(tmp_path / "elsewhere", OWN.replace('{"adversarial": self', '{"adversarial": 2 * self'), "other.py")
+    code = hashlib.sha256(Path(original).read_bytes()).hexdigest()[:12]
+    assert registry.load("defenses", original).code == registry.load("defenses", copy).code == code
+    before = compose(Request(defense=original, dataset="digits")).plan
+    assert before.code == code
+    assert fingerprint(compose(Request(defense=copy, dataset="digits")).plan) == fingerprint(before)
+    after = compose(Request(defense=str(Path(changed).rename(copy)), dataset="digits")).plan
+    assert (after.name, after.defense.weight) == (before.name, before.defense.weight)  # type: ignore[attr-defined]
+    assert after.code not in ("", code)
+    assert fingerprint(after) != fingerprint(before)
+
+
 def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
     assert registry.load("defenses", own(tmp_path)).module.DEFENSE.weight == 0.5
     changed = own(tmp_path, OWN.replace("weight: float = 0.5", "weight: float = 0.125"))
     assert registry.load("defenses", changed).module.DEFENSE.weight == 0.125
 
 
-def test_a_data_set_of_the_users_own_is_loaded_by_path(tmp_path: Path) -> None:
-    path = own(tmp_path, "from robench_fire.datasets.digits import DATASET\n", "numbers.py")
-    assert registry.load("datasets", path).name == "numbers"
-    assert compose(Request(defense="fire", dataset=path)).plan.dataset == "numbers"
+def test_a_data_set_is_not_loaded_by_path(tmp_path: Path) -> None:
+    path = own(tmp_path, "raise AssertionError('executed')\n", "numbers.py")
+    said = f"{path}: a data set is found by name; install yours with an entry point (docs/data.md)"
+    for load in (
+        lambda: registry.load("datasets", path),
+        lambda: compose(Request(defense="fire", dataset=path)),
+    ):
+        with pytest.raises(UsageError) as caught:
+            load()
+        assert str(caught.value) == said
+
+
+def test_a_data_set_of_the_users_own_is_found_by_its_entry_point(
+    installed: Callable[..., None], plugin: Callable[[str, str], None]
+) -> None:
+    plugin("my_package_numbers", "from robench_fire.datasets.digits import DATASET\n")
+    installed(("numbers", "my_package_numbers"), group="robench_fire.datasets")
+    assert registry.load("datasets", "Numbers").origin == "my_package_numbers"
+    assert compose(Request(defense="fire", dataset="numbers")).plan.dataset == "numbers"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +239,8 @@ def test_a_file_that_lacks_something_is_refused(tmp_path: Path, text: str, said:
         ("import not_installed_anywhere", "ModuleNotFoundError: No module named 'not_installed_anywhere'"),
         ("def (", "SyntaxError: "),
         ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+        ("import sys\nsys.exit('needs a GPU')", "SystemExit: needs a GPU"),
     ],
 )
 def test_a_file_that_raises_is_refused_with_its_error(tmp_path: Path, text: str, said: str) -> None:
@@ -207,6 +268,56 @@ def test_an_installed_plugin_is_found_by_its_entry_point(
     assert "mine_too" not in registry.names("datasets")
     found = registry.load("defenses", "mine-too")
     assert (found.name, found.origin, found.module.DEFENSE.weight) == ("mine_too", "my_package_mine", 0.5)
+    assert found.code == hashlib.sha256(OWN.encode()).hexdigest()[:12]
+    assert compose(Request(defense="mine-too", dataset="digits")).plan.code == found.code
+
+
+def test_an_entry_point_may_name_an_attribute(
+    installed: Callable[..., None], plugin: Callable[[str, str], None]
+) -> None:
+    plugin("my_package_mine", OWN)
+    installed(("mine", "my_package_mine:DEFENSE"), ("mine", "my_package_mine"))
+    assert registry.names("defenses")["mine"] == "my_package_mine"
+    assert registry.load("defenses", "mine").module.DEFENSE.weight == 0.5
+    assert registry.summary("defenses", "mine") == "Mine: half of Madry's loss."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise ValueError('no such thing')", "ValueError: no such thing"),
+        ("import not_installed_anywhere", "ModuleNotFoundError: No module named 'not_installed_anywhere'"),
+        ("def (", "SyntaxError: "),
+    ],
+)
+def test_an_installed_plugin_that_raises_is_refused_with_its_error(
+    installed: Callable[..., None], plugin: Callable[[str, str], None], text: str, said: str
+) -> None:
+    plugin("broken_plugin", text)
+    installed(("broken", "broken_plugin"))
+    with pytest.raises(RecipeError) as caught:
+        registry.load("defenses", "broken")
+    assert str(caught.value).startswith(f"broken_plugin cannot be imported: {said}")
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(("module", "absent"), [("gone_plugin", "gone_plugin"), ("gone_package.mine", "gone_package")])
+def test_an_installed_plugin_that_is_gone_is_refused(installed: Callable[..., None], module: str, absent: str) -> None:
+    installed(("gone", module))
+    with pytest.raises(RecipeError) as caught:
+        registry.load("defenses", "gone")
+    said = f"{module} cannot be imported: ModuleNotFoundError: No module named {absent!r}"
+    assert str(caught.value) == said
+    assert registry.summary("defenses", "gone") == f"{module} cannot be found"
+
+
+def test_an_installed_plugin_that_lacks_something_is_refused(
+    installed: Callable[..., None], plugin: Callable[[str, str], None]
+) -> None:
+    plugin("silent_plugin", "DEFENSE = 1\n")
+    installed(("silent", "silent_plugin"))
+    with pytest.raises(RecipeError, match=r"^silent_plugin defines no PAPER; see docs/adding-a-defense\.md$"):
+        registry.load("defenses", "silent")
 
 
 @pytest.mark.parametrize("name", ["fire", "FIRE", "fire-sa"])
@@ -262,4 +373,4 @@ def test_a_module_without_docstring_has_an_empty_summary(
     plugin("silent_plugin", "DEFENSE = 1\n")
     installed(("silent", "silent_plugin"), ("gone", "gone_plugin"))
     assert registry.summary("defenses", "silent") == ""
-    assert registry.summary("defenses", "gone") == ""
+    assert registry.summary("defenses", "gone") == "gone_plugin cannot be found"

@@ -131,6 +131,13 @@ def test_runs_are_found_in_the_order_of_their_seeds(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["seed-0-old", "seed-", "seed-best", "seed--1", "seed-0.5", "seed-²", "my-seed-1"])
+def test_a_folder_that_is_named_for_no_seed_is_no_run(tmp_path: Path, name: str) -> None:
+    for folder in ("seed-1", name, "seed-0"):
+        made(tmp_path / folder)
+    assert [run.folder.name for run in runs.find(tmp_path)] == ["seed-0", "seed-1"]
+
+
 def test_a_run_folder_is_found_by_itself(tmp_path: Path) -> None:
     run = made(tmp_path / "seed-7")
     assert runs.find(run.folder) == [run]
@@ -157,6 +164,17 @@ def test_a_broken_stage_is_named_with_the_fix(tmp_path: Path, content: bytes) ->
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'train.json'} is not JSON (")
     assert message.endswith("); move it away and run the same command again")
+
+
+def test_a_stage_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.json").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError) as caught:
+        Run(tmp_path).read("train.json")
+    assert str(caught.value) == f"{tmp_path / 'train.json'} cannot be read: Is a directory"
+    with pytest.raises(DataError) as caught:
+        Run(tmp_path / "file").read("train.json")
+    assert str(caught.value) == f"{tmp_path / 'file' / 'train.json'} cannot be read: Not a directory"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +231,16 @@ def test_the_curve_is_one_object_a_line(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == rows
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_curve_that_is_not_json_is_refused_and_changes_nothing(tmp_path: Path, number: float) -> None:
+    run = made(tmp_path / "seed-0")
+    run.write_curve([{"epoch": 1.0, "loss": 2.3}])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.write_curve([{"epoch": 1.0, "loss": 2.3}, {"epoch": 2.0, "loss": number}])
+    assert (run.folder / "curve.jsonl").read_text() == '{"epoch": 1.0, "loss": 2.3}\n'
+    assert listed(run.folder) == {"plan.json", "curve.jsonl"}
+
+
 def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     masks = np.array([[True, True, False], [True, False, False]])
     stem = tmp_path / "eval.aa-Linf-8_255-3"
@@ -239,12 +267,14 @@ def test_an_evaluation_is_complete_only_with_its_masks(
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        (("aa", "Linf", "8/255", 1000, 0), "aa-Linf-8_255-1000"),
-        (("aa", "Linf", "8/255", 1000, 3), "aa-Linf-8_255-1000-seed3"),
-        (("pgd20", "L2", "0.5", 10_000, 0), "pgd20-L2-0.5-10000"),
+        (("aa", "Linf", "8/255", 1000, 0, 500), "aa-Linf-8_255-1000"),
+        (("aa", "Linf", "8/255", 1000, 3, 500), "aa-Linf-8_255-1000-seed3"),
+        (("aa", "Linf", "8/255", 1000, 0, 250), "aa-Linf-8_255-1000-batch250"),
+        (("aa", "Linf", "8/255", 1000, 3, 1000), "aa-Linf-8_255-1000-seed3-batch1000"),
+        (("pgd20", "L2", "0.5", 10_000, 0, 500), "pgd20-L2-0.5-10000"),
     ],
 )
-def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int], name: str) -> None:
+def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
     assert runs.evaluation_name(*given) == name
 
 

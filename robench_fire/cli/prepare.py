@@ -17,7 +17,13 @@ def data(
     datasets: Annotated[list[str], typer.Argument(help="Data sets to bring and verify, like cifar10 mnist.")],
     data_dir: o.Data = None,
 ) -> None:
-    """Bring data sets onto this machine, verify every file against its official MD5, and say where they lie."""
+    """Bring data sets onto this machine, verify every file against its official MD5, and say where they lie.
+
+    Extra data for --extra-data is a file of your own: an npz with image (N, H, W, C) uint8 and label (N,) integers, or
+    a pickled dict with data and extrapolated_targets of the same kinds, as Carmon et al. released. It is read without
+    executing anything in it. Without a file, rst_adv hides the labels of half of the training images and pseudo-labels
+    them itself. docs/data.md says more.
+    """
     from robench_fire import fetch, registry
     from robench_fire.display import listening
     from robench_fire.launch import Event
