@@ -8,7 +8,9 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
 
+from robench_fire.losses import cross_entropy
 from robench_fire.quantity import Quantity
 from robench_fire.threat import Threat
 
@@ -16,6 +18,11 @@ Forward = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [0, 1] to logits (N, K)."""
 Gain = Callable[[Tensor], Tensor]
 """Logits of the perturbed images to the per-example value (N,) that the adversary maximises."""
+
+
+def misclassify(label: Tensor) -> Gain:
+    """The gain of an untargeted attack on classes ``label`` (N,): cross-entropy."""
+    return lambda logits: cross_entropy(logits, one_hot(label, logits.shape[1]))
 
 
 @dataclass(frozen=True, kw_only=True)

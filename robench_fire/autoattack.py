@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from robench_fire.attacks import Forward
+from robench_fire.reporting import Progress
 from robench_fire.seeding import derive
 from robench_fire.threat import Threat
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
-Progress = Callable[[int, int, str], None]
 
 
 def _attack(name: str, forward: Forward, threat: Threat, num_classes: int, seed: int, device: torch.device) -> Any:
@@ -33,6 +32,23 @@ def _attack(name: str, forward: Forward, threat: Threat, num_classes: int, seed:
     return SquareAttack(forward, n_queries=5000, p_init=0.8, resc_schedule=False, **shared)
 
 
+class _Heard(list[str]):
+    """The logger that upstream's checks complain to."""
+
+    def warning(self, text: str) -> None:
+        self.append(text)
+
+
+def model_flags(forward: Forward, images: Tensor, labels: Tensor) -> list[str]:
+    """Upstream's checks of the model on a batch of images: randomised outputs, probabilities instead of logits."""
+    from pyautoattack import checks
+
+    randomised, probabilities = _Heard(), _Heard()
+    checks.check_randomized(forward, images, labels, bs=len(labels), logger=randomised)
+    checks.check_range_output(forward, images, logger=probabilities)
+    return ["randomised"] * bool(randomised) + ["probabilities instead of logits"] * bool(probabilities)
+
+
 def survivors(
     forward: Forward,
     images: Tensor,
@@ -44,15 +60,17 @@ def survivors(
     seed: int,
     batch_size: int,
     progress: Progress,
-) -> dict[str, Tensor]:
-    """For each attack in turn, the examples (N,) that it and those before it left correctly classified.
+) -> tuple[dict[str, Tensor], list[str]]:
+    """For each attack in turn, the examples (N,) that it and those before it left correctly classified; and flags.
 
     ``images`` (N, C, H, W) are floats in [0, 1]; ``robust`` (N,) marks the examples worth attacking. Every (attack,
     block of ``batch_size`` test images) has its own seed, so an example's result depends on its block alone. A
-    perturbation only counts if it lies in the threat model, which is checked on the images themselves.
+    perturbation only counts if it lies in the threat model, which is checked on the images themselves. The flags are
+    upstream's signs of an unreliable evaluation, but for the one of dynamic models, whose check is broken there.
     """
     blocks = torch.arange(len(labels), device=labels.device).split(batch_size)
-    robust, after = robust.clone(), {}
+    flags = model_flags(forward, images[:batch_size], labels[:batch_size])
+    robust, after, heard = robust.clone(), {}, _Heard()
     for number, name in enumerate(STANDARD):
         for block, index in enumerate(blocks):
             index = index[robust[index]]
@@ -60,10 +78,14 @@ def survivors(
             progress(done, len(STANDARD) * len(blocks), f"{name}: {int(robust.sum())} of {len(labels)} robust")
             if len(index):
                 attack = _attack(name, forward, threat, num_classes, derive(seed, name, block), images.device)
+                attack.logger = heard
                 robust[index] = _withstands(attack, forward, images[index], labels[index], threat)
         after[name] = robust.clone()
     progress(len(STANDARD) * len(blocks), len(STANDARD) * len(blocks), f"{int(robust.sum())} of {len(labels)} robust")
-    return after
+    flags += ["zero gradients"] * bool(heard)
+    if int(after["fab-t"].sum()) - int(robust.sum()) > 0.002 * len(labels):  # upstream's threshold
+        flags.append("Square stronger than white-box")
+    return after, flags
 
 
 def _withstands(attack: Any, forward: Forward, x: Tensor, label: Tensor, threat: Threat) -> Tensor:

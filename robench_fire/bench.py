@@ -13,9 +13,11 @@ import torch
 from robench_fire import extra, fetch, provenance, pseudo
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.cost import forward_seconds, training_seconds
+from robench_fire.devices import use
 from robench_fire.errors import RobenchError, UsageError
-from robench_fire.launch import Event, Listen, cores, launch
+from robench_fire.launch import cores, launch
 from robench_fire.leaderboard import Row, collect, ranked
+from robench_fire.reporting import Event, Listen
 from robench_fire.seed import Workplace, run_folder, run_seed
 from robench_fire.spoken import spoken
 from robench_fire.subjects import Evaluations
@@ -43,6 +45,9 @@ def bench(
     time (0: as many as are useful here).
     """
     composed = [compose(request) for request in requests]
+    names = [each.plan.name for each in composed]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")
     _check_output(place.output)
     bring_data(composed[0], place.data, listening)
     for request, each in zip(requests, composed, strict=True):
@@ -87,6 +92,7 @@ def _check_output(output: Path) -> None:
 def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, place: Workplace, say: Say) -> None:
     """Say what is left to train and how long that takes here; name a way out if that is more than a day."""
     device = torch.device(place.device)
+    use(device)
     total = 0.0
     per_forward: dict[str, float] = {}
     for each in composed:
@@ -95,6 +101,8 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
             total += len(left) * estimate(each, device, per_forward)
     if not total:
         return
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the workers need the memory that the estimate took
     total /= jobs
     where = f"{provenance.device_name(device)}, {jobs} at a time" if jobs > 1 else provenance.device_name(device)
     say(f"training: about {spoken(total)} on {where}, evaluation not counted")

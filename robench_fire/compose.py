@@ -12,7 +12,7 @@ from robench_fire import models, registry
 from robench_fire.dataset import Dataset
 from robench_fire.defense import Paper
 from robench_fire.errors import RecipeError, UsageError
-from robench_fire.extra import sha256
+from robench_fire.extra import identified
 from robench_fire.plan import Plan, Profile, leaves, override, to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Extra
@@ -107,7 +107,7 @@ def _compose(request: Request) -> Composed:
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
     if request.extra_data is not None:
-        plan = plan.with_extra(Extra(source="file", sha256=sha256(request.extra_data)))
+        plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
         layers.append(("--extra-data", plan := plan.with_recipe(arch=dataset.extra_arch)))
     if request.arch:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robench_fire.data import batches_per_epoch
 from robench_fire.defense import Defense
 from robench_fire.engine import frozen
-from robench_fire.recipe import Recipe
+from robench_fire.recipe import Recipe, effective_passes
 
 
 def forward_equivalents(defense: Defense, recipe: Recipe) -> int:
@@ -19,7 +19,7 @@ def forward_equivalents(defense: Defense, recipe: Recipe) -> int:
     attack = 0
     if recipe.attack is not None:
         attack = int(defense.clean_in_inner) + 2 * recipe.attack.steps
-    passes = [name for name in recipe.passes if name == "adv" or defense.clean_in_outer]
+    passes = effective_passes(recipe, defense.clean_in_outer)
     return attack + len(passes) + 2 * len(set(passes))
 
 
@@ -32,7 +32,9 @@ def forward_seconds(
     """
     model = build().to(device)
     with frozen(model):
-        few = _attack_step(model, torch.rand(4, *shape, device=device))
+        probe = torch.rand(4, *shape, device=device)
+        _attack_step(model, probe)  # the first call of a process pays for loading libraries
+        few = _attack_step(model, probe)
         count = 4 if few > 0.2 else batch_size
         x = torch.rand(count, *shape, device=device)
         _attack_step(model, x)  # warms up

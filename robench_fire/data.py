@@ -64,15 +64,20 @@ def _cropped(images: Tensor, pad: int, generator: Generator) -> Tensor:
 
 def _jittered(x: Tensor, strength: float, generator: Generator) -> Tensor:
     """Brightness, contrast and saturation, each blended by a factor in [1 - strength, 1 + strength]."""
-    luma = torch.tensor([0.299, 0.587, 0.114], device=x.device).view(1, 3, 1, 1)
 
     def blend(other: Tensor) -> Tensor:
         factor = _uniform(x, 1 - strength, 1 + strength, generator)
         return (factor * x + (1 - factor) * other).clamp(0, 1)
 
     x = blend(torch.zeros_like(x))
-    x = blend((x * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True))
-    return blend((x * luma).sum(1, keepdim=True))
+    x = blend(_grey(x).mean((2, 3), keepdim=True))
+    return blend(_grey(x))
+
+
+def _grey(x: Tensor) -> Tensor:
+    if x.shape[1] != 3:
+        return x.mean(1, keepdim=True)
+    return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
 
 
 def _rotated(x: Tensor, degrees: float, generator: Generator) -> Tensor:

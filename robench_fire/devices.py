@@ -17,7 +17,7 @@ def resolve(asked: str) -> torch.device:
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return torch.device("cuda" if count else "cpu")
+        return torch.device("cuda", 0) if count else torch.device("cpu")
     if asked == "cpu":
         return torch.device("cpu")
     match = re.fullmatch(r"cuda(?::(\d+))?", asked)
@@ -27,4 +27,10 @@ def resolve(asked: str) -> torch.device:
         raise UsageError(
             f"--device {asked}: no such GPU among {count} usable here; use --device cpu, or ask `robench doctor`"
         )
-    return torch.device(asked)
+    return torch.device("cuda", int(match[1] or 0))
+
+
+def use(device: torch.device) -> None:
+    """Make a GPU the current one, as events, streams and memory statistics refer to that."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

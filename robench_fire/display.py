@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 from rich.table import Column
 
-from robench_fire.launch import Event, Listen
+from robench_fire.reporting import Event, Listen
 from robench_fire.spoken import spoken
 
 PLAIN_SECONDS = 15.0  # between two lines of one stage
@@ -78,21 +78,22 @@ class _Lines:
 
     def __init__(self, total: int) -> None:
         self._total, self._over = total, 0
-        self._stages: dict[str, tuple[str, float, float]] = {}  # stage, when it began, when it last spoke
+        self._stages: dict[str, tuple[str, float, float, int]] = {}  # stage, when it began and last spoke, first step
 
     def hear(self, event: Event) -> None:
         now = time.monotonic()
-        stage, began, spoke = self._stages.get(event.run, ("", now, 0.0))
+        stage, began, spoke, first = self._stages.get(event.run, ("", now, 0.0, 0))
         if event.stage in ("done", "failed"):
             self._over += 1
             stderr.print(f"{event.run}: {event.stage} ({self._over} of {self._total}) {event.note}".rstrip())
             return
         if stage != event.stage:
-            stage, began, spoke = event.stage, now, now - PLAIN_SECONDS
+            stage, began, spoke, first = event.stage, now, now - PLAIN_SECONDS, event.done
         if now - spoke >= PLAIN_SECONDS:
             spoke = now
-            left = (now - began) * (event.total - event.done) / event.done if event.done else 0
-            eta = f", {spoken(left)} left" if now - began > 1 else ""
+            made = event.done - first  # since this process began: a resumed run has a head start
+            left = (now - began) * (event.total - event.done) / made if made else 0
+            eta = f", {spoken(left)} left" if made and now - began > 1 else ""
             share = 100 * event.done // max(event.total, 1)
             stderr.print(f"{event.run}: {stage} {share} %{eta} {event.note}".rstrip(), highlight=False)
-        self._stages[event.run] = (stage, began, spoke)
+        self._stages[event.run] = (stage, began, spoke, first)

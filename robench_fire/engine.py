@@ -12,23 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from robench_fire.attacks import misclassify
 from robench_fire.data import augmented, batches, batches_per_epoch, to_float
 from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Views
 from robench_fire.errors import DivergedError, RecipeError
-from robench_fire.losses import cross_entropy
-from robench_fire.recipe import Recipe
+from robench_fire.recipe import Pass, Recipe, effective_passes
+from robench_fire.reporting import Progress, silent
 from robench_fire.seeding import derive, generator
 from robench_fire.state import State, fresh, read
 from robench_fire.threat import Threat
 from robench_fire.timing import Clock
-
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, what the last epoch reached)."""
-
-
-def silent(done: int, total: int, note: str) -> None:
-    """A Progress that shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ def frozen(model: nn.Module, mode: str = "eval") -> Iterator[None]:
 def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A model whose initial weights depend on ``seed`` alone; the caller's generators are left as they were."""
     with torch.random.fork_rng([]):  # models are built on the CPU
-        torch.manual_seed(derive(seed, "init"))
+        torch.default_generator.manual_seed(derive(seed, "init"))
         return build()
 
 
@@ -143,20 +137,21 @@ def _epoch(
         recipe, len(problem.train.labels), len(pool.labels) - len(problem.train.labels),
         generator("cpu", seed, "order", epoch),
     )  # fmt: skip
+    order = [index.to(device) for index in order]  # here, so that no step waits for a copy
     views, noise = generator(device, seed, "augmentation", epoch), generator(device, seed, "attack", epoch)
     sums: dict[str, Tensor] = {}
     bad = torch.full((), -1, device=device)
     state.model.train()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "dropout", epoch))
-        for step, index in enumerate(batch.to(device) for batch in order):
+        for step, index in enumerate(order):
             with clock.section("data"):
                 x = augmented(pool.images[index], recipe.augment, views)
             terms = _step(state, problem, x, index, pool.labels[index], epoch / recipe.epochs, noise, clock)
             for name, value in terms.items():
                 sums[name] = sums.get(name, torch.zeros((), device=device)) + value
             finite = torch.stack(list(terms.values())).isfinite().all()
-            bad = torch.where(finite | (bad >= 0), bad, step)
+            bad = torch.where(finite | (bad >= 0), bad, torch.full_like(bad, step))
             ticked(step + 1)
     rate = float(state.schedule.get_last_lr()[0])
     state.schedule.step()
@@ -184,10 +179,9 @@ def _step(
     with clock.section("attack"):
         x_adv = _attacked(state, problem, x, index, label, noise)
     with clock.section("update"):
-        logits = _passes(model, recipe, x, x_adv, with_clean=defense.clean_in_outer or x_adv is x)
+        logits = _passes(model, effective_passes(recipe, defense.clean_in_outer), x, x_adv)
         clean = logits.get("clean")
-        adv = logits.get("adv", clean)
-        assert adv is not None
+        adv = logits["adv"] if "adv" in logits else logits["clean"]  # without an attack x' is x
         seen = clean if clean is not None else adv
         state.memory = defense.targets.update(state.memory, index, seen, progress)
         target = defense.targets.read(state.memory, index)
@@ -225,13 +219,12 @@ def _per_example(value: Tensor, label: Tensor, what: str) -> Tensor:
     return value
 
 
-def _passes(model: nn.Module, recipe: Recipe, x: Tensor, x_adv: Tensor, with_clean: bool) -> dict[str, Tensor]:
+def _passes(model: nn.Module, passes: tuple[Pass, ...], x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
     """Logits of the train-mode passes; all but the last of a repeated pass only move batch-norm statistics."""
     inputs = {"clean": x, "adv": x_adv}
-    wanted = [name for name in recipe.passes if (name == "clean" and with_clean) or (name == "adv" and x_adv is not x)]
     logits: dict[str, Tensor] = {}
-    for position, name in enumerate(wanted):
-        with torch.set_grad_enabled(name not in wanted[position + 1 :]):
+    for position, name in enumerate(passes):
+        with torch.set_grad_enabled(name not in passes[position + 1 :]):
             logits[name] = model(inputs[name])
     return logits
 
@@ -243,16 +236,12 @@ def _validate(state: State, problem: Problem, validation: Split, epoch: int, see
     clean = robust = 0
     with frozen(model):
         for images, labels in zip(*(part.split(512) for part in validation), strict=True):
-            x, target = to_float(images), nn.functional.one_hot(labels, problem.num_classes)
+            x = to_float(images)
             with torch.no_grad():
                 clean += int((model(x).argmax(1) == labels).sum())
             if attack is not None:
-                x = attack(model, partial(_gain, target), x, problem.threat, noise)
+                x = attack(model, misclassify(labels), x, problem.threat, noise)
                 with torch.no_grad():
                     robust += int((model(x).argmax(1) == labels).sum())
     count = len(validation.labels)
     return {"clean": 100 * clean / count} | ({"robust": 100 * robust / count} if attack else {})
-
-
-def _gain(target: Tensor, logits: Tensor) -> Tensor:
-    return cross_entropy(logits, target)

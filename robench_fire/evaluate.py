@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from robench_fire import autoattack
-from robench_fire.attacks import Pgd
+from robench_fire.attacks import Pgd, misclassify
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
 from robench_fire.engine import frozen
 from robench_fire.errors import DataError
-from robench_fire.losses import cross_entropy
 from robench_fire.quantity import Quantity
+from robench_fire.reporting import Progress
 from robench_fire.seeding import generator
 from robench_fire.threat import Threat
 
 ATTACKS = ("pgd20", "aa")
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """``clean`` and ``robust`` (N,): correct on the image, and still correct under the attack. ``after``: accuracy in
-    percent after each attack of a set. ``seconds``: wall time."""
+    """``clean`` and ``robust`` (N,): correct on the image, and still correct under the attack.
+
+    ``after``: accuracy in percent after each attack of a set. ``flags``: AutoAttack's signs of an unreliable result.
+    """
 
     clean: Tensor
     robust: Tensor
     seconds: float
     after: dict[str, float] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
 
 
 def percent(mask: Tensor) -> float:
@@ -65,15 +65,16 @@ def evaluate(
         pairs = zip(images.split(batch_size), test.labels.split(batch_size), strict=True)
         clean = torch.cat([_correct(model, x, y) for x, y in pairs])
         if attack == "pgd20":
+            flags: list[str] = []
             robust = _pgd20(model, images, test.labels, clean, threat, seed, batch_size, progress)
             after = {"pgd20": percent(robust)}
         else:
-            masks = autoattack.survivors(
+            masks, flags = autoattack.survivors(
                 model, images, test.labels, clean, threat,
                 num_classes=num_classes, seed=seed, batch_size=batch_size, progress=progress,
             )  # fmt: skip
             robust, after = masks["square"], {name: percent(mask) for name, mask in masks.items()}
-    return Result(clean.cpu(), robust.cpu(), time.perf_counter() - started, after)
+    return Result(clean.cpu(), robust.cpu(), time.perf_counter() - started, after, flags)
 
 
 def checked(images: Tensor) -> Tensor:
@@ -111,12 +112,8 @@ def _pgd20(
     for number, index in enumerate(blocks):
         index = index[robust[index]]
         if len(index):
-            x_adv = pgd(model, partial(_gain, labels[index]), images[index], threat,
+            x_adv = pgd(model, misclassify(labels[index]), images[index], threat,
                         generator(images.device, seed, "pgd20", number))  # fmt: skip
             robust[index] = _correct(model, x_adv, labels[index])
         progress(number + 1, len(blocks), f"pgd20: {int(robust.sum())} of {len(labels)} robust")
     return robust
-
-
-def _gain(label: Tensor, logits: Tensor) -> Tensor:
-    return cross_entropy(logits, nn.functional.one_hot(label, logits.shape[1]))

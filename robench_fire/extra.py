@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from robench_fire.dataset import Split
 from robench_fire.errors import DataError
+from robench_fire.files import sha256
 
 # What a pickled array needs, under the module names of numpy 1 and 2. Nothing here can run a caller's code.
 _ALLOWED = {
@@ -33,7 +33,7 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def sha256(path: Path) -> str:
+def identified(path: Path) -> str:
     """The file's SHA-256, which identifies it in a plan.
 
     Raises:
@@ -41,11 +41,7 @@ def sha256(path: Path) -> str:
     """
     if not path.is_file():
         raise DataError(f"--extra-data {path}: no such file; docs/data.md describes the layouts")
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(path)
 
 
 def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:

@@ -11,26 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any
 
 from robench_fire.errors import RobenchError
+from robench_fire.reporting import Event, Listen, Report
 
-Task = Callable[["Report"], None]
+Task = Callable[[Report], None]
 """Picklable work for one run: called with a report."""
-Report = Callable[[str, int, int, str], None]
 
-
-class Event(NamedTuple):
-    """How a run gets on: a stage, steps done and in all; stage "done" or "failed" is its last."""
-
-    run: str
-    stage: str
-    done: int
-    total: int
-    note: str
-
-
-Listen = Callable[[Event], None]
+DIED = "its worker process died (out of memory?); the same command continues, try --jobs 1"
 
 
 def cores() -> int:
@@ -41,71 +31,77 @@ def cores() -> int:
 def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, RobenchError]:
     """Run every task, at most ``jobs`` at a time; a failing one does not stop the others.
 
+    Tasks that were under way or waiting when a worker died are run once more, each in a process of its own.
+
     Returns:
         The errors, by task name.
     """
-    failed: dict[str, RobenchError] = {}
-    for name, error in _here(tasks, listen) if jobs == 1 else _elsewhere(tasks, jobs, listen):
-        if error is not None:
-            failed[name] = error
-        listen(Event(name, "failed" if error else "done", 1, 1, str(error or "")))
-    return failed
+    if jobs == 1:
+        found = {name: _attempt(name, task, listen) for name, task in tasks.items()}
+    else:
+        found = dict(_elsewhere(tasks, jobs, listen))
+        for name in [name for name in tasks if name not in found]:
+            alone = dict(_elsewhere({name: tasks[name]}, 1, listen))
+            found[name] = alone.get(name, RobenchError(DIED))
+            if name not in alone:
+                listen(Event(name, "failed", 1, 1, DIED))
+    return {name: error for name, error in found.items() if error is not None}
 
 
-def _here(tasks: Mapping[str, Task], listen: Listen) -> Iterator[tuple[str, RobenchError | None]]:
-    for name, task in tasks.items():
-        try:
-            task(_reporter(name, listen))
-            yield name, None
-        except RobenchError as fault:
-            yield name, fault
+def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
+    """Run one task; its last event says whether it failed."""
+    error: RobenchError | None = None
+    try:
+        task(_reporter(name, listen))
+    except RobenchError as fault:
+        error = fault
+    except Exception as fault:
+        if os.environ.get("ROBENCH_DEBUG"):
+            raise
+        said = str(fault).strip().split("\n")[0]
+        error = RobenchError(f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where")
+    listen(Event(name, "failed" if error else "done", 1, 1, str(error or "")))
+    return error
 
 
 def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> Iterator[tuple[str, RobenchError | None]]:
+    """(name, error) of each task that a worker brought to an end; those of a broken pool are missing."""
     context = multiprocessing.get_context("spawn")
     events: Any = context.Queue()
+    before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(jobs, context, _begin, (events, max(1, cores() // jobs)))
     try:
-        running: dict[Future[None], str] = {executor.submit(_work, name, task): name for name, task in tasks.items()}
+        running: dict[Future[Any], str] = {executor.submit(_work, name, task): name for name, task in tasks.items()}
         with _relay(events, listen):
             for future in as_completed(running):
-                yield running[future], _error(future)
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield running[future], future.result()
     finally:  # also on Ctrl-C and SIGTERM: whatever a worker finished stays, and nothing runs on
         executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        for child in set(multiprocessing.active_children()) - before:
             child.terminate()
 
 
-def _error(future: Future[None]) -> RobenchError | None:
-    try:
-        future.result()
-    except RobenchError as fault:
-        return fault
-    except BrokenProcessPool:
-        return RobenchError("a worker process died (out of memory?); the same command continues, try --jobs 1")
-    return None
+@contextmanager
+def _relay(events: Any, listen: Listen) -> Iterator[None]:
+    """Hand workers' events to the listener from a thread; all that arrived before the end are heard."""
+    over = threading.Event()
 
-
-class _relay:
-    """Hands workers' events to the listener from a thread, until the body is left."""
-
-    def __init__(self, events: Any, listen: Listen) -> None:
-        self._events, self._listen, self._over = events, listen, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
+    def run() -> None:
+        while True:
             try:
-                self._listen(Event(*self._events.get(timeout=0.2)))
+                listen(Event(*events.get(timeout=0.2)))
             except queue.Empty:
-                continue
+                if over.is_set():
+                    return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _reporter(name: str, listen: Listen) -> Report:
@@ -142,5 +138,5 @@ def _follow_parent() -> None:
         os._exit(75)
 
 
-def _work(name: str, task: Task) -> None:
-    task(_reporter(name, _events.put))
+def _work(name: str, task: Task) -> RobenchError | None:
+    return _attempt(name, task, _events.put)

@@ -60,6 +60,23 @@ class Row:
         extra = self.plan["recipe"]["extra"]
         return str(extra["source"]) if extra else ""
 
+    def settings(self, name: str) -> set[str]:
+        """Every value of a fact of the training sessions ("commit", "device", "versions"), as text."""
+        return {str(session[name]) for sessions in self.facts["sessions"].values() for session in sessions}
+
+    def published(self, source: str) -> dict[str, Any] | None:
+        """The published entry whose source begins with ``source`` and whose setting is this row's.
+
+        The same data set, norm, usual radius and use of extra data; the network may be another one. FIRE's Table 1
+        trains with one set of hyperparameters (as our matched profile), its Table 2 with each method's own.
+        """
+        own = self.profile == "official"
+        wanted = (self.dataset, self.norm, self.extra == "file")
+        for each in sorted(self.paper["reported"], key=lambda entry: own != entry["source"].endswith("Table 2")):
+            if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
+                return dict(each) if self.eps == self.facts["usual_eps"] and self.extra != "hidden" else None
+        return None
+
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
         notes = []
@@ -79,6 +96,11 @@ class Row:
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}.")
+        differing = [name for name in ("versions", "device", "commit") if len(self.settings(name)) > 1]
+        if differing:
+            notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
+        if self.facts["flags"]:
+            notes.append(f"AutoAttack's flags: {', '.join(self.facts['flags'])}.")
         if self.facts["by_hand"]:
             changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
             notes.append(f"Not the {self.profile} recipe: {changed}.")
@@ -134,7 +156,7 @@ def _row(fingerprint: str, runs: list[Run]) -> Row | None:
         },
         unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
         pgd20=quick,
-        facts=_facts(first, scored, times),
+        facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times),
     )
 
 
@@ -144,21 +166,20 @@ def _training_seconds(facts: dict[str, Any]) -> float:
 
 
 def _facts(
-    first: dict[str, Any], scored: dict[int, dict[str, Any]], times: dict[int, dict[str, Any]]
+    first: dict[str, Any],
+    sessions: dict[int, list[dict[str, Any]]],
+    scored: dict[int, dict[str, Any]],
+    times: dict[int, dict[str, Any]],
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
-    some = next(iter(scored.values()))
     return {
         "by_hand": first["by_hand"],
-        "versions": first["versions"],
-        "python": first["python"],
-        "device": first["device"],
-        "threads": first["threads"],
-        "commit": first["commit"],
-        "command": first["command"],
-        "evaluation_batch_size": some["batch_size"],
-        "weights_sha256": {str(k): each["weights_sha256"] for k, each in scored.items()},
-        "labeller": {str(k): each["labeller"] for k, each in times.items() if "labeller" in each},
+        "usual_eps": first["usual_eps"],
+        "sessions": {str(k): value for k, value in sessions.items()},
+        "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+        "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
+        "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
+        "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
     }
 
 

@@ -46,7 +46,7 @@ def _squared_arcsine_of_root(t: Tensor) -> Tensor:
     Each branch is fed a harmless constant where the other one is used, so that neither can produce a NaN gradient.
     """
     small = t < 0.01
-    near, far = torch.where(small, t, 0.0), torch.where(small, 0.25, t)
+    near, far = t.masked_fill(~small, 0.0), t.masked_fill(small, 0.25)
     series = torch.zeros_like(t)
     for coefficient in reversed(_SERIES):
         series = near * (coefficient + series)

@@ -18,9 +18,14 @@ BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
 
 
 def to_model_info(row: Row) -> dict[str, Any]:
-    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
+    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key.
+
+    "reported" is the robust accuracy in the FIRE paper for the same setting and network, or ours where there is none.
+    """
     clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
-    reported = _published(row)
+    paper = row.published("FIRE")
+    same = paper is not None and paper["arch"] == row.plan["recipe"]["arch"]
+    claimed = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
     return {
         "link": row.paper["link"],
         "name": row.paper["title"],
@@ -32,8 +37,8 @@ def to_model_info(row: Row) -> dict[str, Any]:
         "architecture": row.architecture,
         "eps": row.eps,
         "clean_acc": f"{clean.mean:.2f}",
-        "reported": f"{robust.mean if reported is None else reported:.2f}",
-        "autoattack_acc": f"{robust.mean:.2f}",
+        "reported": f"{paper['robust'] if paper and same else robust.mean:.2f}",
+        **claimed,
         "footnote": " ".join([_setting(row), *row.footnotes()]),
         BOARD_KEY: {
             "format": 1,
@@ -54,16 +59,8 @@ def to_model_info(row: Row) -> dict[str, Any]:
 
 
 def _setting(row: Row) -> str:
-    return f"Mean over {len(row.per_seed)} seeds, {row.examples:,} test images, {row.profile} profile of robench_fire."
-
-
-def _published(row: Row) -> float | None:
-    """The authors' own robust accuracy for this data set, norm and architecture, where there is one."""
-    for each in row.paper["reported"]:
-        own = (row.dataset, row.norm, row.plan["recipe"]["arch"], bool(row.extra))
-        if (each["dataset"], each["norm"], each["arch"], each["extra_data"]) == own:
-            return float(each["robust"])
-    return None
+    seeds = "1 seed" if len(row.per_seed) == 1 else f"{len(row.per_seed)} seeds"
+    return f"Mean over {seeds}, {row.examples:,} test images, {row.profile} profile of robench_fire."
 
 
 def from_model_info(path: Path) -> Row:
@@ -114,17 +111,23 @@ def _is_board_file(path: Path) -> bool:
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
-    """Write each row to board/<dataset>/<norm>/<Key>.json.
+    """Write each row to board/<dataset>/<norm>/<Key>.json, with "_extra" after the key where extra data was used.
 
     Raises:
-        DataError: if two rows claim one file: rows of a board differ in their defense, not in their settings.
+        DataError: if a row has no AutoAttack result, or its file belongs to another plan; nothing is written then.
     """
     chosen: dict[Path, Row] = {}
     for row in rows:
-        path = board / row.dataset / row.norm / f"{row.paper['key']}.json"
-        if path in chosen:
-            prints = f"{chosen[path].fingerprint} and {row.fingerprint}"
-            raise DataError(f"two plans of {row.paper['method']} ({prints}) claim {path}; name one run folder")
+        if row.attack != "aa":
+            raise DataError(f"{row.paper['method']} has no AutoAttack result; run `robench eval RUN --attack aa`")
+        stem = row.paper["key"] + ("_extra" if row.extra == "file" else "")
+        path = board / row.dataset / row.norm / f"{stem}.json"
+        other = chosen.get(path) or (from_model_info(path) if path.exists() else row)
+        if other.fingerprint != row.fingerprint:
+            prints = f"{other.fingerprint} and {row.fingerprint}"
+            raise DataError(
+                f"two plans of {row.paper['method']} ({prints}) claim {path}; name one run, or move it away"
+            )
         chosen[path] = row
     for path, row in chosen.items():
         write_json(path, to_model_info(row))

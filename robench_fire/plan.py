@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from robench_fire.defense import Defense
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Cosine, Extra, Recipe
+from robench_fire.recipe import Cosine, Extra, Recipe, effective_passes
 from robench_fire.threat import Threat
 
 Profile = Literal["matched", "official"]
@@ -43,10 +43,11 @@ class Plan:
             RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
                 pass that the loss reads.
         """
-        attack, eps, passes = self.recipe.attack, self.threat.eps, self.recipe.passes
-        if "adv" not in passes or (self.defense.clean_in_outer and "clean" not in passes):
-            needed = "clean and adv" if self.defense.clean_in_outer else "adv"
-            raise RecipeError(f"recipe.passes {', '.join(passes)}: the loss of {self.name} reads {needed}")
+        attack, eps = self.recipe.attack, self.threat.eps
+        needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
+        if attack and needed - set(effective_passes(self.recipe, self.defense.clean_in_outer)):
+            passes, reads = ", ".join(self.recipe.passes), " and ".join(sorted(needed, reverse=True))
+            raise RecipeError(f"recipe.passes {passes}: the loss of {self.name} reads {reads}")
         if attack and attack.steps * attack.step < eps * (1 - 1e-6):
             raise RecipeError(
                 f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Terms, Views
-from robench_fire.engine import Problem, Progress, Trained, frozen, train
+from robench_fire.engine import Problem, Trained, frozen, train
 from robench_fire.losses import cross_entropy
 from robench_fire.recipe import Recipe
+from robench_fire.reporting import Progress
 from robench_fire.seeding import derive
 
 _HIDING = 20191113  # fixed: every seed and every defense hides the same labels

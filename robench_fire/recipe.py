@@ -87,6 +87,13 @@ class Extra:
             raise ValueError(f"hidden {self.hidden} and share {self.share} must lie strictly between 0 and 1")
 
 
+def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:
+    """The train-mode passes that really run: clean ones only for a loss that reads them; without an attack x' is x."""
+    if recipe.attack is None:
+        return ("clean",)
+    return tuple(name for name in recipe.passes if name == "adv" or clean_in_outer)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A training recipe.

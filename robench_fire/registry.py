@@ -78,7 +78,8 @@ def load(group: Group, name: str) -> Found:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"{path} is not a file; give the path of a .py file or a name that `robench ls` lists")
-    spec = importlib.util.spec_from_file_location(f"robench_user_{path.stem}", path)
+    mark = hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]  # two files may have one name
+    spec = importlib.util.spec_from_file_location(f"robench_user_{path.stem}_{mark}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

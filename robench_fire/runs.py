@@ -5,7 +5,6 @@ Plain JSON and numpy; imports no torch, so that tables are instant.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,8 +64,12 @@ class Run:
         write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Every finished evaluation of the weights in this folder."""
-        return [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
+        """Every finished evaluation of the weights that this folder's training ended with."""
+        if not self.trained:
+            return []
+        weights = self.read("train.json")["weights_sha256"]
+        found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
+        return [each for each in found if each["weights_sha256"] == weights]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -130,8 +133,3 @@ def find(folder: Path) -> list[Run]:
 
 def _order(path: Path) -> tuple[str, int]:
     return str(path.parent.parent), int(path.parent.name.removeprefix("seed-"))
-
-
-def sha256(path: Path) -> str:
-    """A file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

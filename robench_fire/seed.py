@@ -15,12 +15,14 @@ from robench_fire import archs, extra, fetch, provenance, pseudo
 from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.cost import forward_equivalents
 from robench_fire.dataset import Split, Splits
+from robench_fire.devices import use
 from robench_fire.engine import Problem, Trained, train
 from robench_fire.evaluate import percent
-from robench_fire.files import replaced
+from robench_fire.files import replaced, sha256
 from robench_fire.plan import fingerprint, to_plain
+from robench_fire.reporting import Report
 from robench_fire.runs import Run
-from robench_fire.subjects import Evaluations, Report, evaluate_subject, subject_of
+from robench_fire.subjects import Evaluations, evaluate_subject, subject_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,27 +50,27 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     run = run_folder(composed, place.output, seed)
     splits = fetch.splits(composed.plan.dataset, composed.dataset, place.data)
     device = torch.device(place.device)
+    use(device)
     with run.locked():
-        run.write("plan.json", to_plain(composed.plan))
+        if not (run.folder / "plan.json").exists():
+            run.write("plan.json", to_plain(composed.plan))
         if not run.trained:
             _train(run, composed, request, splits, device, report)
+        _tidy(run)
         evaluate_subject(subject_of(run), splits.test, evaluations, device, report)
+
+
+def _tidy(run: Run) -> None:
+    """Remove what only an unfinished training needs, and what a killed process left half-written."""
+    for left in (run.folder / "state.pt", run.folder / "labeller.state.pt", *run.folder.glob(".*.partial")):
+        left.unlink(missing_ok=True)
 
 
 def _train(
     run: Run, composed: Composed, request: Request, splits: Splits, device: torch.device, report: Report
 ) -> None:
     plan = composed.plan
-    if not (run.folder / "provenance.json").exists():  # a resumed run keeps what it began with
-        run.write(
-            "provenance.json",
-            {
-                **provenance.describe(device),
-                "by_hand": by_hand(request),
-                "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
-                "architecture": archs.display_name(plan.recipe.arch),
-            },
-        )
+    _record_session(run, composed, request, device)
     problem = Problem(
         plan.defense, plan.threat, plan.recipe, splits.train, splits.validation, composed.dataset.num_classes
     )
@@ -85,10 +87,24 @@ def _train(
         progress=lambda done, total, note: report("train", done, total, note),
         epoch_done=run.write_curve,
     )
+    run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
     with replaced(run.weights) as partial:
         save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)
+    facts |= {"weights_sha256": sha256(run.weights)}
     run.write("train.json", _training_facts(problem, trained, started, device) | facts)
-    (run.folder / "state.pt").unlink(missing_ok=True)
+
+
+def _record_session(run: Run, composed: Composed, request: Request, device: torch.device) -> None:
+    """Say who trains this, with what, on what; a resumed run keeps what it began with and adds a session."""
+    usual = next(threat.eps for threat in composed.dataset.recipes if threat.norm == composed.plan.claim.norm)
+    about = {
+        "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
+        "architecture": archs.display_name(composed.plan.recipe.arch),
+        "usual_eps": str(usual),
+        "by_hand": by_hand(request),
+    }
+    known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
+    run.write("provenance.json", about | {"sessions": [*known, provenance.describe(device)]})
 
 
 def _training_facts(problem: Problem, trained: Trained, started: float, device: torch.device) -> dict[str, Any]:
@@ -129,7 +145,6 @@ def _with_extra(
         run.write("labeller.json", {"seconds": trained.seconds["train"], "accuracy": accuracy})
         with replaced(stored) as partial, open(partial, "wb") as file:
             np.save(file, labels.numpy(), allow_pickle=False)
-        state_file.unlink(missing_ok=True)
     labels = torch.from_numpy(np.load(stored, allow_pickle=False))
     facts = {"extra_images": len(labels), "labeller": run.read("labeller.json")}
     return _extended(problem, hidden.labelled, Split(hidden.images, labels)), facts

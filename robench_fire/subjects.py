@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,14 @@ import torch
 
 from robench_fire import checkpoints, fetch, models, provenance, registry, runs
 from robench_fire.dataset import Dataset, Split, head
+from robench_fire.devices import use
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluate import ATTACKS, Result, evaluate, percent
-from robench_fire.launch import Event
+from robench_fire.files import sha256
 from robench_fire.quantity import Quantity
+from robench_fire.reporting import Event, Report
 from robench_fire.runs import Run
 from robench_fire.threat import L2, Linf, Threat
-
-Report = Callable[[str, int, int, str], None]
-"""(stage, steps done, steps in all, note)."""
 
 _THREATS: dict[str, type[Linf] | type[L2]] = {"Linf": Linf, "L2": L2}
 
@@ -42,11 +41,14 @@ class Evaluations:
         """The threat model to evaluate under.
 
         Raises:
-            UsageError: for another norm than the claimed one without a radius.
+            UsageError: for another norm than the claimed one without a radius, or a radius that cannot be.
         """
         if self.norm and self.norm != claim.norm and not self.eps:
             raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
-        return _THREATS[self.norm or claim.norm](eps=Quantity(self.eps) if self.eps else claim.eps)
+        try:
+            return _THREATS[self.norm or claim.norm](eps=Quantity(self.eps) if self.eps else claim.eps)
+        except ValueError as fault:
+            raise UsageError(f"--eps {self.eps}: {fault}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,8 @@ def assess(
     listening: Callable[[int, str], AbstractContextManager[Callable[[Event], None]]],
 ) -> list[dict[str, Any]]:
     """Evaluate several weights of one data set in turn; the facts of every evaluation, with the weights' path."""
+    evaluations.threat(found[0].claim)  # a mistake is found before anything is read
+    use(device)
     test = fetch.splits(found[0].dataset, found[0].parts(), data).test
     facts = []
     with listening(len(found), "weights") as listen:
@@ -129,7 +133,9 @@ def assess(
             def report(stage: str, done: int, total: int, note: str, name: str = name) -> None:
                 listen(Event(name, stage, done, total, note))
 
-            made = evaluate_subject(subject, test, evaluations, device, report)
+            alone = Run(subject.weights.parent).locked() if subject.stem.name == "eval" else nullcontext()
+            with alone:
+                made = evaluate_subject(subject, test, evaluations, device, report)
             report("done", 1, 1, "")
             facts += [{"weights": str(subject.weights), **each} for each in made]
     return facts
@@ -146,12 +152,14 @@ def evaluate_subject(
     if not evaluations.attacks:
         return []
     dataset, threat = subject.parts(), evaluations.threat(subject.claim)
+    if "aa" in evaluations.attacks and dataset.num_classes < 4:
+        raise UsageError(f"AutoAttack needs at least 4 classes, more than {subject.dataset} has; use --attack pgd20")
     build = partial(
         models.build, subject.arch, dataset.shape, dataset.num_classes, subject.normalise, dataset.mean,
         dataset.std,
     )  # fmt: skip
     model = checkpoints.load(subject.weights, build, device)
-    weights = runs.sha256(subject.weights)
+    weights = sha256(subject.weights)
     test = head(test, evaluations.examples or dataset.examples).to(device)
     facts = []
     for attack in evaluations.attacks:
@@ -185,6 +193,7 @@ def _facts(
         "clean": percent(result.clean),
         "robust": percent(result.robust),
         "after": result.after,
+        "flags": result.flags,
         "seconds": result.seconds,
         "versions": provenance.versions(),
         "device": provenance.device_name(device),

@@ -97,18 +97,13 @@ def _duration(seconds: MeanStd) -> str:
 
 
 def _reported(row: Row, source: str) -> str:
-    """Clean / robust of the published entry of ``source`` for this data set, norm and use of extra data.
-
-    FIRE's Table 1 trains with one set of hyperparameters (as our matched profile), its Table 2 with each method's own.
-    """
-    own = row.profile == "official"
-    for each in sorted(row.paper["reported"], key=lambda entry: own != entry["source"].endswith("Table 2")):
-        wanted = (row.dataset, row.norm, bool(row.extra))
-        if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
-            at = f" at {each['eps']}" if each["eps"] else ""
-            other = f" ({each['arch']})" if each["arch"] != row.plan["recipe"]["arch"] else ""
-            return f"{each['clean']:.2f} / {each['robust']:.2f}{at}{other}"
-    return "–"
+    """Clean / robust of what ``source`` published, with its radius or network where they are not the row's."""
+    each = row.published(source)
+    if each is None:
+        return "–"
+    at = f" at {each['eps']}" if each["eps"] else ""
+    other = f" ({each['arch']})" if each["arch"] != row.plan["recipe"]["arch"] else ""
+    return f"{each['clean']:.2f} / {each['robust']:.2f}{at}{other}"
 
 
 def terminal(table: Table, console: Console) -> RenderableType:

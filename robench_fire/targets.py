@@ -19,7 +19,10 @@ class Targets(Protocol):
         """Memory before the first epoch, for training labels (N_train,)."""
 
     def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
-        """Memory after seeing clean ``logits`` (N, C) of examples ``index`` (N,); ``progress`` = epoch / epochs."""
+        """Memory after seeing examples ``index`` (N,) at ``progress`` = epoch / epochs.
+
+        ``logits`` (N, C): of the clean images, or of the perturbed ones where the defense reads no clean ones.
+        """
 
     def read(self, memory: Memory, index: Tensor) -> Tensor:
         """(N, C) targets of examples ``index``."""
@@ -30,13 +33,13 @@ class HardLabels:
     """One-hot labels of weight 1."""
 
     def init(self, labels: Tensor, num_classes: int) -> Memory:
-        return {"one_hot": one_hot(labels, num_classes).float()}
+        return {"labels": labels, "identity": torch.eye(num_classes, device=labels.device)}
 
     def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
         return memory
 
     def read(self, memory: Memory, index: Tensor) -> Tensor:
-        return memory["one_hot"][index]
+        return memory["identity"][memory["labels"][index]]
 
 
 @dataclass(frozen=True, kw_only=True)

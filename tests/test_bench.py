@@ -54,7 +54,8 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
     for run in find(benched[0] / "runs"):
         plan, provenance, training = (run.read(f"{name}.json") for name in ("plan", "provenance", "train"))
         assert plan["recipe"]["attack"] == {"kind": "Pgd", "steps": 10, "step": "0.05", "start": "gaussian"}
-        assert provenance["versions"]["torch"]
+        assert [bool(session["versions"]["torch"]) for session in provenance["sessions"]] == [True]
+        assert provenance["by_hand"]["recipe.epochs"] == plan["recipe"]["epochs"]
         assert training["seconds"] > 0
         assert set(training["sections"]) == {"data", "attack", "update"}
         assert training["forward_equivalents"] == 27
@@ -107,12 +108,19 @@ def test_eval_of_a_run_and_of_its_file_agree(benched: tuple[Path, str]) -> None:
     assert "is missing; run `robench data mnist`" in wrong.stderr or "does not fit" in wrong.stderr
 
 
+def test_a_mistake_in_eval_is_found_before_anything_is_read(benched: tuple[Path, str]) -> None:
+    folder, _ = benched
+    run = str(find(folder / "runs")[0].folder)
+    assert "eps 8 is outside [0, 1]" in robench(folder, "eval", run, "--eps", "8", code=2).stderr
+    assert "needs --eps" in robench(folder, "eval", run, "--norm", "L2", code=2).stderr
+
+
 def test_table_and_board(benched: tuple[Path, str]) -> None:
     folder, out = benched
     table = robench(folder, "table", "--publish", "board")
     assert table.stdout == out
     markdown = robench(folder, "table", "board", "--format", "md").stdout
-    assert re.search(r"\| FIRE \[\d\] \| DigitsCNN \|", markdown)
+    assert re.search(r"\| FIRE \[[\d,]+\] \| DigitsCNN \|", markdown)
     assert robench(folder, "table", "--format", "md").stdout == markdown
 
 
@@ -137,6 +145,11 @@ def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, sign
     done = len((run.folder / "curve.jsonl").read_text().splitlines())
     assert 1 <= done < 12
     robench(tmp_path, *words)
+    assert len(run.read("provenance.json")["sessions"]) == 2
+    assert len((run.folder / "curve.jsonl").read_text().splitlines()) == 12
+    assert {path.name for path in run.folder.iterdir()} == {
+        ".lock", "plan.json", "provenance.json", "curve.jsonl", "weights.safetensors", "train.json",
+    }  # fmt: skip
     resumed = load_file(run.weights)
     robench(tmp_path, *words, "--output", "uninterrupted")
     (whole,) = find(tmp_path / "uninterrupted")
@@ -180,6 +193,7 @@ def test_extra_data_is_mixed_in_and_identified(tmp_path: Path) -> None:
     (row,) = collect(tmp_path)
     assert row.extra == "file"
     assert row.plan["recipe"]["epochs"] == 2
+    assert any("Not the matched recipe: recipe.epochs 2" in note for note in row.footnotes())
     (run,) = find(tmp_path)
     assert run.read("train.json")["extra_images"] == 60
 

@@ -10,9 +10,10 @@ import torch
 from robench_fire import fetch, registry
 from robench_fire.compose import Request, compose
 from robench_fire.dataset import Splits
-from robench_fire.engine import Problem, silent, train
+from robench_fire.engine import Problem, train
 from robench_fire.errors import DataError
 from robench_fire.evaluate import evaluate, percent
+from robench_fire.reporting import silent
 
 CPU = torch.device("cpu")
 

@@ -71,6 +71,9 @@ BAD = [
     ("eval nowhere", 4, "does not exist"),
     ("eval afile", 2, "--dataset and --arch"),
     ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
+    ("eval afile --dataset digits --arch digits-cnn --eps 8", 2, "eps 8 is outside [0, 1]"),
+    ("eval afile --dataset digits --arch digits-cnn --eps abc", 2, "'abc' is not a number"),
+    ("bench digits --defenses fire,fire", 2, "one name"),
     ("frobnicate", 2, "frobnicate"),
     ("train fire", 2, "dataset"),
 ]
@@ -161,6 +164,6 @@ def test_the_options_are_what_the_docs_promise(
     options = {word for word in out.replace("│", " ").split() if word.startswith("--")}
     assert options == {
         "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
-        "--extra-data", "--attack", "--examples", "--eval-seed", "--no-eval", "--device", "--jobs", "--output",
-        "--data-dir", "--help",
+        "--extra-data", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval", "--device", "--jobs",
+        "--output", "--data-dir", "--help",
     }  # fmt: skip

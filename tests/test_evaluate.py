@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from robench_fire import autoattack
 from robench_fire.data import to_float
 from robench_fire.dataset import Split, Splits
-from robench_fire.engine import silent
 from robench_fire.errors import DataError
 from robench_fire.evaluate import Result, checked, evaluate, percent
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
+from robench_fire.reporting import silent
 from robench_fire.threat import L2, Linf, Threat
 
 SMALL = Linf(eps=Quantity("0.1"))
@@ -50,7 +50,7 @@ def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(mode
 
 
 def test_the_same_seed_gives_the_same_mask(model: nn.Module, small: Splits) -> None:
-    few = small.test.take(slice(24))
+    few = small.test.take(slice(12))
     assert torch.equal(run("aa", model, few).robust, run("aa", model, few).robust)
     assert torch.equal(run("pgd20", model, few).robust, run("pgd20", model, few).robust)
 
@@ -69,7 +69,7 @@ def test_evaluation_leaves_model_and_generators_alone(model: nn.Module, small: S
 
 
 def test_larger_radius_breaks_more(model: nn.Module, small: Splits) -> None:
-    few = small.test.take(slice(32))
+    few = small.test.take(slice(16))
     robust = [percent(run("aa", model, few, Linf(eps=Quantity(eps))).robust) for eps in ("0.02", "0.1", "0.9")]
     assert robust == sorted(robust, reverse=True)
     assert robust[-1] == 0
@@ -116,3 +116,53 @@ def test_a_model_that_returns_nan_is_named(small: Splits) -> None:
 
     with pytest.raises(DataError, match="not finite"):
         run("pgd20", Broken(), small.test)
+
+
+def flags(model: nn.Module, split: Split) -> list[str]:
+    return run("aa", model, split.take(slice(6))).flags
+
+
+def test_a_plain_model_has_no_flags(model: nn.Module, small: Splits) -> None:
+    assert flags(model, small.test) == []
+
+
+def test_probabilities_and_randomness_are_flagged(model: nn.Module, small: Splits) -> None:
+    class Probabilities(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x).softmax(1)  # type: ignore[no-any-return]
+
+    class Random(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x) + 0.1 * torch.rand(len(x), 1)  # type: ignore[no-any-return]
+
+    assert "probabilities instead of logits" in flags(Probabilities(), small.test)
+    assert "randomised" in flags(Random(), small.test)
+
+
+def test_gradient_masking_is_flagged(model: nn.Module, small: Splits) -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model((x * 8).round() / 8)  # type: ignore[no-any-return]
+
+    assert "zero gradients" in flags(Masked(), small.test)
+
+
+def test_fewer_than_four_classes_are_refused_before_any_work() -> None:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from robench_fire.datasets import digits
+    from robench_fire.errors import UsageError
+    from robench_fire.reporting import Report
+    from robench_fire.subjects import Evaluations, Subject, evaluate_subject
+
+    class Three(Subject):
+        def parts(self) -> object:  # type: ignore[override]
+            return replace(digits.DATASET, num_classes=3)
+
+    subject = Three(
+        weights=Path("none"), stem=Path("none"), dataset="three", arch="digits-cnn", normalise="none", claim=SMALL
+    )
+    report: Report = lambda stage, done, total, note: None  # noqa: E731
+    with pytest.raises(UsageError, match="at least 4 classes"):
+        evaluate_subject(subject, Split(torch.zeros(0), torch.zeros(0)), Evaluations(), torch.device("cpu"), report)

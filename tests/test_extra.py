@@ -281,13 +281,13 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "absent.npz")
     for path in (tmp_path, tmp_path / "absent.npz"):
         with pytest.raises(DataError, match=rf"--extra-data {path}: no such file; docs/data\.md"):
-            extra.sha256(path)
+            extra.identified(path)
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     content = os.urandom(3 << 20) + b"odd"
     (tmp_path / "a").write_bytes(content)
-    assert extra.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert extra.identified(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
 class Reduced:

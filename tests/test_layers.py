@@ -16,7 +16,7 @@ PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
 LAYERS = [
-    "errors quantity stats spoken files seeding archs losses targets threat robustbench timing",
+    "errors quantity stats spoken files reporting seeding archs losses targets threat robustbench timing",
     "attacks",
     "recipe defense dataset plan",
     "defenses datasets models",

@@ -22,24 +22,26 @@ CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
 ROBUST = [50.0, 52.0, 51.0, 53.0, 49.0]
 
 
-def write_run(root: Path, request: Request, seed: int, clean: float, robust: float | None, **changes: Any) -> Run:
+def write_run(
+    root: Path,
+    request: Request,
+    seed: int,
+    clean: float,
+    robust: float | None,
+    session: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Run:
     """A finished run as `robench train` leaves it; ``robust`` None: trained, not evaluated."""
     composed = compose(request)
     plan = composed.plan
     run = Run(root / plan.dataset / plan.threat.norm / plan.name / fingerprint(plan) / f"seed-{seed}")
     run.write("plan.json", to_plain(plan))
     paper = composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]}
-    about = {
-        "versions": {"torch": "x"},
-        "python": "3",
-        "device": "cpu",
-        "threads": 1,
-        "commit": "",
-        "command": "robench",
-    }
-    run.write("provenance.json", {**about, "by_hand": by_hand(request), "paper": paper, "architecture": "DigitsCNN"})
+    session = {"versions": {"torch": "x"}, "device": "cpu", "commit": "abc"} | (session or {})
+    about = {"architecture": "DigitsCNN", "usual_eps": str(next(iter(composed.dataset.recipes)).eps)}
+    run.write("provenance.json", about | {"by_hand": by_hand(request), "paper": paper, "sessions": [session]})
     run.weights.write_bytes(b"weights")
-    run.write("train.json", {"seconds": 10.0 + seed})
+    run.write("train.json", {"seconds": 10.0 + seed, "weights_sha256": "0"})
     for attack, value in (("aa", robust), ("pgd20", None if robust is None else robust + 5)):
         if value is not None:
             facts = {
@@ -49,6 +51,7 @@ def write_run(root: Path, request: Request, seed: int, clean: float, robust: flo
                 "examples": 300,
                 "seed": 0,
                 "batch_size": 500,
+                "flags": [],
             }
             facts |= changes
             name = evaluation_name(
@@ -202,7 +205,8 @@ def test_terminal_table_fits_and_cuts_no_number(tmp_path: Path, width: int, pape
         ({"defense": "trades"}, ["85.84 / 50.47", "84.92 / 53.08 at 0.031"]),
         ({"defense": "trades", "profile": "official"}, ["84.79 / 52.12", "84.92 / 53.08 at 0.031"]),
         ({"defense": "mart"}, ["–", "–"]),  # reported with extra data only
-        ({"defense": "rst_adv", "arch": "wrn-28-10"}, ["89.49 / 59.69", "89.69 / 59.53"]),
+        ({"defense": "rst_adv", "arch": "wrn-28-10"}, ["–", "–"]),  # hidden labels are not extra data
+        ({"defense": "trades", "eps": "4/255"}, ["–", "–"]),  # another radius
     ],
 )
 def test_paper_numbers_stand_beside_ours(tmp_path: Path, asked: dict[str, Any], expected: list[str]) -> None:
@@ -222,7 +226,7 @@ def test_reported_is_the_papers_number_for_the_same_network(
 
 def test_training_time_includes_the_pseudo_labeller(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="rst_adv", dataset="digits"), 0, 90.0, 50.0)
-    run.write("train.json", {"seconds": 10.0, "labeller": {"seconds": 2.5}})
+    run.write("train.json", {"seconds": 10.0, "weights_sha256": "0", "labeller": {"seconds": 2.5}})
     (row,) = leaderboard.collect(tmp_path)
     assert row.over_seeds("train_seconds").mean == 12.5
 
@@ -240,3 +244,46 @@ def test_markdown_csv_json_latex(tmp_path: Path) -> None:
     assert r"\toprule" in latex
     assert r"$\pm$" in latex
     assert "±" not in latex
+
+
+def test_without_autoattack_nothing_is_claimed_or_published(tmp_path: Path) -> None:
+    run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
+    for path in run.folder.glob("eval.aa*"):
+        path.unlink()
+    rows = leaderboard.collect(tmp_path)
+    assert "autoattack_acc" not in model_info.to_model_info(rows[0])
+    with pytest.raises(DataError, match="no AutoAttack result"):
+        model_info.publish(rows, tmp_path / "board")
+
+
+def test_publishing_another_plan_over_a_row_is_refused(tmp_path: Path) -> None:
+    write_five(tmp_path / "a")
+    write_five(tmp_path / "b", settings=(("--set", "defense.lam", "6"),))
+    (path,) = model_info.publish(leaderboard.collect(tmp_path / "a"), tmp_path / "board")
+    before = path.read_bytes()
+    model_info.publish(leaderboard.collect(tmp_path / "a"), tmp_path / "board")
+    with pytest.raises(DataError, match="two plans of FIRE"):
+        model_info.publish(leaderboard.collect(tmp_path / "b"), tmp_path / "board")
+    assert path.read_bytes() == before
+
+
+def test_evaluations_of_other_weights_do_not_count(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    changed = leaderboard.find(tmp_path)[2]
+    changed.write("train.json", {"seconds": 1.0, "weights_sha256": "other"})
+    (row,) = leaderboard.collect(tmp_path)
+    assert (sorted(row.per_seed), row.unfinished) == ([0, 1, 3, 4], (2,))
+
+
+def test_seeds_trained_by_different_code_are_marked(tmp_path: Path) -> None:
+    request = Request(defense="fire", dataset="digits")
+    write_run(tmp_path, request, 0, 90.0, 50.0)
+    write_run(tmp_path, request, 1, 90.0, 50.0, session={"commit": "def", "device": "another"})
+    (row,) = leaderboard.collect(tmp_path)
+    assert "Its seeds were trained with different device and commit." in row.footnotes()
+
+
+def test_flags_of_an_evaluation_reach_the_row(tmp_path: Path) -> None:
+    write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0, flags=["zero gradients"])
+    (row,) = leaderboard.collect(tmp_path)
+    assert "AutoAttack's flags: zero gradients." in row.footnotes()

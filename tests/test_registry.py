@@ -148,8 +148,8 @@ def test_a_file_of_the_users_own_is_loaded_by_path(tmp_path: Path, monkeypatch: 
 def test_a_file_is_named_like_a_module_and_registered_where_nothing_else_is(tmp_path: Path) -> None:
     found = registry.load("defenses", own(tmp_path, name="My-Own.py"))
     assert (found.name, found.origin) == ("my_own", str(tmp_path / "My-Own.py"))
-    assert found.module.__name__ == "robench_user_My-Own"
-    assert sys.modules["robench_user_My-Own"] is found.module
+    assert found.module.__name__.startswith("robench_user_My-Own_")
+    assert sys.modules[found.module.__name__] is found.module
     json = sys.modules["json"]
     assert registry.load("defenses", own(tmp_path, name="json.py")).name == "json"
     assert sys.modules["json"] is json

@@ -205,7 +205,12 @@ def test_a_run_is_trained_once_both_of_its_files_are_there(tmp_path: Path) -> No
 
 
 def evaluation(attack: str, robust: float, examples: int) -> dict[str, Any]:
-    return {"attack": attack, "robust": robust, "examples": examples}
+    return {"attack": attack, "robust": robust, "examples": examples, "weights_sha256": "0"}
+
+
+def train(run: Run) -> None:
+    run.weights.touch()
+    run.write("train.json", {"weights_sha256": "0"})
 
 
 def test_the_status_says_how_far_a_run_got(tmp_path: Path) -> None:
@@ -213,9 +218,7 @@ def test_the_status_says_how_far_a_run_got(tmp_path: Path) -> None:
     assert run.status() == "0 of 20 epochs"
     run.write_curve([{"epoch": 1.0, "loss": 2.3}, {"epoch": 2.0, "loss": 1.9}])
     assert run.status() == "2 of 20 epochs"
-    (run.folder / "train.json").touch()
-    assert run.status() == "2 of 20 epochs"
-    run.weights.touch()
+    train(run)
     assert run.status() == "trained, not evaluated"
     run.write("eval.pgd20-Linf-0.2-300.json", evaluation("pgd20", 51.234, 300))
     assert run.status() == "pgd20 51.23 (300)"
@@ -247,7 +250,11 @@ def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     runs.write_evaluation(stem, masks, evaluation("aa", 33.33, 3))
     assert listed(tmp_path) == {"eval.aa-Linf-8_255-3.npy", "eval.aa-Linf-8_255-3.json"}
     assert np.array_equal(np.load(tmp_path / "eval.aa-Linf-8_255-3.npy", allow_pickle=False), masks)
+    assert Run(tmp_path).evaluations() == []  # not trained: nobody knows whose these are
+    train(Run(tmp_path))
     assert Run(tmp_path).evaluations() == [evaluation("aa", 33.33, 3)]
+    Run(tmp_path).write("train.json", {"weights_sha256": "others"})
+    assert Run(tmp_path).evaluations() == []
 
 
 @pytest.mark.parametrize(("step", "left"), [("np.save", set()), ("write_json", {"eval.aa.npy"})])
@@ -280,7 +287,7 @@ def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], n
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"weights")
-    assert runs.sha256(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
 
 
 @contextmanager

@@ -50,8 +50,12 @@ def options(
         os.environ["ROBENCH_DEBUG"] = "1"
 
 
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM; not a SystemExit, which a plug-in's import may raise too."""
+
+
 def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(130 if signum == signal.SIGINT else 75)
+    raise _Stopped(130 if signum == signal.SIGINT else 75)
 
 
 def main() -> None:
@@ -65,8 +69,7 @@ def main() -> None:
             raise
         print(f"robench: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
-    except SystemExit as leaving:
-        if leaving.code in (75, 130):
-            kept = "finished epochs and stages are kept, the same command continues"
-            print(f"robench: interrupted; {kept}", file=sys.stderr)
-        raise
+    except _Stopped as stopped:
+        kept = "finished epochs and stages are kept, the same command continues"
+        print(f"robench: interrupted; {kept}", file=sys.stderr)
+        sys.exit(stopped.args[0])

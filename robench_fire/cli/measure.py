@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -32,6 +32,7 @@ def train(
     attack: o.Attack = "pgd20,aa",
     examples: o.Examples = None,
     eval_seed: o.EvalSeed = 0,
+    eval_batch: o.EvalBatch = 500,
     no_eval: o.NoEval = False,
     device: o.Device = "auto",
     jobs: o.Jobs = 0,
@@ -40,7 +41,8 @@ def train(
 ) -> None:
     """Train a defense over its seeds, evaluate each, and print the row. The same command again resumes."""
     asked = request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
-    _run([asked], seeds, "" if no_eval else attack, examples, eval_seed, device, jobs, output, data_dir)
+    evaluations = _Wanted("" if no_eval else attack, examples, eval_seed, eval_batch)
+    _run([asked], seeds, evaluations, device, jobs, output, data_dir)
 
 
 def bench(
@@ -59,6 +61,7 @@ def bench(
     attack: o.Attack = "pgd20,aa",
     examples: o.Examples = None,
     eval_seed: o.EvalSeed = 0,
+    eval_batch: o.EvalBatch = 500,
     no_eval: o.NoEval = False,
     device: o.Device = "auto",
     jobs: o.Jobs = 0,
@@ -73,7 +76,8 @@ def bench(
         request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
         for defense in chosen
     ]
-    _run(asked, seeds, "" if no_eval else attack, examples, eval_seed, device, jobs, output, data_dir)
+    evaluations = _Wanted("" if no_eval else attack, examples, eval_seed, eval_batch)
+    _run(asked, seeds, evaluations, device, jobs, output, data_dir)
 
 
 def request(
@@ -88,11 +92,25 @@ def request(
     )  # fmt: skip
 
 
+class _Wanted(NamedTuple):
+    """The evaluation options of train and bench, before torch is imported."""
+
+    attack: str
+    examples: int | None
+    seed: int
+    batch_size: int
+
+
 def _run(
-    requests: list[Request], seeds: str, attack: str, examples: int | None, eval_seed: int, device: str, jobs: int,
-    output: Path, data_dir: Path | None,
-) -> None:  # fmt: skip
-    wanted, attacks = o.seeds(seeds), o.attacks(attack) if attack else ()
+    requests: list[Request],
+    seeds: str,
+    wanted: _Wanted,
+    device: str,
+    jobs: int,
+    output: Path,
+    data_dir: Path | None,
+) -> None:
+    numbers, attacks = o.seeds(seeds), o.attacks(wanted.attack) if wanted.attack else ()
     from robench_fire import tables
     from robench_fire.bench import bench as run
     from robench_fire.devices import resolve
@@ -102,15 +120,15 @@ def _run(
     from robench_fire.subjects import Evaluations
 
     place = Workplace(output=output, data=data_dir or data_folder(), device=str(resolve(device)))
-    evaluations = Evaluations(attacks=attacks, examples=examples, seed=eval_seed)
-    rows, failed = run(requests, wanted, evaluations, place, jobs, listening, say)
+    evaluations = Evaluations(attacks=attacks, examples=wanted.examples, seed=wanted.seed, batch_size=wanted.batch_size)
+    rows, failed = run(requests, numbers, evaluations, place, jobs, listening, say)
     if rows:
         tables.show(rows, "terminal", False, Console())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {output}")
     if failed:
         name, fault = next(iter(failed.items()))
-        raise _counted(fault, f"{len(failed)} of {len(requests) * len(wanted)} runs failed; {name}: {fault}")
+        raise _counted(fault, f"{len(failed)} of {len(requests) * len(numbers)} runs failed; {name}: {fault}")
 
 
 def _counted(fault: RobenchError, text: str) -> RobenchError:
@@ -126,7 +144,7 @@ def evaluate(
     eps: o.Eps = "",
     examples: o.Examples = None,
     seed: o.EvalSeed = 0,
-    batch_size: o.EvalBatch = 500,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Test images attacked at a time.")] = 500,
     device: o.Device = "auto",
     data_dir: o.Data = None,
     json: o.Json = False,

@@ -53,7 +53,7 @@ ExtraData = Annotated[
 Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. [default: all]")]
 Attack = Annotated[str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard).")]
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
-EvalBatch = Annotated[int, typer.Option(min=1, help="Test images attacked at a time.")]
+EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
 NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -26,7 +26,7 @@ def data(
     """
     from robench_fire import fetch, registry
     from robench_fire.display import listening
-    from robench_fire.launch import Event
+    from robench_fire.reporting import Event
 
     folder = data_dir or fetch.data_folder()
     found = [registry.load("datasets", name) for name in datasets]

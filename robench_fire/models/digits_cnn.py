@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class DigitsCNN(nn.Module):
     """Images (N, 1, 8, 8): two convolutions with batch norm, then two linear layers."""
 
-    def __init__(self, num_classes: int = 10, width: int = 12) -> None:
+    def __init__(self, num_classes: int = 10, width: int = 8) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1, bias=False),

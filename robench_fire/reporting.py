@@ -1,0 +1,28 @@
+"""How work says how far it got, to whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, note) of one stage."""
+Report = Callable[[str, int, int, str], None]
+"""(stage, steps done, steps in all, note) of one run."""
+
+
+class Event(NamedTuple):
+    """How a run gets on: a stage, steps done and in all; stage "done" or "failed" is its last."""
+
+    run: str
+    stage: str
+    done: int
+    total: int
+    note: str
+
+
+Listen = Callable[[Event], None]
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """A Progress that shows nothing."""
