@@ -64,11 +64,11 @@ def _values(rank: int, row: Row, notes: list[str]) -> dict[str, str]:
     for note in row.footnotes():
         if note not in notes:
             notes.append(note)
-        marks.append(str(notes.index(note) + 1))
+        marks.append(notes.index(note) + 1)
     aa = row.attack == "aa"
     return {
         "#": str(rank),
-        "Method": row.paper["method"] + (f" [{','.join(marks)}]" if marks else ""),
+        "Method": row.paper["method"] + (f" [{','.join(map(str, sorted(marks)))}]" if marks else ""),
         "Architecture": row.architecture,
         "Clean": f"{row.over_seeds('clean')}",
         "AutoAttack": f"{row.over_seeds('robust')}" if aa else "–",
@@ -119,7 +119,7 @@ def _drawn(table: Table, narrow: bool) -> RichTable:
     drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     for column in table.columns:
         number = column in _NUMBERS
-        header = column.replace(" ", "\n") if narrow else column
+        header = column.replace(" ", "\n").replace("Archi", "Archi-\n") if narrow else column
         fixed = number or column == "Method"
         drawn.add_column(header, justify="right" if number else "left", no_wrap=fixed, overflow="fold")
     for cells in table.cells:
