@@ -34,7 +34,7 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
     Tasks that were under way or waiting when a worker died are run once more, each in a process of its own.
 
     Returns:
-        The errors, by task name.
+        The errors by task name, in the order of the tasks.
     """
     if jobs == 1:
         found = {name: _attempt(name, task, listen) for name, task in tasks.items()}
@@ -45,7 +45,7 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
             found[name] = alone.get(name, RobenchError(DIED))
             if name not in alone:
                 listen(Event(name, "failed", 1, 1, DIED))
-    return {name: error for name, error in found.items() if error is not None}
+    return {name: error for name in tasks if (error := found[name]) is not None}
 
 
 def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
