@@ -39,12 +39,12 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
     if jobs == 1:
         found = {name: _attempt(name, task, listen) for name, task in tasks.items()}
     else:
-        found = dict(_elsewhere(tasks, jobs, listen))
+        found = _elsewhere(tasks, jobs, listen)
         for name in [name for name in tasks if name not in found]:
-            alone = dict(_elsewhere({name: tasks[name]}, 1, listen))
+            alone = _elsewhere({name: tasks[name]}, 1, listen)
             found[name] = alone.get(name, RobenchError(DIED))
             if name not in alone:
-                listen(Event(name, "failed", 1, 1, DIED))
+                listen(_last(name, found[name]))
     return {name: error for name in tasks if (error := found[name]) is not None}
 
 
@@ -60,45 +60,57 @@ def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
             raise
         said = str(fault).strip().split("\n")[0]
         error = RobenchError(f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where")
-    listen(Event(name, "failed" if error else "done", 1, 1, str(error or "")))
+    listen(_last(name, error))
     return error
 
 
-def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> Iterator[tuple[str, RobenchError | None]]:
-    """(name, error) of each task that a worker brought to an end; those of a broken pool are missing."""
+def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, RobenchError | None]:
+    """The error, if any, of each task that a worker brought to an end; those of a broken pool are missing."""
     context = multiprocessing.get_context("spawn")
     events: Any = context.Queue()
     before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(jobs, context, _begin, (events, max(1, cores() // jobs)))
+    found: dict[str, RobenchError | None] = {}
     try:
         running: dict[Future[Any], str] = {executor.submit(_work, name, task): name for name, task in tasks.items()}
-        with _relay(events, listen):
+        with _relay(events, listen) as ended:
             for future in as_completed(running):
                 if not isinstance(future.exception(), BrokenProcessPool):
-                    yield running[future], future.result()
+                    found[running[future]] = future.result()
+        for name in set(found) - ended:  # its last event was still on the way
+            listen(_last(name, found[name]))
     finally:  # also on Ctrl-C and SIGTERM: whatever a worker finished stays, and nothing runs on
         executor.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - before:
             child.terminate()
+    return found
+
+
+def _last(name: str, error: RobenchError | None) -> Event:
+    return Event(name, "failed" if error else "done", 1, 1, str(error or ""))
 
 
 @contextmanager
-def _relay(events: Any, listen: Listen) -> Iterator[None]:
-    """Hand workers' events to the listener from a thread; all that arrived before the end are heard."""
-    over = threading.Event()
+def _relay(events: Any, listen: Listen) -> Iterator[set[str]]:
+    """Hand workers' events to the listener from a thread until the body is left; the runs whose last one was heard."""
+    over, ended = threading.Event(), set[str]()
 
     def run() -> None:
         while True:
             try:
-                listen(Event(*events.get(timeout=0.2)))
+                event = Event(*events.get(timeout=0.2))
             except queue.Empty:
                 if over.is_set():
                     return
+                continue
+            if event.stage in ("done", "failed"):
+                ended.add(event.run)
+            listen(event)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield
+        yield ended
     finally:
         over.set()
         thread.join()
