@@ -97,10 +97,12 @@ def subjects(path: Path, dataset: str, arch: str) -> list[Subject]:
     """What lies at ``path``: the trained runs at or below a folder, or one checkpoint file.
 
     Raises:
-        UsageError: if a file comes without ``dataset`` and ``arch``.
+        UsageError: if a file comes without ``dataset`` and ``arch``, or a folder with one of them.
         DataError: if there is nothing to evaluate.
     """
     if path.is_dir():
+        if dataset or arch:
+            raise UsageError(f"{path} is a run folder, which knows its own: leave out --dataset and --arch")
         found = [subject_of(run) for run in runs.find(path) if run.trained]
         if not found:
             raise DataError(f"{path} holds no trained run; `robench ls runs` lists them")

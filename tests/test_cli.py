@@ -70,6 +70,7 @@ BAD = [
     ("table afile", 4, "no evaluated run"),
     ("eval nowhere", 4, "does not exist"),
     ("eval afile", 2, "--dataset and --arch"),
+    ("eval . --dataset mnist", 2, "leave out --dataset and --arch"),
     ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
     ("eval afile --dataset digits --arch digits-cnn --eps 8", 2, "eps 8 is outside [0, 1]"),
     ("eval afile --dataset digits --arch digits-cnn --eps abc", 2, "'abc' is not a number"),
