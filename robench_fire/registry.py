@@ -96,6 +96,8 @@ def _checked(group: Group, name: str, module: ModuleType, origin: str) -> Found:
     missing = [each for each in required if not hasattr(module, each)]
     if missing:
         raise RecipeError(f"{origin} defines no {' and no '.join(missing)}; see docs/adding-a-defense.md")
+    if isinstance(getattr(module, _VALUE[group]), type):
+        raise RecipeError(f"{origin}: {_VALUE[group]} is a class; make it a value, {_VALUE[group]} = Name()")
     bundled = module.__name__.startswith(f"robench_fire.{group}.")
     code = "" if bundled or not module.__file__ else hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:12]
     return Found(name, module, origin, code)

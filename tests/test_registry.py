@@ -374,3 +374,10 @@ def test_a_module_without_docstring_has_an_empty_summary(
     installed(("silent", "silent_plugin"), ("gone", "gone_plugin"))
     assert registry.summary("defenses", "silent") == ""
     assert registry.summary("defenses", "gone") == "gone_plugin cannot be found"
+
+
+def test_a_class_in_place_of_a_value_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from robench_fire.defenses.trades import PAPER, Trades\nDEFENSE = Trades\n")
+    with pytest.raises(RecipeError, match="DEFENSE is a class; make it a value"):
+        registry.load("defenses", str(path))
