@@ -11,23 +11,23 @@ from pathlib import Path
 import torch
 
 from robench_fire import extra, fetch, provenance, pseudo
+from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.cost import forward_seconds, training_seconds
 from robench_fire.devices import use
 from robench_fire.errors import RobenchError, UsageError
-from robench_fire.launch import cores, launch
+from robench_fire.launch import launch
 from robench_fire.leaderboard import Row, collect, ranked
 from robench_fire.reporting import Event, Listen
-from robench_fire.seed import Workplace, run_folder, run_seed
+from robench_fire.seed import Workplace, all_judged, judge_seed, run_folder, run_seed
 from robench_fire.spoken import spoken
-from robench_fire.subjects import Evaluations
+from robench_fire.workers import useful
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
 """(number of runs, what they are) to a listener that lives as long as the context."""
 Say = Callable[[str], None]
 
 LONG = 86400.0  # seconds: a bench that takes longer is warned about
-MOST_JOBS = 8
 
 
 def bench(
@@ -45,26 +45,36 @@ def bench(
     time (0: as many as are useful here).
     """
     composed = [compose(request) for request in requests]
-    names = [each.plan.name for each in composed]
-    if len(set(names)) < len(names):
-        raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")
-    _check_output(place.output)
+    _check(composed, place.output)
     bring_data(composed[0], place.data, listening)
     for request, each in zip(requests, composed, strict=True):
         if request.extra_data is not None:
             extra.load(request.extra_data, each.dataset.shape, each.dataset.num_classes)
-    tasks = {
-        f"{each.plan.name} seed {seed}": partial(run_seed, request, seed, evaluations, place)
+    cells = {
+        f"{each.plan.name} seed {seed}": (request, seed, run_folder(each, place.output, seed))
         for seed in seeds
         for request, each in zip(requests, composed, strict=True)
     }
-    jobs = jobs or (1 if place.device.startswith("cuda") else min(cores(), MOST_JOBS))
-    jobs = min(jobs, len(tasks))
+    jobs = useful(jobs, len(cells), place.device)
     _announce(composed, seeds, jobs, place, say)
+    tasks = {name: partial(run_seed, *cell[:2], evaluations, place) for name, cell in cells.items()}
     with listening(len(tasks), f"{composed[0].plan.dataset}: {len(tasks)} runs") as listen:
         failed = launch(tasks, jobs, listen)
+    left = {name: cell for name, cell in cells.items() if name not in failed}  # judged with the help of each other
+    judge = {
+        name: partial(judge_seed, request, seed, evaluations, place)
+        for name, (request, seed, run) in left.items()
+        if not all_judged(run, evaluations.attacks)
+    }
+    if judge:
+        with listening(len(judge), "reliability") as listen:
+            failed |= launch(judge, min(jobs, len(judge)), listen)
+    return _rows(composed, place), failed
+
+
+def _rows(composed: Sequence[Composed], place: Workplace) -> list[Row]:
     folders = dict.fromkeys(run_folder(each, place.output, 0).folder.parent for each in composed)
-    return ranked(row for folder in folders for row in collect(folder)), failed
+    return ranked(row for folder in folders for row in collect(folder))
 
 
 def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
@@ -78,7 +88,10 @@ def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
             )
 
 
-def _check_output(output: Path) -> None:
+def _check(composed: Sequence[Composed], output: Path) -> None:
+    names = [each.plan.name for each in composed]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -41,13 +41,22 @@ def load(path: Path, build: Callable[[], nn.Module], device: torch.device) -> nn
     return model.to(device).eval()
 
 
-def _read(path: Path) -> dict[Any, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such checkpoint; give a run folder that `robench ls runs` lists, or a file")
+def refuse_html(path: Path) -> None:
+    """File hosts answer with a page where a file was asked for.
+
+    Raises:
+        DataError: if ``path`` holds one.
+    """
     with open(path, "rb") as file:
         start = file.read(64).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
         raise DataError(f"{path} is an HTML page saved under this name; download the file itself again")
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such checkpoint; give a run folder that `robench ls runs` lists, or a file")
+    refuse_html(path)
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))

@@ -58,7 +58,8 @@ class _Bars:
     def hear(self, event: Event) -> None:
         stage, task = self._current.get(event.run, ("", None))
         if stage != event.stage and task is not None:
-            self._progress.remove_task(task)
+            if self._all is not None:  # of a single run every stage stays in view
+                self._progress.remove_task(task)
             del self._current[event.run]
             task = None
         if event.stage in ("done", "failed"):

@@ -12,7 +12,7 @@ import torch
 
 from robench_fire import fetch, provenance, registry, robustbench
 from robench_fire.dataset import Dataset
-from robench_fire.launch import cores
+from robench_fire.workers import cores
 
 
 class Finding(NamedTuple):

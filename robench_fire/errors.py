@@ -36,6 +36,12 @@ class DivergedError(RobenchError):
     exit_code = 5
 
 
+class UnreliableError(RobenchError):
+    """An evaluation that cannot be believed, where that was asked to be an error."""
+
+    exit_code = 6
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """The sentence for an unknown name: the nearest match first, then every choice."""
     listed = sorted(choices)

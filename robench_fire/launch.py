@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 from robench_fire.errors import RobenchError
 from robench_fire.reporting import Event, Listen, Report
+from robench_fire.workers import CONTEXT, DIED, pool
 
 Task = Callable[[Report], None]
 """Picklable work for one run: called with a report."""
-
-DIED = "its worker process died (out of memory?); the same command continues, try --jobs 1"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, RobenchError]:
@@ -66,12 +58,9 @@ def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
 
 def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, RobenchError | None]:
     """The error, if any, of each task that a worker brought to an end; those of a broken pool are missing."""
-    context = multiprocessing.get_context("spawn")
-    events: Any = context.Queue()
-    before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(jobs, context, _begin, (events, max(1, cores() // jobs)))
+    events: Any = CONTEXT.Queue()
     found: dict[str, RobenchError | None] = {}
-    try:
+    with pool(jobs, _begin, events) as executor:
         running: dict[Future[Any], str] = {executor.submit(_work, name, task): name for name, task in tasks.items()}
         with _relay(events, listen) as ended:
             for future in as_completed(running):
@@ -79,10 +68,6 @@ def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str
                     found[running[future]] = future.result()
         for name in set(found) - ended:  # its last event was still on the way
             listen(_last(name, found[name]))
-    finally:  # also on Ctrl-C and SIGTERM: whatever a worker finished stays, and nothing runs on
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
     return found
 
 
@@ -132,22 +117,9 @@ def _reporter(name: str, listen: Listen) -> Report:
 _events: Any = None
 
 
-def _begin(events: Any, threads: int) -> None:
-    """Set up a worker: its share of the cores, Ctrl-C left to the parent, and no life after the parent's."""
+def _begin(events: Any) -> None:
     global _events
-    import torch
-
     _events = events
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(75)
 
 
 def _work(name: str, task: Task) -> RobenchError | None:

@@ -64,6 +64,12 @@ class Row:
         """Every value of a fact of the training sessions ("commit", "device", "versions"), as text."""
         return {str(session[name]) for sessions in self.facts["sessions"].values() for session in sessions}
 
+    @property
+    def verdict(self) -> str:
+        """Of the evaluations of all seeds: "unreliable" if one is, "reliable" if all are, else "unknown"."""
+        found = {each["verdict"] for each in self.facts["verdicts"].values()}
+        return "unreliable" if "unreliable" in found else "reliable" if found == {"reliable"} else "unknown"
+
     def published(self, source: str) -> dict[str, Any] | None:
         """The published entry whose source begins with ``source`` and whose setting is this row's.
 
@@ -99,8 +105,11 @@ class Row:
         differing = [name for name in ("versions", "device", "commit") if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
-        if self.facts["flags"]:
-            notes.append(f"AutoAttack's flags: {', '.join(self.facts['flags'])}.")
+        for seed, found in self.facts["verdicts"].items():
+            if found["verdict"] == "unreliable":
+                notes.append(f"Unreliable (seed {seed}): {'; '.join(found['reasons'])}.")
+        if self.verdict == "unknown" and self.attack == "aa":
+            notes.append("Its reliability is not known.")
         if self.facts["by_hand"]:
             changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
             notes.append(f"Not the {self.profile} recipe: {changed}.")
@@ -178,9 +187,15 @@ def _facts(
         "sessions": {str(k): value for k, value in sessions.items()},
         "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
         "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
+        "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
         "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
     }
+
+
+def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:
+    found = evaluation.get("reliability", {"verdict": "unknown", "reasons": ["not judged"]})
+    return {"verdict": found["verdict"], "reasons": found["reasons"]}
 
 
 def _shared_evaluation(plan: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
@@ -188,7 +203,8 @@ def _shared_evaluation(plan: dict[str, Any], found: dict[int, list[dict[str, Any
     counts: defaultdict[Chosen, int] = defaultdict(int)
     for evaluations in found.values():
         for each in evaluations:
-            if (each["norm"], each["eps"]) == (plan["claim"]["kind"], plan["claim"]["eps"]):
+            at_claim = (each["norm"], each["eps"]) == (plan["claim"]["kind"], plan["claim"]["eps"])
+            if at_claim and each["attack"] in ("aa", "pgd20"):
                 counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
     return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
 

@@ -25,7 +25,8 @@ def to_model_info(row: Row) -> dict[str, Any]:
     clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
     paper = row.published("FIRE")
     same = paper is not None and paper["arch"] == row.plan["recipe"]["arch"]
-    claimed = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
+    claimed: dict[str, Any] = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
+    claimed |= {"unreliable": row.verdict == "unreliable"} if row.verdict != "unknown" else {}
     return {
         "link": row.paper["link"],
         "name": row.paper["title"],
@@ -107,7 +108,7 @@ def rows_in(folder: Path) -> list[Row]:
 
 
 def _is_board_file(path: Path) -> bool:
-    return path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval"))
+    return path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval", "transfer"))
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:

@@ -71,6 +71,11 @@ class Run:
         found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
         return [each for each in found if each["weights_sha256"] == weights]
 
+    def siblings(self) -> dict[str, str]:
+        """The other trained seeds of this plan: folder names, and the hash of each one's weights."""
+        others = [run for run in find(self.folder.parent) if run.trained and run.folder != self.folder]
+        return {run.folder.name: run.read("train.json")["weights_sha256"] for run in others}
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder against a second process.
@@ -99,7 +104,7 @@ def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -
     write_json(stem.with_name(stem.name + ".json"), result)
 
 
-def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int) -> str:
+def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE) -> str:
     """``aa-Linf-8_255-1000``; another seed than 0 or batch than 500, which decide the random streams, are appended."""
     name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
     return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
@@ -126,6 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def find(folder: Path) -> list[Run]:
     """Every run at or below ``folder``, in a stable order."""
+    folder = folder if folder.name else folder.resolve()  # "." has no name of its own
     plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
     plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]
     return [Run(path.parent) for path in sorted(plans, key=_order)]

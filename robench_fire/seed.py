@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ import torch
 from safetensors.torch import save_file
 
 from robench_fire import archs, extra, fetch, provenance, pseudo
+from robench_fire.assess import evaluate_subject, is_judged
+from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.cost import forward_equivalents
 from robench_fire.dataset import Split, Splits
 from robench_fire.devices import use
 from robench_fire.engine import Problem, Trained, train
-from robench_fire.evaluate import percent
 from robench_fire.files import replaced, sha256
 from robench_fire.plan import fingerprint, to_plain
 from robench_fire.reporting import Report
 from robench_fire.runs import Run
-from robench_fire.subjects import Evaluations, evaluate_subject, subject_of
+from robench_fire.stats import percent
+from robench_fire.subjects import subject_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,28 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
         if not run.trained:
             _train(run, composed, request, splits, device, report)
         _tidy(run)
-        evaluate_subject(subject_of(run), splits.test, evaluations, device, report)
+        evaluate_subject(subject_of(run), splits.test, evaluations, device, report, judge=False)
+
+
+def all_judged(run: Run, attacks: Sequence[str]) -> bool:
+    """Whether every evaluation of a run at its claim has a verdict that saw the seeds that are trained now."""
+    if not attacks:
+        return True
+    claim = run.read("plan.json")["claim"]
+    made = [each for each in run.evaluations() if (each["norm"], each["eps"]) == (claim["kind"], claim["eps"])]
+    wanted = [each for each in made if each["attack"] in attacks]
+    return all(is_judged(each, run.siblings()) for each in wanted)
+
+
+def judge_seed(request: Request, seed: int, evaluations: Evaluations, place: Workplace, report: Report) -> None:
+    """Check how far a seed's evaluations can be believed, once all seeds are trained."""
+    composed = compose(request)
+    run = run_folder(composed, place.output, seed)
+    device = torch.device(place.device)
+    use(device)
+    test = fetch.splits(composed.plan.dataset, composed.dataset, place.data).test
+    with run.locked():
+        evaluate_subject(subject_of(run), test, evaluations, device, report)
 
 
 def _tidy(run: Run) -> None:

@@ -1,11 +1,36 @@
-"""Mean and spread over training seeds."""
+"""Mean and spread over training seeds; accuracy over images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+
+def percent(mask: Any) -> float:
+    """Accuracy in percent of a mask of booleans, an array or a tensor."""
+    return 100 * int(mask.sum()) / len(mask)
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % confidence interval, in percent, of ``count`` of ``total`` images."""
+    from scipy.stats import binomtest  # here, because it takes a moment to import
+
+    found = binomtest(count, total).proportion_ci(method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
+
+
+def noticeable(count: int, images: int) -> bool:
+    """More than AutoAttack's threshold for a flag, 0.2 % of the images, and more than two."""
+    return count > max(0.002 * images, 2)
+
+
+def more(many: int, few: int) -> bool:
+    """Whether ``many`` is larger than ``few`` beyond noise: a one-sided sign test at 1 %."""
+    from scipy.stats import binomtest  # here, because it takes a moment to import
+
+    return bool(many + few) and bool(binomtest(many, many + few, alternative="greater").pvalue < 0.01)
 
 
 class MeanStd(NamedTuple):

@@ -89,3 +89,7 @@ class L2:
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         return (x_adv - x).flatten(1).square().sum(1).sqrt()
+
+
+THREATS: dict[str, type[Linf] | type[L2]] = {"Linf": Linf, "L2": L2}
+"""Threat models by norm, in RobustBench's spelling."""

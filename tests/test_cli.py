@@ -70,6 +70,13 @@ BAD = [
     ("table afile", 4, "no evaluated run"),
     ("eval nowhere", 4, "does not exist"),
     ("eval afile", 2, "--dataset and --arch"),
+    ("eval rb:Carmon2019Unlabeld", 2, "near it are Carmon2019Unlabeled"),
+    ("eval rb:Carmon2019Unlabeled --arch wrn-28-10", 2, "leave out --arch"),
+    ("eval afile --attack aaplus", 2, "did you mean aa-plus?"),
+    ("eval afile --shard 5/4", 2, "i from 1 to n"),
+    ("eval afile --shard 1/2 --merge", 2, "leave out --shard"),
+    ("train fire digits --attack square", 2, "choose from aa, pgd20"),
+    ("transfer nowhere", 4, "no trained run"),
     ("eval . --dataset mnist", 2, "leave out --dataset and --arch"),
     ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
     ("eval afile --dataset digits --arch digits-cnn --eps 8", 2, "eps 8 is outside [0, 1]"),
@@ -104,6 +111,13 @@ def test_missing_data_names_the_command(
     err = capsys.readouterr().err
     assert "data_batch_1.bin (4 bytes) is not the official file" in err
     assert (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").read_bytes() == b"half"
+
+
+def test_every_evaluation_has_an_option() -> None:
+    from robench_fire.cli.options import ATTACKS
+    from robench_fire.evaluation.evaluate import SETS
+
+    assert list(ATTACKS) == list(SETS)
 
 
 def test_show_gives_every_value_its_source(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,14 +16,15 @@ PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
 LAYERS = [
-    "errors quantity stats spoken files reporting seeding archs losses targets threat robustbench timing",
+    "errors quantity stats spoken files reporting seeding archs losses targets threat robustbench timing workers",
     "attacks",
     "recipe defense dataset plan",
     "defenses datasets models",
     "registry",
-    "data state engine autoattack evaluate pseudo cost checkpoints extra fetch provenance devices",
+    "data state engine pseudo cost checkpoints zoo extra fetch provenance devices",
     "runs leaderboard model_info tables",
-    "launch compose subjects seed bench doctor",
+    "evaluation",
+    "launch compose subjects assessor assess transfer seed bench doctor",
     "display cli __main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}

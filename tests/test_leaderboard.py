@@ -52,6 +52,7 @@ def write_run(
                 "seed": 0,
                 "batch_size": 500,
                 "flags": [],
+                "reliability": {"verdict": "reliable", "reasons": []},
             }
             facts |= changes
             name = evaluation_name(
@@ -137,7 +138,7 @@ def test_robustbench_json_has_its_keys_and_types(tmp_path: Path) -> None:
     assert (info["clean_acc"], info["autoattack_acc"], info["eps"]) == ("92.00", "51.00", "0.2")
     assert info["additional_data"] is False
     assert info["number_forward_passes"] == 1
-    assert set(info) == {*strings, "additional_data", "number_forward_passes", "robench_fire"}
+    assert set(info) == {*strings, "additional_data", "number_forward_passes", "unreliable", "robench_fire"}
     assert None not in info.values()
 
 
@@ -283,7 +284,29 @@ def test_seeds_trained_by_different_code_are_marked(tmp_path: Path) -> None:
     assert "Its seeds were trained with different device and commit." in row.footnotes()
 
 
-def test_flags_of_an_evaluation_reach_the_row(tmp_path: Path) -> None:
-    write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0, flags=["zero gradients"])
-    (row,) = leaderboard.collect(tmp_path)
-    assert "AutoAttack's flags: zero gradients." in row.footnotes()
+def test_the_worst_verdict_of_a_seed_is_the_rows(tmp_path: Path) -> None:
+    request = Request(defense="fire", dataset="digits")
+    bad = {"verdict": "unreliable", "reasons": ["AutoAttack's own checks: no, zero gradients"]}
+    write_run(tmp_path, request, 0, 90.0, 50.0)
+    assert (found := only(tmp_path)).verdict == "reliable"
+    assert model_info.to_model_info(found)["unreliable"] is False
+    write_run(tmp_path, request, 1, 90.0, 50.0, reliability={"verdict": "unknown", "reasons": []})
+    assert (found := only(tmp_path)).verdict == "unknown"
+    assert "Its reliability is not known." in found.footnotes()
+    assert "unreliable" not in model_info.to_model_info(found)
+    write_run(tmp_path, request, 2, 90.0, 50.0, reliability=bad)
+    assert (found := only(tmp_path)).verdict == "unreliable"
+    assert "Unreliable (seed 2): AutoAttack's own checks: no, zero gradients." in found.footnotes()
+    assert model_info.to_model_info(found)["unreliable"] is True
+
+
+def test_only_autoattack_standard_or_pgd20_makes_a_row(tmp_path: Path) -> None:
+    request = Request(defense="fire", dataset="digits")
+    write_run(tmp_path, request, 0, 90.0, 50.0)
+    write_run(tmp_path, request, 0, 90.0, 80.0, attack="square", examples=1000)
+    assert only(tmp_path).over_seeds("robust").mean == 50.0
+
+
+def only(folder: Path) -> leaderboard.Row:
+    (row,) = leaderboard.collect(folder)
+    return row

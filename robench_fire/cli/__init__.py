@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from robench_fire import __version__
-from robench_fire.cli import measure, prepare, read
+from robench_fire.cli import attack, measure, prepare, read
 from robench_fire.errors import RobenchError
 
 app = typer.Typer(
@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 app.command()(measure.train)
 app.command()(measure.bench)
-app.command(name="eval")(measure.evaluate)
+app.command(name="eval")(attack.evaluate)
+app.command()(attack.transfer)
 app.command()(read.table)
 app.command()(read.show)
 app.command()(read.ls)
@@ -69,6 +70,12 @@ def main() -> None:
             raise
         print(f"robench: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
+    except Exception as fault:  # a defect of ours, or a model's own
+        if os.environ.get("ROBENCH_DEBUG"):
+            raise
+        said = str(fault).strip().split("\n")[0]
+        print(f"robench: unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where", file=sys.stderr)
+        sys.exit(1)
     except _Stopped as stopped:
         kept = "finished epochs and stages are kept, the same command continues"
         print(f"robench: interrupted; {kept}", file=sys.stderr)

@@ -1,16 +1,15 @@
-"""train, bench and eval: the commands that compute."""
+"""train and bench: the commands that train."""
 
 from __future__ import annotations
 
-import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
 from robench_fire.cli import options as o
-from robench_fire.errors import RobenchError, UsageError
+from robench_fire.errors import RobenchError
 
 if TYPE_CHECKING:
     from robench_fire.compose import Request
@@ -110,14 +109,14 @@ def _run(
     output: Path,
     data_dir: Path | None,
 ) -> None:
-    numbers, attacks = o.seeds(seeds), o.attacks(wanted.attack) if wanted.attack else ()
+    numbers, attacks = o.seeds(seeds), o.attacks(wanted.attack, o.TABLED) if wanted.attack else ()
     from robench_fire import tables
+    from robench_fire.assessor import Evaluations
     from robench_fire.bench import bench as run
     from robench_fire.devices import resolve
     from robench_fire.display import listening, say
     from robench_fire.fetch import data_folder
     from robench_fire.seed import Workplace
-    from robench_fire.subjects import Evaluations
 
     place = Workplace(output=output, data=data_dir or data_folder(), device=str(resolve(device)))
     evaluations = Evaluations(attacks=attacks, examples=wanted.examples, seed=wanted.seed, batch_size=wanted.batch_size)
@@ -133,51 +132,3 @@ def _run(
 
 def _counted(fault: RobenchError, text: str) -> RobenchError:
     return type(fault)(text)
-
-
-def evaluate(
-    subject: Annotated[Path, typer.Argument(help="A run folder (one seed, or all of a plan's), or a checkpoint file.")],
-    dataset: Annotated[str, typer.Option(help="For a checkpoint file: its data set.")] = "",
-    arch: Annotated[str, typer.Option(help="For a checkpoint file: its architecture, see `robench ls archs`.")] = "",
-    attack: o.Attack = "pgd20,aa",
-    norm: Annotated[str, typer.Option(help="Linf or L2. [default: the run's]")] = "",
-    eps: o.Eps = "",
-    examples: o.Examples = None,
-    seed: o.EvalSeed = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Test images attacked at a time.")] = 500,
-    device: o.Device = "auto",
-    data_dir: o.Data = None,
-    json: o.Json = False,
-) -> None:
-    """Evaluate weights: clean accuracy, PGD-20 and AutoAttack standard; masks are stored beside them."""
-    if norm not in ("", "Linf", "L2"):
-        raise UsageError(f"--norm {norm}: choose Linf or L2")
-    attacks = o.attacks(attack)
-    from robench_fire.devices import resolve
-    from robench_fire.display import listening
-    from robench_fire.fetch import data_folder
-    from robench_fire.subjects import Evaluations, assess, subjects
-
-    evaluations = Evaluations(
-        attacks=attacks, examples=examples, seed=seed, batch_size=batch_size, norm=norm, eps=eps
-    )  # fmt: skip
-    found = subjects(subject, dataset, arch)
-    facts = assess(found, evaluations, data_dir or data_folder(), resolve(device), listening)
-    if json:
-        print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))
-    else:
-        Console().print(_evaluation_table(facts))
-
-
-def _evaluation_table(facts: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
-
-    drawn = Table(pad_edge=False)
-    for column in ("Weights", "Attack", "Threat", "Images", "Clean", "Robust", "Time"):
-        drawn.add_column(column, justify="left" if column in ("Weights", "Attack", "Threat") else "right")
-    for each in facts:
-        drawn.add_row(
-            each["weights"], each["attack"], f"{each['norm']} {each['eps']}", str(each["examples"]),
-            f"{each['clean']:.2f}", f"{each['robust']:.2f}", f"{each['seconds']:.1f} s",
-        )  # fmt: skip
-    return drawn

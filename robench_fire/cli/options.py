@@ -11,6 +11,11 @@ import typer
 
 from robench_fire.errors import RecipeError, UsageError, unknown
 
+TABLED = ("pgd20", "aa")
+"""Evaluations that make a row of a table."""
+ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t", "square")
+"""Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
+
 
 class ProfileName(str, Enum):
     """matched: one protocol for all. official: each method as its released code runs it."""
@@ -77,13 +82,12 @@ def seeds(text: str) -> list[int]:
     return sorted(set(found))
 
 
-def attacks(text: str) -> tuple[str, ...]:
-    """The evaluations named in a comma-separated text.
+def attacks(text: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """The evaluations among ``choices`` that a comma-separated text names, in their order.
 
     Raises:
         UsageError: for an unknown one.
     """
-    choices = ("pgd20", "aa")  # evaluate.ATTACKS, without importing torch
     asked = tuple(part for part in text.replace(" ", "").lower().split(",") if part)
     for each in asked:
         if each not in choices:
@@ -91,6 +95,25 @@ def attacks(text: str) -> tuple[str, ...]:
     if not asked:
         raise UsageError(f"--attack is empty: choose from {', '.join(choices)}, or --no-eval")
     return tuple(each for each in choices if each in asked)
+
+
+def shard(text: str) -> tuple[int, int] | None:
+    """(i, n) of ``i/n``, counted from 1; None where nothing is given.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text.replace(" ", ""))
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: expected i/n with i from 1 to n, like 2/4")
+    return int(match[1]), int(match[2])
+
+
+def radii(text: str) -> tuple[str, ...]:
+    """The radii of a comma-separated text, each once."""
+    return tuple(dict.fromkeys(part for part in text.replace(" ", "").split(",") if part))
 
 
 def epochs(text: str) -> int | None:

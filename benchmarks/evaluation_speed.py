@@ -1,0 +1,164 @@
+"""AutoAttack standard, ours and pyautoattack's, on the same adversarially trained models, side by side on this CPU.
+
+Run in a checkout: ``python benchmarks/evaluation_speed.py``. On two cores it takes half an hour, ten minutes of it to
+train what is missing under runs/. It prints the wall time of whole evaluations, ours with its checks of the model, and
+how many images each leaves robust; with ``--ablate``, also what each of our measures is worth, by leaving it out. Ours
+and upstream's take turns, so that both meet the same load; ratios are of medians. ``--json FILE`` writes the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import torch
+from pyautoattack import AutoAttack
+from pyautoattack.square import SquareAttack
+
+from robench_fire import fetch, provenance
+from robench_fire.assess import evaluate_subject
+from robench_fire.assessor import Evaluations
+from robench_fire.attacks import Forward
+from robench_fire.data import to_float
+from robench_fire.dataset import Split, head
+from robench_fire.evaluation import arena, autoattack, forwards, leaving
+from robench_fire.runs import find
+from robench_fire.subjects import Subject, subject_of
+from robench_fire.workers import cores
+
+CPU = torch.device("cpu")
+MODELS = {
+    "DigitsCNN, digits": ["fire", "digits"],
+    "WRN-10-1, CIFAR-10": ["fire", "cifar10", "--arch", "wrn-10-1", "--epochs", "2"],
+}
+
+
+class Timing(NamedTuple):
+    """Seconds of an evaluation, and how many images it left robust."""
+
+    seconds: float
+    robust: int
+
+
+def trained(command: list[str], runs: Path) -> Subject:
+    """Seed 0 of `robench train` with ``command``, which trains it if it is not there."""
+    robench = [sys.executable, "-m", "robench_fire", "train"]
+    subprocess.run([*robench, *command, "--seeds", "1", "--no-eval", "--output", str(runs)], check=True)
+    found = find(runs / command[1] / "Linf" / command[0])
+    return subject_of(max(found, key=lambda run: run.weights.stat().st_mtime))
+
+
+def ours(subject: Subject, test: Split, batch_size: int, jobs: int = 1) -> Timing:
+    """A whole evaluation in an empty folder."""
+    evaluations = Evaluations(attacks=("aa",), examples=len(test.labels), batch_size=batch_size, jobs=jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        elsewhere = replace(subject, stem=Path(folder) / "eval")
+        started = time.perf_counter()
+        (facts,) = evaluate_subject(elsewhere, test, evaluations, CPU, lambda *_: None, judge=False)
+        return Timing(time.perf_counter() - started, round(facts["robust"] * len(test.labels) / 100))
+
+
+def upstream(subject: Subject, test: Split, frozen: bool = False) -> Timing:
+    """pyautoattack's run_standard_evaluation with its default batch of 250, on the model as it is loaded."""
+    model = subject.load(CPU).requires_grad_(not frozen)
+    x, label = to_float(test.images), test.labels
+    started = time.perf_counter()
+    attack = AutoAttack(model, norm=subject.claim.norm, eps=float(subject.claim.eps), seed=0, version="standard")
+    x_adv, _ = attack.run_standard_evaluation(x, label)
+    seconds = time.perf_counter() - started
+    with torch.no_grad():
+        return Timing(seconds, int((model(x_adv).argmax(1) == label).sum()))
+
+
+def _stay(self: leaving.Leaving, logits: torch.Tensor, asked: torch.Tensor) -> None:
+    """Leaving.close that notes what is broken and lets nothing leave."""
+    with torch.no_grad():
+        hit = (logits.argmax(1) != self._label) & self._inside(asked, self._x)
+        self.found[hit], self.broken[hit] = asked[hit], True
+
+
+def _square(forward: Forward, x: torch.Tensor, label: torch.Tensor, eps: float, _: object) -> torch.Tensor:
+    """pyautoattack's own loop."""
+    upstream = SquareAttack(forward, eps=eps, n_queries=5000, resc_schedule=False, device=x.device)
+    upstream.init_hyperparam(x)
+    found: torch.Tensor = upstream.attack_single_run(x, label)[1]
+    return found
+
+
+WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "leaving": lambda: mock.patch.object(leaving.Leaving, "close", _stay),
+    "several FAB targets at once": lambda: mock.patch.object(arena.Arena, "_room", return_value=0),
+    "channels last": lambda: mock.patch.object(forwards, "layout", return_value=torch.contiguous_format),
+    "batches that fit the cache": lambda: mock.patch.object(forwards, "part", lambda images: len(images)),
+    "batch norm as scale and shift": lambda: mock.patch.object(forwards, "simplified", lambda model: model),
+    "numpy's sort in FAB": lambda: mock.patch.object(leaving, "lent", nullcontext),
+    "inference mode": lambda: mock.patch.object(torch, "inference_mode", torch.no_grad),
+    "Square that asks nothing twice": lambda: mock.patch.object(autoattack, "square_linf", _square),
+}
+"""Our measures, and how to do without each."""
+
+
+def compare(subject: Subject, test: Split, rounds: int, ablate: bool) -> dict[str, list[Timing]]:
+    """Timings by variant; the first two of each round are the comparison."""
+    jobs, n = cores(), len(test.labels)
+    variants: dict[str, Callable[[], Timing]] = {
+        "upstream": lambda: upstream(subject, test),
+        "ours, one process": lambda: ours(subject, test, batch_size=n),
+        f"ours, {jobs} processes": lambda: ours(subject, test, batch_size=-(-n // (2 * jobs)), jobs=jobs),
+    }
+    found: dict[str, list[Timing]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, run in variants.items():
+            found[name].append(run())
+            print(f"    {name}: {found[name][-1].seconds:.1f} s", file=sys.stderr)
+    if ablate:
+        found["upstream, parameters frozen"] = [upstream(subject, test, frozen=True)]
+        for name, without in {"": nullcontext, **WITHOUT}.items():
+            label = f"one process, without {name}" if name else "one process, once more"
+            with without():
+                found[label] = [ours(subject, test, batch_size=n)]
+            print(f"    {label}: {found[label][-1].seconds:.1f} s", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    asked.add_argument("--examples", type=int, default=200)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--runs", type=Path, default=Path("runs"))
+    asked.add_argument("--models", default="", help="only those whose name holds this text")
+    asked.add_argument("--ablate", action="store_true", help="also without each measure")
+    asked.add_argument("--json", type=Path)
+    given = asked.parse_args()
+    warnings.simplefilter("ignore")
+    figures = {}
+    for name, command in MODELS.items():
+        if given.models in name:
+            subject = trained(command, given.runs)
+            test = head(fetch.splits(subject.dataset, subject.parts(), fetch.data_folder()).test, given.examples)
+            print(f"{name}, {len(test.labels)} images, {provenance.device_name(CPU)}, {cores()} cores")
+            found = compare(subject, test, given.rounds, given.ablate)
+            base = statistics.median(each.seconds for each in found["upstream"])
+            for variant, timings in found.items():
+                seconds = statistics.median(each.seconds for each in timings)
+                robust = sorted({each.robust for each in timings})
+                print(f"  {variant:45} {seconds:7.1f} s  {base / seconds:5.2f} x  robust {robust}")
+            figures[name] = {variant: [each._asdict() for each in timings] for variant, timings in found.items()}
+    if given.json:
+        given.json.write_text(json.dumps(figures | {"versions": provenance.versions()}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Evaluation: attacks on test images in units that can be interrupted, shared out and checked."""

@@ -1,0 +1,133 @@
+"""An evaluation from clean accuracy to the last attack: one boolean per test image, and nothing done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from torch import nn
+
+from robench_fire.data import to_float
+from robench_fire.dataset import Split
+from robench_fire.engine import frozen
+from robench_fire.evaluation import autoattack
+from robench_fire.evaluation.arena import Arena, arena_of
+from robench_fire.evaluation.autoattack import Attack
+from robench_fire.evaluation.record import Block, Record, numbers
+from robench_fire.evaluation.units import Crew, here
+from robench_fire.reporting import Report
+from robench_fire.stats import noticeable, percent, wilson
+from robench_fire.threat import Threat
+
+SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **autoattack.SETS}
+"""Evaluations by name: which attacks each runs, in order."""
+
+ZERO_GRADIENTS, SQUARE = "zero gradients", "Square stronger than white-box"
+
+
+@dataclass(frozen=True)
+class Result:
+    """``clean`` and ``robust`` (N,) booleans: correct on the image, and still correct under the attacks.
+
+    ``after``: accuracy in percent after each attack. ``seconds``: of each attack, summed over blocks and interruptions.
+    ``largest``: size of the largest perturbation that counted. ``flags``: AutoAttack's signs of an unreliable result.
+    """
+
+    clean: np.ndarray
+    robust: np.ndarray
+    after: dict[str, float]
+    seconds: dict[str, float]
+    largest: float
+    flags: list[str]
+
+
+def fill(
+    record: Record, arena: Arena, attacks: Sequence[Attack], crew: Crew, save: Callable[[Record], None], report: Report
+) -> None:
+    """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each."""
+    mine = numbers(arena.blocks, record.shard)
+    for number in mine:
+        if number not in record.blocks:
+            record.blocks[number] = Block(arena.clean(number))
+    for attack in attacks:
+        todo = {k: record.blocks[k].robust for k in mine if attack.name not in record.blocks[k].after}
+        shown = _seldom(partial(_show, record, attack.name, todo, report))
+        shown(0.0)
+        for ended in crew(attack, todo, shown):
+            block = record.blocks[ended.number]
+            block.after[attack.name] = ended.outcome.robust
+            block.seconds[attack.name] = ended.seconds
+            block.largest = max(block.largest, ended.outcome.largest)
+            record.flags |= {ZERO_GRADIENTS} if ended.outcome.zero_gradients else set()
+            save(record)
+        _show(record, attack.name, todo, report, float(len(todo)))
+
+
+def _seldom(show: Callable[[float], None]) -> Callable[[float], None]:
+    """``show``, at most five times a second: attacks tell of every query."""
+    last = -1.0
+
+    def shown(done: float) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last > 0.2:
+            last = now
+            show(done)
+
+    return shown
+
+
+def _show(record: Record, name: str, todo: Mapping[int, np.ndarray], report: Report, done: float) -> None:
+    """How far ``name`` is, in images that it attacks, and what is left of all images so far."""
+    attacked = sum(int(mask.sum()) for mask in todo.values())
+    left = sum(int(block.robust.sum()) for block in record.blocks.values())
+    images = sum(len(block.clean) for block in record.blocks.values())
+    low, high = wilson(left, images)
+    share = done / len(todo) if todo else 1.0
+    note = f"{left}/{images} robust, {100 * left / images:.2f} % [{low:.1f}, {high:.1f}]"
+    report(name, round(attacked * share), attacked, note)
+
+
+def result(record: Record) -> Result:
+    """What a record whose every unit is done says."""
+    blocks = [block for _, block in sorted(record.blocks.items())]
+    names = list(blocks[0].after)
+    masks = {name: np.concatenate([block.after[name] for block in blocks]) for name in names}
+    clean = np.concatenate([block.clean for block in blocks])
+    robust = masks[names[-1]]
+    flags = set(record.flags)
+    only_square = int(masks[names[-2]].sum()) - int(robust.sum()) if names[1:] and names[-1] == "square" else 0
+    if noticeable(only_square, len(clean)):
+        flags.add(SQUARE)
+    return Result(
+        clean=clean,
+        robust=robust,
+        after={name: percent(mask) for name, mask in masks.items()},
+        seconds={name: sum(block.seconds[name] for block in blocks) for name in names},
+        largest=max(block.largest for block in blocks),
+        flags=sorted(flags),
+    )
+
+
+def evaluate(
+    name: str, model: nn.Module, test: Split, threat: Threat, *, num_classes: int, seed: int, batch_size: int,
+    report: Report,
+) -> Result:  # fmt: skip
+    """Run the evaluation ``name`` of SETS here and now, on every image of ``test`` that ``model`` classifies correctly.
+
+    The model and the split share a device. "pgd20" is PGD on cross-entropy with 20 steps of eps / 10 from a uniform
+    start, the others are AutoAttack's.
+
+    Raises:
+        DataError: if the images leave [0, 1] or the model does not return finite logits.
+    """
+    with frozen(model):
+        arena, flags = arena_of(
+            model, to_float(test.images), test.labels, threat, num_classes=num_classes, seed=seed,
+            batch_size=batch_size,
+        )  # fmt: skip
+        record = Record({}, flags=set(flags))
+        fill(record, arena, SETS[name], here(arena), lambda _: None, report)
+    return result(record)

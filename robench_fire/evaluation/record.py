@@ -1,0 +1,206 @@
+"""What an evaluation has found so far, on disk: one JSON file, replaced whole after every (attack, block) unit.
+
+Plain JSON and numpy. Masks are texts of 0 and 1, so that a record can be read and compared by eye.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robench_fire.errors import DataError
+from robench_fire.files import write_json
+from robench_fire.runs import read_json
+
+FORMAT = 1
+Identity = Mapping[str, str | int]
+"""What a record is bound to: weights, images, norm, eps, attack, version, seed, block size, number of images."""
+
+
+@dataclass
+class Block:
+    """One block of test images: which are classified correctly, clean (N,) and after each attack in turn."""
+
+    clean: np.ndarray
+    after: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    largest: float = 0.0  # size of the largest perturbation that counted, in the threat's norm
+
+    @property
+    def robust(self) -> np.ndarray:
+        """(N,) what the attacks so far have left."""
+        return next(reversed(self.after.values())) if self.after else self.clean
+
+
+@dataclass
+class Record:
+    """The blocks of one shard that are begun, by number, and what the checks of the model said."""
+
+    identity: Identity
+    shard: tuple[int, int] = (1, 1)
+    blocks: dict[int, Block] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    sessions: int = 0
+    machines: set[str] = field(default_factory=set)  # that had a part in it, with their torch
+
+    def write(self, path: Path) -> None:
+        """Save atomically.
+
+        Raises:
+            DataError: if the file cannot be written; what was there before stays.
+        """
+        plain = {
+            "format": FORMAT,
+            "identity": dict(self.identity),
+            "shard": list(self.shard),
+            "sessions": self.sessions,
+            "machines": sorted(self.machines),
+            "flags": sorted(self.flags),
+            "blocks": {str(number): _plain(block) for number, block in sorted(self.blocks.items())},
+        }
+        try:
+            write_json(path, plain)
+        except OSError as fault:
+            raise DataError(
+                f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
+            ) from None
+
+
+def numbers(blocks: int, shard: tuple[int, int]) -> list[int]:
+    """The numbers of the blocks that shard i of n works on: every n-th."""
+    return list(range(shard[0] - 1, blocks, shard[1]))
+
+
+def _plain(block: Block) -> dict[str, Any]:
+    return {
+        "clean": _text(block.clean),
+        "after": {name: _text(mask) for name, mask in block.after.items()},
+        "seconds": block.seconds,
+        "largest": block.largest,
+    }
+
+
+def _text(mask: np.ndarray) -> str:
+    return "".join("01"[int(each)] for each in mask)
+
+
+def _mask(text: str) -> np.ndarray:
+    if not re.fullmatch("[01]+", text):
+        raise ValueError(f"a mask holds {text[:20]!r}")
+    return np.array([each == "1" for each in text])
+
+
+def read(path: Path, identity: Identity, attacks: Sequence[str], shard: tuple[int, int] | None = None) -> Record:
+    """The record at ``path``, if it is one of the evaluation ``identity`` by ``attacks``, and of ``shard`` where given.
+
+    Raises:
+        DataError: if it cannot be read, or belongs to something else, saying which part differs.
+    """
+    plain = read_json(path)
+    try:
+        found = _record(plain)
+        if all(found.identity.get(name) == value for name, value in identity.items()):
+            _check(found, attacks)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
+        raise DataError(
+            f"{path} is not a record of an evaluation ({type(fault).__name__}: {fault}); move it away to start anew"
+        ) from None
+    for name, value in identity.items():
+        if found.identity.get(name) != value:
+            raise DataError(
+                f"{path} belongs to another evaluation: its {spoken(name)} is {found.identity.get(name)}, "
+                f"not {value}; move it away to start anew"
+            )
+    if shard and found.shard != shard:
+        raise DataError(
+            f"{path} belongs to shard {found.shard[0]}/{found.shard[1]}, not {shard[0]}/{shard[1]}; "
+            "move it away to start anew"
+        )
+    return found
+
+
+def _record(plain: Mapping[str, Any]) -> Record:
+    if plain["format"] != FORMAT:
+        raise ValueError(f"format {plain['format']}")
+    index, count = (int(each) for each in plain["shard"])
+    if not 1 <= index <= count:
+        raise ValueError(f"shard {index}/{count}")
+    return Record(
+        dict(plain["identity"].items()),
+        (index, count),
+        {int(number): _block(each) for number, each in plain["blocks"].items()},
+        set(plain["flags"]),
+        int(plain["sessions"]),
+        set(plain["machines"]),
+    )
+
+
+def _check(found: Record, attacks: Sequence[str]) -> None:
+    """Whether the blocks are those of the shard, each as long as it must be, attacked in order."""
+    examples, size = int(found.identity["examples"]), int(found.identity["batch_size"])
+    mine = set(numbers(-(-examples // size), found.shard))
+    for number, block in found.blocks.items():
+        if number not in mine:
+            raise ValueError(f"block {number} is not one of its shard")
+        if len(block.clean) != min(size, examples - number * size):
+            raise ValueError(f"block {number} holds {len(block.clean)} images")
+        done = list(block.after)
+        if done != list(attacks[: len(done)]) or list(block.seconds) != done or not math.isfinite(block.largest):
+            raise ValueError(f"block {number} was attacked by {', '.join(done)}")
+
+
+def spoken(name: str) -> str:
+    """A key of an identity as it is said."""
+    return name.replace("_sha256", " hash").replace("_", " ")
+
+
+def _block(plain: Mapping[str, Any]) -> Block:
+    clean = _mask(plain["clean"])
+    after = {str(name): _mask(text) for name, text in plain["after"].items()}
+    before = clean
+    for name, mask in after.items():
+        if len(mask) != len(clean) or (mask & ~before).any():
+            raise ValueError(f"the mask after {name} does not follow from the one before it")
+        before = mask
+    return Block(clean, after, {str(k): float(v) for k, v in plain["seconds"].items()}, float(plain["largest"]))
+
+
+def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], blocks: int) -> Record:
+    """One record of all ``blocks`` from the finished shards at ``paths``.
+
+    Raises:
+        DataError: if a shard is foreign, unfinished or missing, or two hold the same blocks, naming them.
+    """
+    if not paths:
+        raise DataError("there are no shards to join; make them with --shard 1/n to --shard n/n")
+    whole, owner = Record(identity), dict[int, Path]()
+    for path in paths:
+        part = read(path, identity, attacks)
+        twice = sorted(set(part.blocks) & set(owner))
+        if twice:
+            raise DataError(f"{path.name} and {owner[twice[0]].name} overlap in block {twice[0]}; move one away")
+        undone = [number for number in numbers(blocks, part.shard) if list(_done(part, number)) != list(attacks)]
+        if undone:
+            raise DataError(
+                f"{path.name} is not finished ({len(undone)} blocks); run --shard {part.shard[0]}/{part.shard[1]}"
+            )
+        whole.blocks |= part.blocks
+        whole.flags |= part.flags
+        whole.sessions += part.sessions
+        whole.machines |= part.machines
+        owner |= dict.fromkeys(part.blocks, path)
+    count = max(read(path, identity, attacks).shard[1] for path in paths)
+    missing = sorted({number % count + 1 for number in range(blocks) if number not in whole.blocks})
+    if missing:
+        raise DataError(f"shards {', '.join(f'{each}/{count}' for each in missing)} are missing beside {paths[0].name}")
+    return whole
+
+
+def _done(record: Record, number: int) -> Mapping[str, np.ndarray]:
+    return record.blocks[number].after if number in record.blocks else {}

@@ -1,0 +1,145 @@
+"""Whether an AutoAttack result can be believed: a battery of checks that end in a verdict with its reasons.
+
+The checks follow Athalye et al. 2018 ("Obfuscated gradients give a false sense of security") and Carlini et al. 2019
+("On evaluating adversarial robustness"), beside AutoAttack's own five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robench_fire.attacks import Forward, Pgd, misclassify
+from robench_fire.evaluation.arena import Arena
+from robench_fire.quantity import Quantity
+from robench_fire.seeding import generator
+from robench_fire.stats import more, noticeable, percent
+from robench_fire.threat import THREATS
+
+IMAGES = 200  # correctly classified ones that the battery uses
+ENOUGH = 20  # fewer say nothing
+COMPLETE = ("aa", "aa-plus")
+TRANSFER = "transfer is weaker than white-box"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: ``passed`` is None where it could not be made; ``found`` says what was seen."""
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+def battery(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> list[Check]:
+    """What the model itself can tell, on its first correctly classified images.
+
+    ``robust`` (N,): what AutoAttack left of all images. ``siblings``: models of the same defense from other seeds.
+    """
+    few = arena.labels.new_zeros(0)
+    for number in range(arena.blocks):
+        x, label = arena.block(number)
+        few = torch.cat([few, number * arena.batch_size + arena.correct(x, label).nonzero().flatten()])[:IMAGES]
+        if len(few) == IMAGES:
+            break
+    if len(few) < ENOUGH:
+        return [Check("enough images", None, f"{len(few)} are classified correctly, {ENOUGH} are needed")]
+    small = replace(arena, images=arena.images[few], labels=arena.labels[few], batch_size=len(few))
+    weak, strong = _stands(small, steps=10), _stands(small, steps=100)
+    return [
+        _radius(small),
+        _steps(weak, strong),
+        _noise(small, strong),
+        _transfer(small, robust.to(few.device)[few], siblings),
+    ]
+
+
+def _pgd(arena: Arena, forward: Forward, steps: int) -> Tensor:
+    """PGD on cross-entropy from a uniform start, its steps together 2.5 radii long."""
+    pgd = Pgd(steps=steps, step=Quantity(2.5 * float(arena.threat.eps) / steps), start="uniform")
+    draw = generator(arena.images.device, arena.seed, "battery", steps)
+    return pgd(forward, misclassify(arena.labels), arena.images, arena.threat, draw)
+
+
+def _stands(arena: Arena, steps: int) -> Tensor:
+    return arena.correct(_pgd(arena, arena.forward, steps), arena.labels)
+
+
+def _radius(arena: Arena) -> Check:
+    """At a radius that holds every image, next to nothing may stand."""
+    name, largest = "accuracy reaches 0 as eps grows", _everything(arena)
+    eps = float(arena.threat.eps)
+    while True:
+        eps = min(2 * eps, largest)
+        left = int(_stands(arena.under(THREATS[arena.threat.norm](eps=Quantity(eps))), steps=50).sum())
+        if not left or eps == largest:
+            found = f"PGD-50 leaves {left} of {len(arena.labels)} at eps {eps:.3g}"
+            return Check(name, not noticeable(left, len(arena.labels)), found)
+
+
+def _everything(arena: Arena) -> float:
+    """The distance, in the threat's norm, between the farthest images of [0, 1]."""
+    corner = torch.ones_like(arena.images[:1])
+    return float(arena.threat.distance(corner, torch.zeros_like(corner)))
+
+
+def _steps(weak: Tensor, strong: Tensor) -> Check:
+    helped, hurt = int((strong & ~weak).sum()), int((weak & ~strong).sum())
+    found = f"of 10 and 100 PGD steps, {hurt} images are broken by 100 only, {helped} by 10 only"
+    return Check("more steps do not help the defense", not more(helped, hurt), found)
+
+
+def _noise(arena: Arena, strong: Tensor) -> Check:
+    draw = generator(arena.images.device, arena.seed, "noise")
+    samples = (arena.threat.sample(arena.images, draw) for _ in range(10))
+    stands = torch.stack([arena.correct(each, arena.labels) for each in samples]).all(0)
+    noise, gradient = int((strong & ~stands).sum()), int((stands & ~strong).sum())
+    found = f"{gradient} images are broken by PGD-100 only, {noise} by ten random points only"
+    return Check("random noise is weaker than PGD", not more(noise, gradient), found)
+
+
+def _transfer(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> Check:
+    if not siblings:
+        return Check(TRANSFER, None, "no other seed of this defense is trained")
+    stands = [arena.correct(_pgd(arena, each, 20), arena.labels) for each in siblings]
+    missed = int((robust & ~torch.stack(stands).all(0)).sum())
+    found = f"{missed} images that stand AutoAttack are broken by PGD-20 on {len(siblings)} other seeds"
+    return Check(TRANSFER, not noticeable(missed, len(arena.labels)), found)
+
+
+def judged(
+    attack: str, arena: Arena | None, clean: Tensor, robust: Tensor, flags: Sequence[str], siblings: Sequence[Forward]
+) -> dict[str, Any]:
+    """The verdict on an evaluation, "reliable", "unreliable" or "unknown", its reasons, and the checks behind it.
+
+    ``clean`` and ``robust`` (N,) are its masks, ``flags`` what AutoAttack's own checks raised; ``arena`` is needed for
+    the sets in COMPLETE. Any failed check makes it unreliable; unknown is what could not be judged. A check that could
+    not be made is named either way.
+    """
+    checks = [Check("AutoAttack's own checks", not flags, ", ".join(flags) or "none raised")]
+    if arena is None or attack not in COMPLETE:
+        checks.append(Check("a complete AutoAttack", None, f"{attack} alone says little; use {' or '.join(COMPLETE)}"))
+    elif not arena.threat.eps > 0:
+        checks.append(Check("a radius above 0", None, "eps is 0"))
+    else:
+        checks += [*_chance(percent(clean), arena.num_classes), *battery(arena, robust, siblings)]
+    failed = [each for each in checks if each.passed is False]
+    open_ = [each for each in checks if each.passed is None]
+    unknown = any(each.name != TRANSFER for each in open_)
+    return {
+        "verdict": "unreliable" if failed else "unknown" if unknown else "reliable",
+        "reasons": [f"{each.name}: no, {each.found}" for each in failed]
+        + [f"{each.name}: not checked, {each.found}" for each in open_],
+        "checks": [asdict(each) for each in checks],
+    }
+
+
+def _chance(accuracy: float, num_classes: int) -> list[Check]:
+    if accuracy >= 200 / num_classes:
+        return []
+    found = f"{accuracy:.1f} % on {num_classes} classes: another data set's weights, or twice normalised?"
+    return [Check("clean accuracy is above chance", None, found)]

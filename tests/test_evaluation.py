@@ -1,0 +1,299 @@
+"""Evaluation: masks, the attacks' meaning, and bad images or models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robench_fire.assess import evaluate_subject
+from robench_fire.assessor import Evaluations
+from robench_fire.data import to_float
+from robench_fire.dataset import Dataset, Split, Splits
+from robench_fire.datasets import digits
+from robench_fire.errors import DataError, UsageError
+from robench_fire.evaluation import checks
+from robench_fire.evaluation.arena import Arena
+from robench_fire.evaluation.autoattack import inside
+from robench_fire.evaluation.evaluate import Result, evaluate
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.normalise import Standardise
+from robench_fire.quantity import Quantity
+from robench_fire.stats import percent
+from robench_fire.subjects import Subject
+from robench_fire.threat import L2, Linf, Threat
+
+SMALL = Linf(eps=Quantity("0.1"))
+MEAN, STD = (1.0,), (0.5,)  # so far from none that a network notices
+
+
+def quiet(stage: str, done: int, total: int, note: str) -> None:
+    pass
+
+
+def taught(images: Tensor, labels: Tensor) -> nn.Module:
+    """A network trained for a second on clean digits."""
+    torch.manual_seed(0)
+    net = DigitsCNN()
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(images), labels).backward()
+        optimiser.step()
+    return net
+
+
+@pytest.fixture(scope="module")
+def model(small: Splits) -> nn.Module:
+    return taught(to_float(small.train.images), small.train.labels)
+
+
+@pytest.fixture(scope="module")
+def picky(small: Splits) -> nn.Module:
+    """A network that wants its images normalised with MEAN and STD."""
+    return taught(Standardise(MEAN, STD)(to_float(small.train.images)), small.train.labels).eval()
+
+
+def run(attack: str, model: nn.Module, split: Split, threat: Threat = SMALL, seed: int = 0, batch: int = 64) -> Result:
+    return evaluate(attack, model, split, threat, num_classes=10, seed=seed, batch_size=batch, report=quiet)
+
+
+def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(model: nn.Module, small: Splits) -> None:
+    pgd, aa = run("pgd20", model, small.test), run("aa", model, small.test)
+    assert 80 < percent(pgd.clean) <= 100
+    assert np.array_equal(pgd.clean, aa.clean)
+    assert not (pgd.robust & ~pgd.clean).any()
+    assert not (aa.robust & ~aa.clean).any()
+    assert percent(aa.robust) < percent(pgd.clean)
+    assert int(aa.robust.sum()) <= int(pgd.robust.sum()) + 1
+    assert list(aa.after) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert sorted(aa.after.values(), reverse=True) == list(aa.after.values())
+    assert aa.after["square"] == percent(aa.robust)
+
+
+def test_the_same_seed_gives_the_same_mask(model: nn.Module, small: Splits) -> None:
+    few = small.test.take(slice(12))
+    assert np.array_equal(run("aa", model, few).robust, run("aa", model, few).robust)
+    assert np.array_equal(run("pgd20", model, few).robust, run("pgd20", model, few).robust)
+
+
+def test_evaluation_leaves_model_and_generators_alone(model: nn.Module, small: Splits) -> None:
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    run("aa", model, small.test.take(slice(8)))
+    assert torch.equal(torch.rand(2), expected)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_larger_radius_breaks_more(model: nn.Module, small: Splits) -> None:
+    few = small.test.take(slice(16))
+    robust = [percent(run("aa", model, few, Linf(eps=Quantity(eps))).robust) for eps in ("0.02", "0.1", "0.9")]
+    assert robust == sorted(robust, reverse=True)
+    assert robust[-1] == 0
+
+
+@pytest.mark.parametrize("attack", ["pgd20", "aa"])
+def test_radius_zero_is_clean_accuracy_without_an_attack(
+    attack: str, model: nn.Module, small: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attacked(*_: object) -> None:
+        raise AssertionError("nothing is to be attacked")
+
+    monkeypatch.setattr(Arena, "_perturbed", attacked)
+    result = run(attack, model, small.test, Linf(eps=Quantity("0")))
+    assert np.array_equal(result.robust, result.clean)
+    assert result.clean.any()
+    assert result.largest == 0
+
+
+def test_l2(model: nn.Module, small: Splits) -> None:
+    few = small.test.take(slice(16))
+    weak, strong = (percent(run("aa", model, few, L2(eps=Quantity(eps))).robust) for eps in ("0.05", "2"))
+    assert weak > strong
+
+
+def test_only_what_the_threat_model_allows_counts() -> None:
+    x = torch.full((4, 1, 8, 8), 0.5)
+    x_adv = x.clone()
+    x_adv[0] += 0.1
+    x_adv[1, 0, 0, 0] += 0.101
+    x_adv[2] = 0.0
+    x_adv[3, 0, 0, 0] = -1e-3
+    assert inside(SMALL, x_adv, x).tolist() == [True, False, False, False]
+    assert inside(Linf(eps=Quantity("1")), x_adv, x).tolist() == [True, True, True, False]
+    assert inside(L2(eps=Quantity("0.101")), x_adv, x).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("shift", "fine"), [(0.0, True), (1e-7, True), (1e-3, False), (float("nan"), False)])
+def test_images_outside_the_unit_range(shift: float, fine: bool) -> None:
+    images = torch.rand(2, 1, 8, 8)
+    images[0, 0, 0, 0] = 1 + shift
+    if fine:
+        assert checks.images(images).max() <= 1
+    else:
+        with pytest.raises(DataError, match=r"\[0, 1\]"):
+            checks.images(images)
+
+
+def flags(model: nn.Module, split: Split) -> list[str]:
+    return run("aa", model, split.take(slice(6))).flags
+
+
+def test_a_plain_model_has_no_flags(model: nn.Module, small: Splits) -> None:
+    assert flags(model, small.test) == []
+
+
+def test_probabilities_and_randomness_are_flagged(model: nn.Module, small: Splits) -> None:
+    class Probabilities(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x).softmax(1)  # type: ignore[no-any-return]
+
+    class Random(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x) + 0.1 * torch.rand(len(x), 1)  # type: ignore[no-any-return]
+
+    assert "probabilities instead of logits" in flags(Probabilities(), small.test)
+    assert "randomised" in flags(Random(), small.test)
+
+
+def test_gradient_masking_is_flagged(model: nn.Module, small: Splits) -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model((x * 8).round() / 8)  # type: ignore[no-any-return]
+
+    assert "zero gradients" in flags(Masked(), small.test)
+
+
+def returning(change: Callable[[Tensor], object]) -> nn.Module:
+    class Returning(DigitsCNN):
+        def forward(self, x: Tensor) -> Tensor:
+            return change(super().forward(x))  # type: ignore[return-value]
+
+    return Returning()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda logits: (logits, logits), "returns a tuple, not logits"),
+        (lambda logits: logits[:, :7], r"returns \(\d+, 7\) .* logits for 10 classes"),
+        (lambda logits: logits[:, 0], r"returns \(\d+,\) .* logits for 10 classes"),
+        (lambda logits: logits.mean(0, keepdim=True), r"returns \(1, 10\) "),
+        (lambda logits: logits * float("nan"), "not finite"),
+    ],
+    ids=["tuple", "7 classes", "one number", "one row for all", "nan"],
+)
+def test_anything_but_finite_logits_is_refused(change: Callable[[Tensor], object], said: str, small: Splits) -> None:
+    with pytest.raises(DataError, match=said):
+        run("pgd20", returning(change), small.test)
+
+
+def test_no_images_are_refused(model: nn.Module, small: Splits) -> None:
+    with pytest.raises(DataError, match="no images"):
+        run("pgd20", model, small.test.take(slice(0)))
+
+
+@pytest.mark.parametrize("attack", ["pgd20", "aa"])
+def test_a_single_image_is_enough(attack: str, model: nn.Module, small: Splits) -> None:
+    result = run(attack, model, small.test.take(slice(1)))
+    assert result.clean.tolist() == [True]
+    assert result.robust.shape == (1,)
+
+
+def test_a_model_in_training_mode_is_evaluated_in_evaluation_mode(model: nn.Module, small: Splits) -> None:
+    net = nn.Sequential(deepcopy(model), nn.Dropout(0.5))
+    expected = run("apgd-ce", net.eval(), small.test)
+    net.train()
+    net[0].features[1].eval()
+    modes = [module.training for module in net.modules()]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = run("apgd-ce", net, small.test)
+    assert np.array_equal(found.clean, expected.clean)
+    assert np.array_equal(found.robust, expected.robust)
+    assert 0 < percent(found.robust) < percent(found.clean)
+    assert found.flags == []
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert [module.training for module in net.modules()] == modes
+
+
+def test_a_model_that_uses_gradients_is_flagged_and_the_next_one_is_not(model: nn.Module, small: Splits) -> None:
+    class Dynamic(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                start = x.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(model(start).logsumexp(1).sum(), start)
+            return model(x + 0.01 * gradient.sign())  # type: ignore[no-any-return]
+
+    def mine(*_: object) -> None:
+        pass
+
+    few, tracing = small.test.take(slice(6)), sys.gettrace()
+    sys.setprofile(mine)
+    try:
+        found = run("pgd20", Dynamic(), few).flags
+        left = sys.getprofile()
+    finally:
+        sys.setprofile(None)
+    assert found == ["dynamic"]
+    assert left is mine
+    assert sys.gettrace() is tracing
+    assert run("pgd20", model, few).flags == []
+    assert sys.getprofile() is None
+
+
+def test_wrong_normalisation_is_refused(model: nn.Module, picky: nn.Module) -> None:
+    test, layer = digits.DATASET.splits(Path()).test, Standardise(MEAN, STD)
+    x, label = to_float(test.images), test.labels
+    checks.normalisation(nn.Sequential(layer, picky), x, label, MEAN, STD)
+    checks.normalisation(model.eval(), x, label, MEAN, STD)
+    with pytest.raises(DataError, match=r"but \d+\.\d % with one normalisation undone: .* twice"):
+        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, MEAN, STD)
+    with pytest.raises(DataError, match=r"but \d+\.\d % on normalised images: put the normalisation into the model"):
+        checks.normalisation(picky, x, label, MEAN, STD)
+
+
+def test_a_few_images_say_nothing_about_normalisation(model: nn.Module) -> None:
+    test = digits.DATASET.splits(Path()).test
+    for image, label in zip(to_float(test.images), test.labels, strict=True):  # some are right by chance
+        checks.normalisation(model.eval(), image[None], label[None], digits.DATASET.mean, digits.DATASET.std)
+
+
+class Altered(Subject):
+    """A subject of a data set like digits, but for two entries."""
+
+    def parts(self) -> Dataset:
+        return replace(digits.DATASET, num_classes=3 if self.dataset == "three" else 10, mean=MEAN, std=STD)
+
+
+def altered(dataset: str, weights: Path) -> Subject:
+    stem = weights.with_suffix(".eval")
+    return Altered(weights=weights, stem=stem, dataset=dataset, arch="digits-cnn", normalise="none", claim=SMALL)
+
+
+def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(
+    picky: nn.Module, small: Splits, tmp_path: Path
+) -> None:
+    subject = altered("digits", tmp_path / "mine.safetensors")
+    save_file(picky.state_dict(), subject.weights)
+    with pytest.raises(DataError, match="put the normalisation into the model"):
+        evaluate_subject(subject, small.test, Evaluations(attacks=("pgd20",)), torch.device("cpu"), quiet)
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [subject.weights]
+
+
+def test_fewer_than_four_classes_are_refused_before_any_work() -> None:
+    nothing = Split(torch.zeros(0), torch.zeros(0))
+    with pytest.raises(UsageError, match="at least 4 classes"):
+        evaluate_subject(altered("three", Path("none")), nothing, Evaluations(), torch.device("cpu"), quiet)

@@ -1,0 +1,170 @@
+"""AutoAttack: the same images stand as with pyautoattack's own loops, given the same seed and batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+import torch
+from pyautoattack import AutoAttack, checks
+from pyautoattack.autopgd_base import APGDAttack
+from torch import Tensor, nn
+
+from robench_fire.attacks import Pgd, misclassify
+from robench_fire.data import to_float
+from robench_fire.dataset import Splits
+from robench_fire.evaluation.autoattack import SETS, Attack, Battle, Heard, perturb
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.quantity import Quantity
+from robench_fire.threat import L2, Linf, Threat
+
+LINF, L2_BALL = Linf(eps=Quantity("0.15")), L2(eps=Quantity("0.6"))
+SEED = 3
+ROOMY = 10_000  # every target class of FAB-T at once
+
+each_threat = pytest.mark.parametrize("threat", [LINF, L2_BALL], ids=lambda threat: threat.norm)
+
+
+class Double(nn.Module):
+    """A network that computes in double precision and rounds its logits to single.
+
+    Ours and upstream's show the model batches of different sizes, and float32 sums in another order for each size. Now
+    and then that flips the sign of a gradient or a comparison, after which the two runs are strangers. In double
+    precision the differences vanish in the rounding, so masks can be compared bit by bit on any machine.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x.double()).float()
+        return logits
+
+
+@pytest.fixture(scope="module")
+def plain(small: Splits) -> nn.Module:
+    """A network trained for a second, first on clean and then on perturbed digits, so that some images stand."""
+    torch.manual_seed(0)
+    net = DigitsCNN(width=4)
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    attack = Pgd(steps=3, step=Quantity("0.05"), start="uniform")
+    generator = torch.Generator().manual_seed(0)
+    images, label = to_float(small.train.images), small.train.labels
+    for step in range(90):
+        x = images if step < 30 else attack(net, misclassify(label), images, Linf(eps=Quantity("0.1")), generator)
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(x), label).backward()
+        optimiser.step()
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def model(plain: nn.Module) -> nn.Module:
+    return Double(plain)
+
+
+@pytest.fixture(scope="module")
+def digits(small: Splits) -> tuple[Tensor, Tensor]:
+    """40 images and their labels, of which two are wrong."""
+    x, label = to_float(small.test.images)[:40], small.test.labels[:40].clone()
+    label[[1, 30]] = (label[[1, 30]] + 1) % 10
+    return x, label
+
+
+@pytest.fixture(autouse=True)
+def _no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upstream's check for dynamic defenses takes the interpreter's trace function away from debuggers."""
+    monkeypatch.setattr(checks, "check_dynamic", lambda *args, **kwargs: None)
+
+
+def upstream(
+    model: nn.Module, x: Tensor, label: Tensor, threat: Threat, version: str, *names: str, **restarts: int
+) -> Tensor:
+    """(N,) whether each image stands pyautoattack, all in one batch; ``restarts`` by attack."""
+    theirs = AutoAttack(
+        model, attacks=list(names) or None, eps=float(threat.eps), norm=threat.norm, seed=SEED, version=version
+    )
+    for attack, number in restarts.items():
+        getattr(theirs, attack).n_restarts = number
+    with torch.random.fork_rng():
+        x_adv, _ = theirs.run_standard_evaluation(x, label, batch_size=len(x))
+    return model(x_adv).argmax(1) == label
+
+
+def ours(
+    model: nn.Module, x: Tensor, label: Tensor, threat: Threat, attacks: Sequence[Attack], room: int = ROOMY
+) -> Tensor:
+    """(N,) whether each image stands the attacks one after the other."""
+    stands = model(x).argmax(1) == label
+    for attack in attacks:
+        left = stands.nonzero().flatten()
+        if len(left):
+            battle = Battle(model, x[left], label[left], threat, 10, room, Heard())
+            x_adv = perturb(attack, battle, SEED, lambda done: None)
+            stands[left] = model(x_adv).argmax(1) == label[left]
+    return stands
+
+
+@each_threat
+@pytest.mark.parametrize(
+    ("name", "restarts"),
+    [("apgd-ce", 1), ("apgd-ce", 3), ("apgd-dlr", 1), ("apgd-t", 1), ("fab", 1), ("square", 1)],
+)
+def test_each_attack(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat, name: str, restarts: int) -> None:
+    expected = upstream(model, *digits, threat, "custom", name, apgd=restarts, fab=restarts)
+    assert expected.tolist() == ours(model, *digits, threat, [Attack(name, restarts=restarts)]).tolist()
+    assert 0 < expected.sum() < 38
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=Quantity("0.2")), L2(eps=Quantity("0.8"))], ids=lambda threat: threat.norm)
+def test_restarts_of_fab(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
+    once, thrice = (upstream(model, *digits, threat, "custom", "fab", fab=restarts) for restarts in (1, 3))
+    assert 0 < thrice.sum() < once.sum()
+    assert thrice.tolist() == ours(model, *digits, threat, [Attack("fab", restarts=3)]).tolist()
+
+
+@each_threat
+def test_fab_t_however_many_target_classes_at_once(
+    model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat
+) -> None:
+    expected = upstream(model, *digits, threat, "custom", "fab-t")
+    assert 0 < expected.sum() < 38
+    for room in (len(digits[0]), 90, ROOMY):
+        assert expected.tolist() == ours(model, *digits, threat, SETS["fab-t"], room).tolist()
+
+
+@each_threat
+def test_the_standard_set(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
+    expected = upstream(model, *digits, threat, "standard")
+    assert expected.tolist() == ours(model, *digits, threat, SETS["aa"]).tolist()
+    assert 0 < expected.sum() < 38
+
+
+@pytest.mark.parametrize(("name", "version", "few"), [("aa-plus", "plus", 16), ("aa-rand", "rand", 8)])
+def test_the_other_sets(model: nn.Module, digits: tuple[Tensor, Tensor], name: str, version: str, few: int) -> None:
+    x, label = (each[:few] for each in digits)
+    expected = upstream(model, x, label, LINF, version)
+    assert expected.tolist() == ours(model, x, label, LINF, SETS[name]).tolist()
+    assert 0 < expected.sum() < few - 1
+
+
+def test_a_randomised_model_is_asked_in_the_same_order(model: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    def noisy(x: Tensor) -> Tensor:
+        logits: Tensor = model(x + 0.01 * torch.randn_like(x))
+        return logits
+
+    x, label = (each[2:10] for each in digits)
+    theirs = APGDAttack(noisy, eps=float(LINF.eps), eot_iter=5, seed=SEED, device="cpu")
+    with torch.random.fork_rng():
+        expected = theirs.perturb(x, label)
+    battle = Battle(noisy, x, label, LINF, 10, ROOMY, Heard())
+    found = perturb(Attack("apgd-ce", samples=5), battle, SEED, lambda done: None)
+    assert torch.equal(found, expected)
+    assert 0 < (found != x).flatten(1).any(1).sum() < 8
+
+
+def test_single_precision_shifts_next_to_nothing(plain: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    expected = upstream(plain, *digits, LINF, "standard")
+    assert (expected != ours(plain, *digits, LINF, SETS["aa"])).sum() <= 1

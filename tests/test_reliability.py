@@ -1,0 +1,299 @@
+"""The verdict on a result: masked gradients are found out, honest models are believed, and what cannot be judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robench_fire.assess import evaluate_subject, is_judged
+from robench_fire.assessor import Evaluations
+from robench_fire.attacks import Pgd, misclassify
+from robench_fire.cli import main
+from robench_fire.compose import Request, compose
+from robench_fire.data import to_float
+from robench_fire.dataset import Split, Splits
+from robench_fire.datasets import digits
+from robench_fire.evaluation import reliability
+from robench_fire.evaluation.arena import Arena, arena_of
+from robench_fire.evaluation.evaluate import SQUARE, Result, evaluate, result
+from robench_fire.evaluation.record import Block, Record
+from robench_fire.evaluation.reliability import Check
+from robench_fire.files import sha256
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.plan import to_plain
+from robench_fire.quantity import Quantity
+from robench_fire.runs import Run, read_json
+from robench_fire.seed import run_folder
+from robench_fire.subjects import subject_of
+from robench_fire.threat import Linf
+
+CPU = torch.device("cpu")
+SMALL = Linf(eps=Quantity("0.1"))
+OWN, RADIUS = "AutoAttack's own checks", "accuracy reaches 0 as eps grows"
+STEPS, NOISE = "more steps do not help the defense", "random noise is weaker than PGD"
+TRANSFER = "transfer is weaker than white-box"
+
+
+def quiet(stage: str, done: int, total: int, note: str) -> None:
+    pass
+
+
+@cache
+def taught(seed: int, adversarial: bool = False) -> nn.Module:
+    """A network trained for a second or two, on clean digits or on PGD's."""
+    few = digits.DATASET.splits(Path()).train.take(slice(512))
+    x, pgd, draw = to_float(few.images), Pgd(steps=5, step=Quantity("0.03"), start="uniform"), torch.Generator()
+    torch.manual_seed(seed)
+    net = DigitsCNN()
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(50):
+        seen = pgd(net, misclassify(few.labels), x, SMALL, draw) if adversarial else x
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(seen), few.labels).backward()
+        optimiser.step()
+    return net.eval()
+
+
+class Quantised(nn.Module):
+    """Rounds its images: no gradient passes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return taught(0)((x * 4).round() / 4)  # type: ignore[no-any-return]
+
+
+class Scaled(nn.Module):
+    """Is so sure of everything that cross-entropy has no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1e6 * taught(0)(x)  # type: ignore[no-any-return]
+
+
+class Reversed(nn.Module):
+    """Its gradient leads the wrong way."""
+
+    class _Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+            return -gradient
+
+    def forward(self, x: Tensor) -> Tensor:
+        return taught(0)(self._Reverse.apply(x))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def arena(model: nn.Module, split: Split, eps: str = "0.1") -> tuple[Arena, list[str]]:
+    return arena_of(
+        model, to_float(split.images), split.labels, Linf(eps=Quantity(eps)), num_classes=10, seed=0, batch_size=32
+    )
+
+
+def masks(attack: str, model: nn.Module, split: Split) -> Result:
+    return evaluate(attack, model, split, SMALL, num_classes=10, seed=0, batch_size=64, report=quiet)
+
+
+def judged(attack: str, model: nn.Module, split: Split, eps: str = "0.1") -> dict[str, Any]:
+    """The verdict where nothing stands, which only the images' and the model's own properties decide."""
+    ring, flags = arena(model, split, eps)
+    clean = ring.correct(ring.images, ring.labels)
+    return reliability.judged(attack, ring, clean, torch.zeros_like(clean), flags, [])
+
+
+def failed(checks: list[Check]) -> list[str]:
+    return [each.name for each in checks if each.passed is False]
+
+
+@pytest.mark.parametrize(
+    ("model", "reasons"),
+    [(Quantised, [f"{OWN}: no", "zero gradients", f"{RADIUS}: no, PGD-50 leaves"]), (Scaled, [f"{RADIUS}: no"])],
+)
+def test_masked_gradients_make_a_result_unreliable(
+    model: Callable[[], nn.Module], reasons: list[str], small: Splits
+) -> None:
+    found = masks("aa", model(), small.test)
+    assert found.after["apgd-ce"] > found.after["square"] + 10
+    clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
+    verdict = reliability.judged("aa", arena(model(), small.test)[0], clean, robust, found.flags, [])
+    assert verdict["verdict"] == "unreliable"
+    assert all(reason in "; ".join(verdict["reasons"]) for reason in reasons)
+    failures = [each["name"] for each in verdict["checks"] if each["passed"] is False]
+    assert len(verdict["reasons"]) == len(failures) + 1  # and that there was no other seed
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_an_honest_model_is_reliable(adversarial: bool, small: Splits) -> None:
+    found = masks("aa", taught(0, adversarial), small.test)
+    assert found.flags == []
+    assert bool(found.robust.mean() > 0.7) == adversarial
+    ring, _ = arena(taught(0, adversarial), small.test)
+    clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
+    verdict = reliability.judged("aa", ring, clean, robust, found.flags, [])
+    assert verdict["verdict"] == "reliable"
+    assert verdict["reasons"] == [f"{TRANSFER}: not checked, no other seed of this defense is trained"]
+    assert [each["name"] for each in verdict["checks"]] == [OWN, RADIUS, STEPS, NOISE, TRANSFER]
+    verdict = reliability.judged("aa", ring, clean, robust, found.flags, [taught(1, adversarial)])
+    assert (verdict["verdict"], verdict["reasons"]) == ("reliable", [])
+
+
+@pytest.mark.parametrize(
+    ("attack", "eps", "images", "reason"),
+    [
+        ("pgd20", "0.1", 64, "a complete AutoAttack: not checked, pgd20 alone says little; use aa or aa-plus"),
+        ("square", "0.1", 64, "a complete AutoAttack: not checked, square alone"),
+        ("aa-rand", "0.1", 64, "a complete AutoAttack: not checked, aa-rand alone"),
+        ("aa", "0", 64, "a radius above 0: not checked, eps is 0"),
+        ("aa", "0.1", 19, "enough images: not checked, 19 are classified correctly, 20 are needed"),
+    ],
+)
+def test_what_cannot_be_judged_is_unknown(attack: str, eps: str, images: int, reason: str, small: Splits) -> None:
+    verdict = judged(attack, taught(0), small.test.take(slice(images)), eps)
+    assert verdict["verdict"] == "unknown"
+    (found,) = verdict["reasons"]
+    assert found.startswith(reason)
+
+
+def test_a_flag_is_enough_where_nothing_else_can_be_judged(small: Splits) -> None:
+    few = arena(taught(0), small.test.take(slice(2)))[0]
+    verdict = reliability.judged("pgd20", few, torch.ones(2), torch.ones(2), ["randomised"], [])
+    assert verdict["verdict"] == "unreliable"
+    assert verdict["reasons"][0] == f"{OWN}: no, randomised"
+
+
+def test_a_model_near_chance_is_never_reliable() -> None:
+    torch.manual_seed(0)
+    verdict = judged("aa", DigitsCNN().eval(), digits.DATASET.splits(Path()).test)
+    assert verdict["verdict"] in ("unknown", "unreliable")
+    assert any(reason.startswith("clean accuracy is above chance: not checked") for reason in verdict["reasons"])
+
+
+def test_an_accuracy_that_stays_is_found(small: Splits) -> None:
+    assert reliability._radius(arena(taught(0), small.test)[0]).passed
+    found = reliability._radius(arena(Quantised(), small.test)[0])
+    assert not found.passed
+    assert "at eps 1" in found.found
+
+
+@pytest.mark.parametrize(
+    ("helped", "hurt", "passed"), [(0, 0, True), (3, 0, True), (7, 0, False), (20, 20, True), (20, 5, False)]
+)
+def test_steps_that_help_the_defense_are_found_beyond_noise(helped: int, hurt: int, passed: bool) -> None:
+    weak, strong = torch.ones(60, dtype=torch.bool), torch.ones(60, dtype=torch.bool)
+    weak[:helped], strong[60 - hurt :] = False, False
+    found = reliability._steps(weak, strong)
+    assert (found.name, found.passed) == (STEPS, passed)
+    assert found.found.endswith(f"{hurt} images are broken by 100 only, {helped} by 10 only")
+
+
+def test_noise_that_beats_the_gradient_is_found(small: Splits) -> None:
+    nothing = torch.zeros(64, dtype=torch.bool)
+    assert failed(reliability.battery(arena(taught(0), small.test, "0.4")[0], nothing, [])) == []
+    found = reliability.battery(arena(Reversed(), small.test, "0.4")[0], nothing, [])
+    assert failed(found) == [RADIUS, NOISE]
+
+
+def test_a_transfer_that_beats_the_white_box_is_found(small: Splits) -> None:
+    missed = masks("apgd-ce", Quantised(), small.test)
+    assert missed.robust.mean() > 0.9
+    ring, robust = arena(Quantised(), small.test)[0], torch.from_numpy(missed.robust)
+    found = {each.name: each for each in reliability.battery(ring, robust, [taught(1), taught(0)])}[TRANSFER]
+    assert found.passed is False
+    assert "on 2 other seeds" in found.found
+    assert reliability._transfer(ring, torch.zeros_like(robust), [taught(0)]).passed  # nothing was missed
+
+
+@pytest.mark.parametrize(
+    ("images", "broken", "raised"), [(64, 2, False), (64, 3, True), (2000, 4, False), (2000, 5, True)]
+)
+def test_square_is_flagged_beyond_two_in_a_thousand_and_two_images(images: int, broken: int, raised: bool) -> None:
+    def left(count: int) -> np.ndarray:
+        return np.arange(images) < count
+
+    def found(**after: int) -> list[str]:
+        named = {name.replace("_", "-"): left(count) for name, count in after.items()}
+        return result(Record({}, blocks={0: Block(left(images), named, dict.fromkeys(named, 0.0))})).flags
+
+    stand = images // 2
+    assert (SQUARE in found(apgd_ce=images, apgd_t=images, fab_t=stand, square=stand - broken)) == raised
+    assert SQUARE not in found(apgd_ce=images, fab=stand, square=stand - broken, apgd_t=0)  # white-box goes on
+    assert found(square=0) == []
+
+
+@pytest.fixture
+def two_seeds(tmp_path: Path) -> tuple[Run, Run]:
+    """Two run folders of one plan, the second one not trained yet."""
+    composed = compose(Request(defense="madry", dataset="digits"))
+    first, second = (run_folder(composed, tmp_path, seed) for seed in (0, 1))
+    for run in (first, second):
+        run.write("plan.json", to_plain(composed.plan))
+        save_file(taught(run.seed).state_dict(), run.weights)
+    first.write("train.json", {"weights_sha256": sha256(first.weights)})
+    return first, second
+
+
+def test_the_verdict_is_stored_and_made_again_when_another_seed_is_trained(
+    two_seeds: tuple[Run, Run], small: Splits
+) -> None:
+    first, second = two_seeds
+    wanted = Evaluations(attacks=("pgd20", "aa"))
+    name = "eval.aa-Linf-0.2-64.json"
+
+    def verdicts(judge: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+        made = evaluate_subject(subject_of(first), small.test, wanted, CPU, quiet, judge=judge)
+        assert made[1] == read_json(first.folder / name)
+        return made[0].get("reliability", {}), made[1].get("reliability", {})
+
+    assert verdicts(judge=False) == ({}, {})
+    attacked = (first.folder / name).with_suffix(".npy").stat().st_mtime_ns
+    pgd, alone = verdicts()
+    assert (pgd["verdict"], pgd["siblings"]) == ("unknown", {})
+    assert (alone["verdict"], alone["siblings"]) == ("reliable", {})
+    assert alone["reasons"] == [f"{TRANSFER}: not checked, no other seed of this defense is trained"]
+    stored = (first.folder / name).stat().st_mtime_ns
+    assert verdicts() == (pgd, alone)
+    assert (first.folder / name).stat().st_mtime_ns == stored
+    second.write("train.json", {"weights_sha256": sha256(second.weights)})
+    pgd_again, both = verdicts()
+    assert pgd_again == pgd
+    assert both["siblings"] == {"seed-1": sha256(second.weights)}
+    assert (both["verdict"], both["reasons"]) == ("reliable", [])
+    assert "on 1 other seeds" in both["checks"][-1]["found"]
+    assert (first.folder / name).with_suffix(".npy").stat().st_mtime_ns == attacked
+    assert not is_judged(read_json(first.folder / name), {"seed-1": "trained anew"})
+
+
+def test_strict_makes_an_unreliable_result_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = {name: value.clone() for name, value in taught(0).state_dict().items()}
+    for name in ("classifier.2.weight", "classifier.2.bias"):
+        weights[name] *= 1e6
+    for name, each in (("scaled", weights), ("honest", taught(0).state_dict())):
+        torch.save(each, tmp_path / f"{name}.pt")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def code(name: str, *more: str) -> int:
+        words = f"robench eval {tmp_path}/{name}.pt --dataset digits --arch digits-cnn --attack aa --examples 25"
+        monkeypatch.setattr(sys, "argv", [*words.split(), *more])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        return int(leaving.value.code or 0)
+
+    assert code("honest", "--strict") == 0
+    capsys.readouterr()
+    assert code("scaled") == 0
+    assert f"  {RADIUS}: no, PGD-50 leaves" in capsys.readouterr().out
+    assert code("scaled", "--strict") == 6
+    told = capsys.readouterr()
+    assert f"scaled.pt, aa: unreliable; {RADIUS}: no" in told.err
+    assert "unreliable" in told.out

@@ -1,0 +1,298 @@
+"""Interrupted, shared, damaged and full-disk evaluations: the masks are the same, or a sentence says what is wrong."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import signal
+import time
+from dataclasses import dataclass, replace
+from functools import cache, reduce
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from robench_fire import assess, workers
+from robench_fire.assessor import Evaluations
+from robench_fire.data import to_float
+from robench_fire.dataset import Split
+from robench_fire.datasets import digits
+from robench_fire.errors import DataError, UsageError
+from robench_fire.evaluation.arena import Arena
+from robench_fire.evaluation.record import Record
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.reporting import Report
+from robench_fire.subjects import Subject, subject_from_file
+
+TRAIN, _, TEST = digits.DATASET.splits(Path())
+FULL = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
+QUICK = replace(FULL, attacks=("apgd-ce",))
+Facts = dict[str, Any]
+
+
+@cache
+def trained(seed: int) -> bytes:
+    """The file of a network trained so briefly that the attacks break most images, and not all with the first."""
+    torch.manual_seed(seed)
+    net, few = DigitsCNN(), TRAIN.take(slice(256))
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(to_float(few.images)), few.labels).backward()
+        optimiser.step()
+    return save(net.state_dict())
+
+
+def placed(folder: Path, name: str = "net.safetensors") -> Subject:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(trained(0))
+    return subject_from_file(folder / name, "digits", "digits-cnn")
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return placed(tmp_path)
+
+
+def run(subject: Subject, wanted: Evaluations = FULL, test: Split = TEST, report: Report = lambda *_: None) -> Facts:
+    (facts,) = assess.evaluate_subject(subject, test, wanted, torch.device("cpu"), report, judge=False)
+    return facts
+
+
+def beside(subject: Subject, ending: str, attack: str = "aa") -> Path:
+    return Path(f"{subject.stem}.{attack}-Linf-0.15-44-batch10{ending}")
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An evaluation that nothing interrupted, and its record after each save."""
+
+    facts: Facts
+    masks: bytes
+    log: str
+    states: list[str]
+
+    def check(self, subject: Subject, facts: Facts, *more: str) -> None:
+        """Whether another evaluation came to the same and left its results, and no file but those and ``more``."""
+        results = [beside(subject, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log")]
+        assert (results[0].read_bytes(), json.loads(results[1].read_text())) == (self.masks, facts)
+        free = dict.fromkeys(("seconds", "attack_seconds", "sessions"))
+        assert facts | free == self.facts | free
+        assert names(subject.weights.parent) == {subject.weights.name, *(path.name for path in results), *more}
+
+
+def uninterrupted(folder: Path, wanted: Evaluations) -> Whole:
+    subject, states, write = placed(folder), [], Record.write
+
+    def keep(self: Record, path: Path) -> None:
+        write(self, path)
+        states.append(path.read_text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "write", keep)
+        facts = run(subject, wanted)
+    masks, log = (beside(subject, ending, facts["attack"]) for ending in (".npy", ".log"))
+    return Whole(facts, masks.read_bytes(), log.read_text(), states)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return uninterrupted(tmp_path_factory.mktemp("whole"), FULL)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return uninterrupted(tmp_path_factory.mktemp("quick"), QUICK)
+
+
+def child(subject: Subject, begun: Event) -> None:
+    """In a process of its own: the same call as ever, saying when the attacks begin."""
+    torch.set_num_threads(1)
+    run(subject, report=lambda *_: None if begun.is_set() else begun.set())
+
+
+def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten in a folder, then to the end; of a second call only what the first left undone is run."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    context, target = multiprocessing.get_context("forkserver"), importlib.import_module("test_resume").child
+    context.set_forkserver_preload(["robench_fire.assess", "robench_fire.datasets.digits", "pytest"])
+    draw, kills, continued = random.Random(0), 0, 0
+    while kills < 20:
+        subject, end, done = placed(folder := tmp_path / str(kills)), kills + 10, 0
+        state, stored = beside(subject, ".state"), beside(subject, ".json")
+        while not stored.exists():
+            continued += 0 < done < 20
+            process = context.Process(target=target, args=(subject, begun := context.Event()))
+            process.start()
+            assert begun.wait(60)
+            if kills < end:
+                time.sleep(draw.uniform(0, 0.4 * whole.facts["seconds"]))
+                process.kill()
+            process.join(120)
+            assert process.exitcode in (0, -signal.SIGKILL)
+            kills += process.exitcode != 0
+            blocks = json.loads(state.read_text())["blocks"] if state.exists() else {}
+            done, before = sum(len(block["after"]) for block in blocks.values()), done
+            assert done >= before or stored.exists()
+        facts = run(subject)
+        assert (facts["sessions"] > 1) == (before > 0)
+        whole.check(subject, facts, *(path.name for path in folder.glob(".*.partial")))
+    assert continued >= 3
+
+
+@pytest.mark.parametrize("saves", [0, 15])
+def test_two_processes_agree(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    monkeypatch.delattr(assess, "here")
+    if saves:
+        beside(subject, ".state").write_text(whole.states[saves - 1])
+    facts = run(subject, replace(FULL, jobs=2))
+    whole.check(subject, facts)
+    assert facts["sessions"] == (2 if saves else 1)
+
+
+def test_shards_join_to_the_same(tmp_path: Path, whole: Whole) -> None:
+    subject = placed(tmp_path, "net[1].safetensors")
+    parts = [run(subject, replace(FULL, shard=(index, 3))) for index in (3, 1, 2)]
+    assert [(part["shard"], part["examples"]) for part in parts] == [([3, 3], 10), ([1, 3], 20), ([2, 3], 14)]
+    shards = names(tmp_path) - {subject.weights.name}
+    assert shards == {beside(subject, f".shard-{index}-of-3").name for index in (1, 2, 3)}
+    whole.check(subject, run(subject, replace(FULL, merge=True)), *shards)
+
+
+def edited(plain: Facts, path: str, value: Any) -> Facts:
+    """``plain`` with the value at a path of keys replaced, or removed (None)."""
+    *keys, last = path.split()
+    inner = reduce(dict.__getitem__, keys, plain)
+    inner.pop(last) if value is None else inner.update({last: value})
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("shards", "path", "value", "message"),
+    [
+        ("", "", None, "there are no shards to join"),
+        ("3/3 1/3", "", None, "shards 2/3 are missing beside net.safetensors.eval"),
+        ("3/3", "", None, "shards 1/3, 2/3 are missing"),
+        ("1/3 3/3 2/3", "blocks 1", None, r"shard-2-of-3 is not finished \(1 blocks\); run --shard 2/3"),
+        ("1/3 2/3 1/2", "", None, r"shard-1-of-3 and \S+shard-1-of-2 overlap in block 0"),
+        ("1/3 3/3 2/3", "identity weights_sha256", "00", r"shard-2-of-3 belongs to .* its weights hash is 00, not"),
+    ],
+)
+def test_bad_shards_are_named(subject: Subject, whole: Whole, shards: str, path: str, value: Any, message: str) -> None:
+    for shard in shards.split():
+        index, count = map(int, shard.split("/"))
+        part = json.loads(whole.states[-1]) | {"shard": [index, count]}
+        part["blocks"] = {key: block for key, block in part["blocks"].items() if int(key) % count == index - 1}
+        if path and shard == "2/3":
+            edited(part, path, value)
+        beside(subject, f".shard-{index}-of-{count}").write_text(json.dumps(part))
+    with pytest.raises(DataError, match=message):
+        run(subject, replace(FULL, merge=True))
+    assert not beside(subject, ".json").exists()
+
+
+def test_more_shards_than_blocks(subject: Subject) -> None:
+    with pytest.raises(UsageError, match="--shard 9/9: there are 5 blocks of 10 images"):
+        run(subject, replace(FULL, shard=(9, 9)))
+    assert names(subject.weights.parent) == {"net.safetensors"}
+
+
+SHORT = {"clean": "1" * 9, "after": {"apgd-ce": "0" * 9}, "seconds": {"apgd-ce": 1.0}, "largest": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("", ""), ("", '{"format": 1, "identity": {"att'), ("", "<!DOCTYPE html><html></html>"), ("", "[{}]"),
+        ("identity attack", "aa-plus"), ("identity version", "0"), ("identity norm", "L2"), ("identity eps", "0.2"),
+        ("identity seed", 1), ("identity examples", 43), ("identity batch_size", 11), ("identity arch", "small-cnn"),
+        ("identity normalise", "dataset"), ("identity weights_sha256", "00"), ("identity images_sha256", None),
+        ("format", 2), ("identity", ["aa"]), ("shard", [1, 3]), ("shard", [1, 0]), ("flags", None), ("blocks", None),
+        ("blocks 0", SHORT), ("blocks 7", SHORT), ("blocks 0 clean", "11111x1111"), ("blocks 0 clean", 1111111111),
+        ("blocks 0 after apgd-t", "1" * 10), ("blocks 0 after fab-t", "0" * 9), ("blocks 0 after apgd-ce", None),
+        ("blocks 0 after other", "0" * 10), ("blocks 0 seconds", {}), ("blocks 0 largest", float("nan")),
+    ],
+)  # fmt: skip
+def test_a_damaged_or_foreign_record_is_refused(subject: Subject, whole: Whole, path: str, value: Any) -> None:
+    """``states[14]``: only Square has not run yet."""
+    state, spoken = beside(subject, ".state"), path.partition("identity ")[2].replace("_sha256", " hash")
+    state.write_text(json.dumps(edited(json.loads(whole.states[14]), path, value)) if path else value)
+    before = state.read_bytes()
+    message = f"belongs to another evaluation: its {spoken.replace('_', ' ')} is {value}, not " if spoken else ""
+    with pytest.raises(DataError, match=f"(?s)^{re.escape(str(state))} .*{message}"):
+        run(subject)
+    assert state.read_bytes() == before
+    assert names(state.parent) == {"net.safetensors", state.name}
+
+
+@pytest.mark.parametrize("write", range(1, 10))
+def test_a_full_disk_loses_nothing(subject: Subject, quick: Whole, monkeypatch: pytest.MonkeyPatch, write: int) -> None:
+    """At each of the nine writes: one for each block, the record's end, and three results."""
+    state, flush, kept = beside(subject, ".state", "apgd-ce"), os.fsync, []
+
+    def full(file: int) -> None:
+        kept.append(state.read_bytes() if state.exists() else b"")
+        if len(kept) == write:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match=r"^cannot write .*: No space left on device; make room"):
+            run(subject, QUICK)
+    assert (state.read_bytes() if state.exists() else b"") == kept[-1]
+    assert bool(kept[-1]) == (write > 1)
+    assert not list(state.parent.glob(".*.partial"))
+    quick.check(subject, run(subject, QUICK))
+
+
+def test_a_second_process_is_kept_out(subject: Subject, quick: Whole) -> None:
+    shard = beside(subject, ".shard-1-of-2", "apgd-ce")
+
+    def meanwhile(stage: str, done: int, total: int, note: str) -> None:
+        if not shard.exists():
+            with pytest.raises(UsageError, match=r"another process works on .*batch10\.state; wait for it"):
+                run(subject, QUICK)
+            run(subject, replace(QUICK, shard=(1, 2)))
+
+    quick.check(subject, run(subject, QUICK, report=meanwhile), shard.name)
+
+
+def test_what_is_finished_is_not_run_again(subject: Subject, quick: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, stored = run(subject, QUICK), beside(subject, ".json", "apgd-ce")
+    stored.with_suffix(".state").write_text(quick.states[-1])
+    with monkeypatch.context() as patch:
+        patch.delattr(Arena, "stand")
+        assert run(subject, QUICK) == run(subject, replace(QUICK, jobs=2)) == first
+    quick.check(subject, first)
+    stored.with_suffix(".npy").unlink()
+    quick.check(subject, run(subject, QUICK))
+    subject.weights.write_bytes(trained(1))
+    second, third = run(subject, QUICK), run(subject, QUICK, TEST.take(slice(1, None)))
+    assert second["weights_sha256"] == third["weights_sha256"] == subject.sha256() != first["weights_sha256"]
+    assert third["images_sha256"] != second["images_sha256"] == first["images_sha256"]
+
+
+def test_the_log_has_autoattacks_lines(whole: Whole) -> None:
+    lines, facts = whole.log.splitlines(), whole.facts
+    assert "using standard version including apgd-ce, apgd-t, fab-t, square." in lines
+    assert f"initial accuracy: {facts['clean']:.2f}%" in lines
+    shown = re.findall(r"^robust accuracy after (\S+): (\S+)% \(total time (\S+) s\)$", whole.log, re.MULTILINE)
+    assert [each[:2] for each in shown] == [(name.upper(), f"{share:.2f}") for name, share in facts["after"].items()]
+    assert float(shown[-1][2]) == pytest.approx(facts["seconds"], abs=0.06)
+    assert lines[-1] == f"robust accuracy: {facts['robust']:.2f}%"

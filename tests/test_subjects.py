@@ -1,0 +1,298 @@
+"""What can be evaluated and under which threat models: files, run folders, the zoo's models, and the options' texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robench_fire import models, zoo
+from robench_fire.assess import evaluate_subject
+from robench_fire.assessor import Evaluations
+from robench_fire.cli import main
+from robench_fire.cli.options import radii, shard
+from robench_fire.dataset import Split
+from robench_fire.datasets import digits
+from robench_fire.errors import DataError, UsageError
+from robench_fire.files import sha256
+from robench_fire.quantity import Quantity
+from robench_fire.runs import read_json
+from robench_fire.subjects import Subject, subjects
+from robench_fire.threat import Linf
+
+CPU = torch.device("cpu")
+HTML = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
+SMALLEST = "Addepalli2021Towards_RN18"  # a ResNet-18, in the zoo once
+CLAIM = Linf(eps=Quantity("8/255"))
+Zoo = dict[tuple[str, str], dict[str, Any]]
+
+
+def quiet(stage: str, done: int, total: int, note: str) -> None:
+    pass
+
+
+def initial(arch: str, shape: models.Shape) -> nn.Module:
+    torch.manual_seed(3)
+    return models.builder(arch, shape)(shape, 10).eval()
+
+
+def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
+    found = model.state_dict()
+    return set(found) == set(weights) and all(torch.equal(found[name], weights[name]) for name in weights)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), tmp_path / "mine.pt")
+    return tmp_path / "mine.pt"
+
+
+def named(text: str, dataset: str = "", arch: str = "", norm: str = "", folder: Path = Path("models")) -> Subject:
+    (found,) = subjects(text, dataset, arch, norm, folder)
+    return found
+
+
+def test_arch_and_file_in_one_word_are_the_two_options(checkpoint: Path) -> None:
+    short = named(f"digits-cnn:{checkpoint}", "digits")
+    assert short == named(str(checkpoint), "digits", "digits-cnn")
+    assert short.run is None
+    assert short.stem == checkpoint.with_name("mine.pt.eval")
+    assert short.claim == next(iter(digits.DATASET.recipes))
+    assert short.sha256() == sha256(checkpoint)
+    assert same(short.load(CPU), initial("digits-cnn", (1, 8, 8)).state_dict())
+
+
+@pytest.mark.parametrize("arch", ["wrn-10-1", "wrn-34-20", "resnet-18", "preact-resnet-18", "timm/resnet18"])
+def test_every_architecture_can_stand_before_a_file(arch: str, checkpoint: Path) -> None:
+    found = named(f"{arch}:{checkpoint}", "cifar10")
+    assert (found.arch, found.weights, found.dataset) == (arch, checkpoint, "cifar10")
+
+
+def test_a_wide_resnet_loads_by_its_name(tmp_path: Path) -> None:
+    model = initial("wrn-10-1", (3, 32, 32))
+    save_file(model.state_dict(), tmp_path / "wide.safetensors")
+    assert same(named(f"wrn-10-1:{tmp_path}/wide.safetensors", "cifar10").load(CPU), model.state_dict())
+    with pytest.raises(DataError, match="does not fit the architecture"):
+        named(f"wrn-16-1:{tmp_path}/wide.safetensors", "cifar10").load(CPU)
+
+
+def test_a_colon_after_anything_else_belongs_to_the_path(tmp_path: Path) -> None:
+    (tmp_path / "epoch:76").touch()
+    assert named(f"{tmp_path}/epoch:76", "digits", "digits-cnn").weights == tmp_path / "epoch:76"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("mine.safetensors", None),
+        ("mine.pt", lambda weights: weights),
+        ("mine.pth", lambda weights: {"state_dict": {f"module.{key}": value for key, value in weights.items()}}),
+    ],
+)
+def test_every_kind_of_file_is_the_same_model(name: str, wrap: Callable[..., object] | None, tmp_path: Path) -> None:
+    weights = initial("digits-cnn", (1, 8, 8)).state_dict()
+    if wrap is None:
+        save_file(weights, tmp_path / name)
+    else:
+        torch.save(wrap(weights), tmp_path / name)
+    assert same(named(f"digits-cnn:{tmp_path / name}", "digits").load(CPU), weights)
+
+
+@pytest.mark.parametrize(
+    ("text", "dataset", "arch", "fault", "said"),
+    [
+        ("absent.pt", "digits", "digits-cnn", DataError, "absent.pt does not exist; `robench ls runs`"),
+        ("digits-cnn:absent.pt", "digits", "", DataError, "absent.pt does not exist"),
+        ("mine.pt", "", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
+        ("mine.pt", "digits", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
+        ("mine.pt", "", "digits-cnn", UsageError, "--dataset and --arch, or as ARCH:FILE"),
+        ("digits-cnn:mine.pt", "", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
+        (".", "digits", "", UsageError, "leave out --dataset and --arch"),
+        (".", "", "digits-cnn", UsageError, "leave out --dataset and --arch"),
+        ("digits-cnn:.", "", "", UsageError, "leave out --dataset and --arch"),
+        (".", "", "", DataError, "holds no trained run"),
+    ],
+)
+def test_what_names_nothing_to_evaluate(
+    text: str, dataset: str, arch: str, fault: type[Exception], said: str, checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(checkpoint.parent)
+    with pytest.raises(fault, match=said):
+        subjects(text, dataset, arch, "", Path("models"))
+
+
+def test_several_radii_keep_their_texts() -> None:
+    found = Evaluations(eps=radii("8/255, 0.031,8/255")).threats(CLAIM)
+    assert [(threat.norm, str(threat.eps)) for threat in found] == [("Linf", "8/255"), ("Linf", "0.031")]
+    assert found[0].eps != found[1].eps
+    assert Evaluations().threats(CLAIM) == [CLAIM]
+    assert [each.norm for each in Evaluations(norm="L2", eps=("0.5", "1")).threats(CLAIM)] == ["L2", "L2"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Evaluations(norm="L2"), "--norm L2 needs --eps: the claim is Linf 8/255"),
+        (Evaluations(eps=("8/255", "8")), "eps 8 is outside"),
+        (Evaluations(eps=("-0.1",)), "eps -0.1 is outside"),
+        (Evaluations(norm="L2", eps=("-1",)), "eps -1 is negative"),
+        (Evaluations(eps=("nan",)), "'nan' is not a number"),
+    ],
+)
+def test_a_radius_that_cannot_be_is_refused(wanted: Evaluations, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        wanted.threats(CLAIM)
+
+
+def test_the_texts_of_shards_and_radii() -> None:
+    assert [shard(text) for text in ("", "2/4", " 1 / 1 ")] == [None, (2, 4), (1, 1)]
+    assert radii("") == ()
+    assert radii("0.1,,0.10, 0.1") == ("0.1", "0.10")
+    for text in ("0/4", "5/4", "x", "2/", "-1/4", "1/0", "1/4/2", "1.0/4"):
+        with pytest.raises(UsageError, match="expected i/n"):
+            shard(text)
+
+
+def test_a_column_for_each_radius(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    monkeypatch.setenv("COLUMNS", "200")
+    words = "eval mine.pt --dataset digits --arch digits-cnn --eps 0.1,0.2 --attack square --examples 20"
+    assert robench(monkeypatch, *words.split()) == 0
+    out = capsys.readouterr().out
+    assert "20 test images" in out
+    assert [out.count(f"Linf {eps}") for eps in ("0.1", "0.2")] == [1, 1]
+    (row,) = [line.replace("│", " ").split() for line in out.splitlines() if "mine.pt" in line]
+    stored = [read_json(Path(f"mine.pt.eval.square-Linf-{eps}-20.json")) for eps in ("0.1", "0.2")]
+    assert row == ["mine.pt", f"{stored[0]['clean']:.2f}", *(f"{each['robust']:.2f}" for each in stored)]
+
+
+def test_merging_a_shard_is_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"eval {checkpoint} --dataset digits --arch digits-cnn --merge --shard 1/2"
+    assert robench(monkeypatch, *words.split()) == 2
+    assert "leave out --shard" in capsys.readouterr().err
+
+
+def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["robench", *words])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    return int(leaving.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def entries() -> Zoo:
+    return zoo._models()
+
+
+def test_the_zoo_is_searched_by_name(entries: Zoo) -> None:
+    assert zoo.find("Carmon2019Unlabeled", "", "") == ("cifar10", "Linf")
+    assert zoo.find("Standard", "cifar10", "L2") == ("cifar10", "L2")
+    with pytest.raises(
+        UsageError, match=r"more than once.* --dataset cifar10 --norm Linf, --dataset cifar10 --norm L2"
+    ):
+        zoo.find("Standard", "cifar10", "")
+    with pytest.raises(UsageError, match="near it are Carmon2019Unlabeled"):
+        zoo.find("Carmon2019Unlabelled", "", "")
+    with pytest.raises(UsageError, match="zoo has no 'Carmon2019Unlabeled'"):
+        zoo.find("Carmon2019Unlabeled", "cifar100", "")
+
+
+def test_a_name_of_the_zoo_is_a_subject(entries: Zoo, tmp_path: Path) -> None:
+    found = named("rb:Standard", "cifar10", norm="L2", folder=tmp_path)
+    assert (found.dataset, found.claim.norm, str(found.claim.eps)) == ("cifar10", "L2", "0.5")
+    assert found.weights == tmp_path / "cifar10" / "L2" / "Standard.pt"
+    with pytest.raises(UsageError, match="unknown data set 'imagenet'"):
+        named("rb:Salman2020Do_R18")
+
+
+def test_an_ensemble_has_several_files_and_hashes(entries: Zoo, tmp_path: Path) -> None:
+    paths = zoo.files(tmp_path, "Chen2020Adversarial", "cifar10", "Linf")
+    names = [f"Chen2020Adversarial.pt_m{number}.pt" for number in range(3)]
+    assert paths == [tmp_path / "cifar10" / "Linf" / name for name in names]
+    paths[0].parent.mkdir(parents=True)
+    for path in paths:
+        path.write_text(path.name)
+    found = named("rb:Chen2020Adversarial", folder=tmp_path).sha256()
+    assert found == "+".join(sha256(path) for path in paths)
+
+
+def place(folder: Path) -> Path:
+    return folder / "cifar10" / "Linf" / f"{SMALLEST}.pt"
+
+
+def downloads(monkeypatch: pytest.MonkeyPatch, found: Callable[[Path], None]) -> None:
+    monkeypatch.setattr("robustbench.utils.download_gdrive_new", lambda _, path: found(Path(path)))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_model_of_the_zoo_is_evaluated(
+    there: bool, entries: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(4)
+    original = entries["cifar10", "Linf"][SMALLEST]["model"]().eval()
+
+    def arrives(path: Path) -> None:
+        torch.save({f"module.{name}": value for name, value in original.state_dict().items()}, path)
+
+    def unwanted(path: Path) -> None:
+        raise AssertionError("it is there")
+
+    downloads(monkeypatch, unwanted if there else arrives)
+    if there:
+        place(tmp_path).parent.mkdir(parents=True)
+        arrives(place(tmp_path))
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        logits = original(images / 255)
+    subject, wanted = named(f"rb:{SMALLEST}", folder=tmp_path), Evaluations(attacks=("pgd20",), eps=("0",))
+    test = Split(images, logits.argmax(1))
+    (facts,) = evaluate_subject(subject, test, wanted, CPU, quiet)
+    assert (facts["arch"], facts["clean"], facts["robust"]) == (f"rb:{SMALLEST}", 100.0, 100.0)
+    assert facts["weights_sha256"] == sha256(place(tmp_path))
+    assert read_json(place(tmp_path).with_name(f"{SMALLEST}.pt.eval.pgd20-Linf-0-6.json")) == facts
+    with torch.no_grad():
+        assert torch.equal(subject.load(CPU)(images / 255), logits)
+
+
+def fails(path: Path) -> None:
+    raise OSError("no network")
+
+
+@pytest.mark.parametrize(
+    ("download", "said"),
+    [
+        (fails, r"cannot be loaded \(OSError: no network\); download it from the zoo's page to {path}"),
+        (lambda path: path.write_bytes(HTML), "{path} is an HTML page"),
+        (lambda path: path.write_bytes(b"half"), r"cannot be loaded \(\w+: .*is {path} the right file"),
+    ],
+    ids=["no network", "html", "half a file"],
+)
+def test_a_model_that_cannot_be_downloaded_is_said_with_its_place(
+    download: Callable[[Path], None], said: str, entries: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads(monkeypatch, download)
+    with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
+        zoo.load(tmp_path, SMALLEST, "cifar10", "Linf")
+    nothing = Split(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
+        evaluate_subject(named(f"rb:{SMALLEST}", folder=tmp_path), nothing, Evaluations(), CPU, quiet)
+
+
+def test_a_web_page_in_the_place_of_a_model_is_refused(entries: Zoo, tmp_path: Path) -> None:
+    place(tmp_path).parent.mkdir(parents=True)
+    place(tmp_path).write_bytes(HTML)
+    with pytest.raises(DataError, match=f"{place(tmp_path)} is an HTML page saved under this name"):
+        named(f"rb:{SMALLEST}", folder=tmp_path).load(CPU)

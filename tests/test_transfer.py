@@ -1,0 +1,117 @@
+"""Transfer between defenses: which images meet which model, and what is written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from robench_fire import model_info
+from robench_fire.cli import main
+from robench_fire.errors import DataError, UsageError
+from robench_fire.runs import Run, find
+from robench_fire.transfer import _next, transfer
+
+CPU = torch.device("cpu")
+
+
+def robench(*words: str) -> None:
+    """Run the command line in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["robench", *words])
+        patch.setattr("signal.signal", lambda *_: None)
+        with suppress(SystemExit):
+            main()
+
+
+class Silent:
+    """A progress display that shows nothing."""
+
+    def __init__(self, total: int, what: str) -> None:
+        pass
+
+    def __enter__(self) -> object:
+        return lambda event: None
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of Madry and of TRADES, two epochs each; Square on one of them alone."""
+    folder = tmp_path_factory.mktemp("runs")
+    common = ("digits", "--epochs", "2", "--seeds", "2", "--no-eval", "--jobs", "1", "--output", str(folder))
+    for defense in ("madry", "trades"):
+        robench("train", defense, *common)
+    robench("eval", str(folder / "digits/Linf/madry"), "--attack", "square", "--examples", "30")
+    return folder
+
+
+def test_the_matrix(runs: Path) -> None:
+    folder = runs / "digits" / "Linf"
+    found = transfer(folder, 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
+    assert list(found["transfer"]) == ["Madry", "TRADES"]
+    for row in found["transfer"].values():
+        assert [len(each["values"]) for each in row.values()] == [2, 2]
+    assert found["alone"]["square"]["Madry"]["n"] == 2
+    assert found["alone"]["square"]["TRADES"] is None
+    assert json.loads((folder / "transfer-Linf-0.2-30.json").read_text()) == found
+    assert transfer(folder, 30, 0, Path(), CPU, Silent) == found  # type: ignore[arg-type]
+
+
+def test_no_pair_shares_its_seed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+    monkeypatch.setattr("robench_fire.transfer._perturbed", lambda arena, seed: seed)
+    monkeypatch.setattr("robench_fire.transfer._robust", lambda arena, seed: met.append((seed, arena)) or 50.0)
+    monkeypatch.setattr("robench_fire.transfer.arena_of", lambda model, *_, **__: [model])
+    monkeypatch.setattr("robench_fire.subjects.Subject.load", lambda subject, device: subject.weights.parent.name)
+    transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
+    assert sorted(set(met)) == [(0, "seed-1"), (1, "seed-0")]
+    assert len(met) == 8
+
+
+def test_equal_seeds_never_meet(runs: Path, tmp_path: Path) -> None:
+    for run in find(runs):
+        if run.seed == 0:
+            (tmp_path / run.folder.parent.parent.name / "x").mkdir(parents=True)
+            (tmp_path / run.folder.parent.parent.name / "x" / "seed-0").symlink_to(run.folder)
+    found = transfer(tmp_path, 30, 0, Path(), CPU, Silent)["transfer"]  # type: ignore[arg-type]
+    assert [list(row.values()) for row in found.values()] == [[None, None]] * 2
+
+
+def test_the_next_seed_is_met() -> None:
+    runs = [Run(Path(f"seed-{seed}")) for seed in (1, 2, 5)]
+    met = {seed: found.seed for seed in range(7) if (found := _next(runs, seed))}
+    assert met == {0: 1, 1: 2, 2: 5, 3: 5, 4: 5, 5: 1, 6: 1}
+
+
+def test_a_table_of_runs_survives_a_matrix_beside_them(runs: Path) -> None:
+    transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
+    assert model_info._is_board_file(runs / "Linf" / "FIRE.json")
+    assert not any(map(model_info._is_board_file, runs.rglob("*.json")))
+
+
+def test_runs_that_do_not_compare_are_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no trained run"):
+        transfer(tmp_path, 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
+    robench(
+        "train", "madry", "digits", *"--epochs 1 --seeds 1 --eps 0.1 --no-eval --output".split(), str(runs / "more")
+    )
+    with pytest.raises(UsageError, match=r"digits Linf 0.1; digits Linf 0.2"):
+        transfer(runs, 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_table(
+    runs: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    robench("transfer", str(runs / "digits" / "Linf"), "--examples", "30")
+    shown = capsys.readouterr().out
+    assert "Square alone is missing" in shown
+    assert all(len(line) <= int(columns) for line in shown.splitlines())
