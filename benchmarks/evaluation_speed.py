@@ -102,6 +102,7 @@ WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "several FAB targets at once": lambda: mock.patch.object(arena.Arena, "_room", return_value=0),
     "channels last": lambda: mock.patch.object(forwards, "layout", return_value=torch.contiguous_format),
     "batches that fit the cache": lambda: mock.patch.object(forwards, "part", lambda images: len(images)),
+    "batch norm folded into convolutions": lambda: mock.patch.object(forwards, "fused", lambda model: model),
     "batch norm as scale and shift": lambda: mock.patch.object(forwards, "simplified", lambda model: model),
     "numpy's sort in FAB": lambda: mock.patch.object(leaving, "lent", nullcontext),
     "inference mode": lambda: mock.patch.object(torch, "inference_mode", torch.no_grad),

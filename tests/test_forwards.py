@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robench_fire import models
-from robench_fire.evaluation.forwards import Affine, as_loaded, forward_of, simplified
+from robench_fire.evaluation.forwards import Affine, as_loaded, forward_of, fused, simplified
 from robench_fire.models.digits_cnn import DigitsCNN
 
 ARCHS = [("wrn-10-1", (3, 32, 32)), ("preact-resnet-18", (3, 32, 32)), ("digits-cnn", (1, 8, 8))]
@@ -49,6 +49,26 @@ def test_batch_norms_that_batches_move_are_left_alone() -> None:
     model = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1, track_running_stats=False), nn.BatchNorm2d(1))
     model.eval()[2].train()
     assert [type(module) for module in simplified(model)] == [Affine, nn.BatchNorm2d, nn.BatchNorm2d]
+
+
+def test_batch_norms_after_a_convolution_are_folded_into_it() -> None:
+    model = settled("wrn-10-1", (3, 32, 32))
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    folded = fused(model)
+    norms = [sum(isinstance(module, nn.BatchNorm2d) for module in each.modules()) for each in (model, folded)]
+    assert norms == [7, 4]  # one inside each of the three blocks
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_decides_by_its_data_is_not_traced() -> None:
+    class Decides(DigitsCNN):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = super().forward(x if x.mean() > 0.5 else 1 - x)
+            return logits
+
+    model = Decides().eval()
+    assert fused(model) is model
 
 
 class ReadsItsNorm(nn.Module):

@@ -24,13 +24,14 @@ def as_loaded(model: nn.Module, images: Tensor, num_classes: int, dynamic: bool)
 def forward_of(model: nn.Module, images: Tensor, num_classes: int, dynamic: bool = False) -> Forward:
     """A copy of ``model`` that computes the same, up to rounding, and its input's gradient sooner.
 
-    The model as it was loaded where a copy cannot be made or does not give the same logits for a few images.
+    Batch norms are folded into convolutions or replaced by a scale and shift; colour images go channels last. It is the
+    model as it was loaded where a copy cannot be made, or does not give the same logits for a few images.
     """
     plain, form, few = as_loaded(model, images, num_classes, dynamic), layout(images), images[:8]
     if dynamic:
         return plain
     try:
-        copied = simplified(copy.deepcopy(model)).to(memory_format=form)
+        copied = simplified(fused(copy.deepcopy(model))).to(memory_format=form)
         fast = _forward(copied, form, part(images), num_classes, dynamic)
         with torch.enable_grad():
             fast(few.clone().requires_grad_()).sum().backward()
@@ -85,6 +86,17 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale)
+
+
+def fused(model: nn.Module) -> nn.Module:
+    """``model``, in eval mode, with batch norms folded into the convolutions before them, if torch.fx can trace it."""
+    try:
+        from torch.fx.experimental.optimization import fuse  # may move: it is called experimental
+
+        folded: nn.Module = fuse(model)
+    except Exception:  # control flow that depends on the data, among others
+        return model
+    return folded.requires_grad_(False)
 
 
 def simplified(model: nn.Module) -> nn.Module:
