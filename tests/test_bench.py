@@ -103,7 +103,7 @@ def test_eval_of_a_run_and_of_its_file_agree(benched: tuple[Path, str]) -> None:
     other = json.loads(robench(folder, "eval", str(copy), *described, *options).stdout)["evaluations"]
     assert [own[0][key] for key in ("clean", "robust", "eps")] == [other[0][key] for key in ("clean", "robust", "eps")]
     assert (run.folder / "eval.pgd20-Linf-1_10-30.npy").exists()
-    assert (folder / "copy.eval.pgd20-Linf-1_10-30.json").exists()
+    assert (folder / "copy.safetensors.eval.pgd20-Linf-1_10-30.json").exists()
     wrong = robench(folder, "eval", str(copy), "--dataset", "mnist", "--arch", "small-cnn", code=4)
     assert "is missing; run `robench data mnist`" in wrong.stderr or "does not fit" in wrong.stderr
 
