@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench_fire.stats import MeanStd, mean_std
+from robench_fire.stats import MeanStd, mean_std, more, noticeable, wilson
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
 
@@ -59,3 +59,19 @@ def test_format(values: list[float], spec: str, text: str) -> None:
 def test_refuses_nothing_and_what_is_not_finite(values: list[float]) -> None:
     with pytest.raises(ValueError, match="at least one finite value"):
         mean_std(values)
+
+
+def test_wilsons_interval() -> None:
+    z, count, total = 1.959964, 171, 300
+    share, square = count / total, z * z / total
+    middle, half = (share + square / 2) / (1 + square), z * (share * (1 - share) / total + square / (4 * total)) ** 0.5
+    expected = [100 * (middle - half / (1 + square)), 100 * (middle + half / (1 + square))]
+    assert wilson(count, total) == pytest.approx(expected, abs=1e-4)
+    assert wilson(0, 10)[0] == 0
+    assert wilson(10, 10)[1] == 100
+
+
+def test_what_is_noticeable_and_what_is_more() -> None:
+    assert [noticeable(count, 300) for count in (2, 3)] == [False, True]
+    assert [noticeable(count, 10_000) for count in (20, 21)] == [False, True]
+    assert [more(*pair) for pair in ((0, 0), (6, 0), (7, 0), (12, 10), (30, 10))] == [False, False, True, False, True]

@@ -1,0 +1,32 @@
+"""What an evaluation says while it runs: each attack in turn, how much is left, and how sure that is."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from robench_fire.dataset import Splits
+from robench_fire.evaluation.evaluate import evaluate
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.quantity import Quantity
+from robench_fire.threat import Linf
+
+
+def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
+    told: list[tuple[str, int, int, str]] = []
+    torch.manual_seed(0)
+    result = evaluate(
+        "aa", DigitsCNN(), small.test, Linf(eps=Quantity("0.02")), num_classes=10, seed=0, batch_size=32,
+        report=lambda *said: told.append(said),
+    )  # fmt: skip
+    assert list(dict.fromkeys(name for name, *_ in told)) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    for name, accuracy in result.after.items():
+        mine = [said for said in told if said[0] == name]
+        assert [done for _, done, _, _ in mine] == sorted(done for _, done, _, _ in mine)
+        _, done, total, note = mine[-1]
+        assert done == total
+        found = re.fullmatch(r"(\d+)/64 robust, ([\d.]+) % \[([\d.]+), ([\d.]+)\]", note)
+        assert found is not None
+        assert float(found[2]) == round(accuracy, 2)
+        assert float(found[3]) <= accuracy <= float(found[4])
