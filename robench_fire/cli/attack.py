@@ -31,7 +31,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if a result is unreliable.")] = False,
     device: o.Device = "auto",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Processes that share the batches. [default: all]")
+        int, typer.Option("--jobs", "-j", min=0, help="Processes that share the batches; 0: what suits here.")
     ] = 0,
     model_dir: Annotated[
         Path, typer.Option(envvar="ROBENCH_MODELS", help="Folder of RobustBench's checkpoints, for rb:NAME.")
