@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 
@@ -24,7 +23,7 @@ from robench_fire.evaluation.evaluate import SETS, Result, fill, result
 from robench_fire.evaluation.forwards import forward_of
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.units import elsewhere, here
-from robench_fire.files import write_json, write_text
+from robench_fire.files import held, write_json, write_text
 from robench_fire.reporting import Event, Report
 from robench_fire.runs import Run
 from robench_fire.stats import percent, wilson
@@ -241,15 +240,10 @@ def _locked(state: Path) -> Iterator[None]:
     Raises:
         UsageError: if another process works on it, or its folder cannot be written.
     """
-    lock = filelock.FileLock(state.with_name(f".{state.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise UsageError(f"another process works on {state}; wait for it, or give each its own --shard") from None
-    except OSError as fault:
-        raise UsageError(f"cannot write beside {state}: {fault.strerror}") from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
-        lock.release()
+    lock = state.with_name(f".{state.name}.lock")
+    busy = f"another process works on {state}; wait for it, or give each its own --shard"
+    with held(lock, busy, f"cannot write beside {state}"):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+
+from robench_fire.errors import UsageError
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
@@ -23,6 +27,27 @@ def replaced(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock_file: Path, busy: str, unwritable: str) -> Iterator[None]:
+    """Hold ``lock_file`` against a second process.
+
+    Raises:
+        UsageError: ``busy`` if another process holds it; ``unwritable``, with its reason, if it cannot be made.
+    """
+    lock = filelock.FileLock(lock_file, timeout=0)
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise UsageError(busy) from None
+    except OSError as fault:
+        raise UsageError(f"{unwritable} ({fault.strerror})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256(path: Path) -> str:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
-from robench_fire.errors import DataError, UsageError
-from robench_fire.files import replaced, write_json, write_text
+from robench_fire.errors import DataError
+from robench_fire.files import held, replaced, write_json, write_text
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 
@@ -83,18 +82,9 @@ class Run:
         Raises:
             UsageError: if another process works on it, or the folder cannot be written.
         """
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout:
-            raise UsageError(f"{self.folder} is in use by another process; wait for it, or choose --output") from None
-        except OSError as fault:
-            raise UsageError(f"cannot write {self.folder}: {fault.strerror}; choose another --output") from None
-        try:
+        busy = f"{self.folder} is in use by another process; wait for it, or choose --output"
+        with held(self.folder / ".lock", busy, f"cannot write {self.folder}; choose another --output"):
             yield
-        finally:
-            lock.release()
 
 
 def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -> None:
