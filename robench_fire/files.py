@@ -30,11 +30,11 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(lock_file: Path, busy: str, unwritable: str) -> Iterator[None]:
+def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator[None]:
     """Hold ``lock_file`` against a second process.
 
     Raises:
-        UsageError: ``busy`` if another process holds it; ``unwritable``, with its reason, if it cannot be made.
+        UsageError: ``busy`` if another process holds it; ``unwritable``, the reason and ``fix`` if it cannot be made.
     """
     lock = filelock.FileLock(lock_file, timeout=0)
     try:
@@ -43,7 +43,7 @@ def held(lock_file: Path, busy: str, unwritable: str) -> Iterator[None]:
     except filelock.Timeout:
         raise UsageError(busy) from None
     except OSError as fault:
-        raise UsageError(f"{unwritable} ({fault.strerror})") from None
+        raise UsageError(f"{unwritable}: {fault.strerror}{fix}") from None
     try:
         yield
     finally:

@@ -83,7 +83,7 @@ class Run:
             UsageError: if another process works on it, or the folder cannot be written.
         """
         busy = f"{self.folder} is in use by another process; wait for it, or choose --output"
-        with held(self.folder / ".lock", busy, f"cannot write {self.folder}; choose another --output"):
+        with held(self.folder / ".lock", busy, f"cannot write {self.folder}", "; choose another --output"):
             yield
 
 
