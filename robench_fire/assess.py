@@ -17,12 +17,12 @@ from robench_fire.assessor import Assessor, Evaluations
 from robench_fire.dataset import Split
 from robench_fire.devices import use
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation import log, record, reliability
+from robench_fire.evaluation import images, log, record, reliability
 from robench_fire.evaluation.arena import Arena
 from robench_fire.evaluation.evaluate import SETS, Result, fill, result
 from robench_fire.evaluation.forwards import forward_of
 from robench_fire.evaluation.record import Record
-from robench_fire.evaluation.units import elsewhere, here
+from robench_fire.evaluation.units import Ended, elsewhere, here
 from robench_fire.files import held, write_json, write_text
 from robench_fire.reporting import Event, Report
 from robench_fire.runs import Run
@@ -40,7 +40,7 @@ def assess(
     listening: Callable[[int, str], AbstractContextManager[Callable[[Event], None]]],
 ) -> list[dict[str, Any]]:
     """Evaluate several weights of one data set in turn; the facts of every evaluation, with the weights' path."""
-    evaluations.threats(found[0].claim)  # a mistake is found before anything is read
+    evaluations.threats(found[0])  # a mistake is found before anything is read
     use(device)
     test = fetch.splits(found[0].dataset, found[0].parts(), data).test
     facts = []
@@ -76,7 +76,7 @@ def evaluate_subject(
     if with_targets and assessor.dataset.num_classes < 4:
         raise UsageError(f"AutoAttack needs at least 4 classes, more than {subject.dataset} has; use --attack pgd20")
     facts = []
-    for threat in evaluations.threats(subject.claim):
+    for threat in evaluations.threats(subject):
         for attack in evaluations.attacks:
             stored = assessor.path(assessor.name(attack, threat), ".json")
             if _is_current(stored, assessor.identity(attack, threat)):
@@ -144,7 +144,13 @@ def _run(assessor: Assessor, found: Record, state: Path, threat: Threat, report:
         report(f"{attack} {threat.eps}: {name}" if name != attack else f"{attack} {threat.eps}", done, total, note)
 
     jobs = useful(wanted.jobs, len(record.numbers(arena.blocks, found.shard)), assessor.device.type)
-    save = partial(Record.write, path=state)
+    folder = assessor.path(assessor.name(attack, threat), ".adv")
+
+    def save(name: str, ended: Ended) -> None:
+        if attack in reliability.COMPLETE:
+            images.keep(folder, ended.number, name, assessor.weights, ended.outcome.broken, ended.outcome.images)
+        found.write(state)
+
     if jobs == 1:
         fill(found, arena, SETS[attack], here(arena), save, told)
     else:
@@ -166,6 +172,11 @@ def _finish(assessor: Assessor, threat: Threat, whole: Record) -> dict[str, Any]
     name = assessor.name(str(whole.identity["attack"]), threat)
     facts, path = _facts(name, whole, found, assessor.device), assessor.path(name, "")
     try:
+        if facts["attack"] in reliability.COMPLETE:
+            parts = assessor.path(name, ".adv")
+            facts["images_missing"] = images.gather(parts, whole, assessor.path(name, ".adv.safetensors"))
+            if not (facts["images_missing"] or assessor.evaluations.merge):  # shards stay, and so do their parts
+                images.clear(parts)
         write_text(assessor.path(name, ".log"), log.text(whole))
         runs.write_evaluation(path, np.stack([found.clean, found.robust]), facts)  # last: says that all is there
     except OSError as fault:
@@ -178,7 +189,7 @@ def _finish(assessor: Assessor, threat: Threat, whole: Record) -> dict[str, Any]
 def is_judged(facts: dict[str, Any], siblings: dict[str, str]) -> bool:
     """Whether an evaluation has a verdict, made with the trained ``siblings`` (name to hash) of its run."""
     seen = siblings if facts["attack"] in reliability.COMPLETE else {}
-    return "reliability" in facts and bool(facts["reliability"]["siblings"] == seen)
+    return "reliability" in facts and bool(facts["reliability"].get("siblings") == seen)
 
 
 def _judge(assessor: Assessor, attack: str, threat: Threat, stored: Path, report: Report) -> None:

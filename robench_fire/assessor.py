@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,23 +29,26 @@ class Evaluations:
     examples: int | None = None
     seed: int = 0
     batch_size: int = runs.BATCH_SIZE
-    norm: str = ""  # default: the norm and radius that the row claims
+    norm: str = ""  # default: the norm and radius that the row claims, and the radius it was trained at
     eps: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None  # the i-th of n parts only
     merge: bool = False  # only join shards
     jobs: int = 1  # processes that share the blocks of one evaluation; 0: as many as are useful here
 
-    def threats(self, claim: Threat) -> list[Threat]:
-        """The threat models to evaluate under.
+    def threats(self, subject: Subject) -> list[Threat]:
+        """The threat models to evaluate under: unless asked otherwise the claim, and what was trained at.
 
         Raises:
             UsageError: for another norm than the claimed one without a radius, or a radius that cannot be.
         """
+        claim = subject.claim
         if self.norm and self.norm != claim.norm and not self.eps:
             raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
         kind = THREATS[self.norm or claim.norm]
+        trained = [subject.trained] if subject.trained.eps > 0 else []
+        own = dict.fromkeys(str(each.eps) for each in (claim, *trained))
         try:
-            return [kind(eps=Quantity(each)) for each in self.eps or (str(claim.eps),)]
+            return [kind(eps=Quantity(each)) for each in self.eps or own]
         except ValueError as fault:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
 
@@ -65,9 +67,7 @@ class Assessor:
 
     @cached_property
     def images(self) -> str:
-        digest = hashlib.sha256(self.test.images.numpy().tobytes())
-        digest.update(self.test.labels.numpy().tobytes())
-        return digest.hexdigest()
+        return self.test.sha256()
 
     @cached_property
     def model(self) -> nn.Module:

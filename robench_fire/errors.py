@@ -42,6 +42,12 @@ class UnreliableError(RobenchError):
     exit_code = 6
 
 
+class DisagreesError(RobenchError):
+    """A submission of which something is missing, or does not agree with what it claims."""
+
+    exit_code = 7
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """The sentence for an unknown name: the nearest match first, then every choice."""
     listed = sorted(choices)

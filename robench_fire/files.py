@@ -62,9 +62,14 @@ def sha256(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replaced(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def as_json(value: Any) -> str:
+    """A JSON file's text; NaN and infinity are refused, as they are not JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; NaN and infinity are refused, as they are not JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON file atomically."""
+    write_text(path, as_json(value))

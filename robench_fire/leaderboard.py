@@ -12,6 +12,8 @@ from robench_fire.runs import Run, find
 from robench_fire.stats import MeanStd, mean_std
 
 SEEDS = 5  # how many seeds a row should have
+SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
+SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits"}  # of a training, and as they are said
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
 
@@ -83,6 +85,13 @@ class Row:
                 return dict(each) if self.eps == self.facts["usual_eps"] and self.extra != "hidden" else None
         return None
 
+    def _there(self) -> str:
+        """What AutoAttack leaves at the radius of the training, where every seed was evaluated there."""
+        found = self.facts.get("at_training_radius", {})
+        if set(found) != {str(seed) for seed in self.per_seed}:
+            return ""
+        return f", where AutoAttack leaves {mean_std(list(found.values()))}"
+
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
         notes = []
@@ -101,8 +110,10 @@ class Row:
         if self.profile != "matched":
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
-            notes.append(f"Trained at eps {self.plan['threat']['eps']}.")
-        differing = [name for name in ("versions", "device", "commit") if len(self.settings(name)) > 1]
+            notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
+        if (self.norm, self.eps) == ("Linf", "0.031"):
+            notes.append(SMALLER_EPS)
+        differing = [spoken for name, spoken in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
         for seed, found in self.facts["verdicts"].items():
@@ -116,12 +127,15 @@ class Row:
         return notes
 
 
-def collect(folder: Path) -> list[Row]:
-    """One row per plan that has an evaluated seed at or below ``folder``, best robust accuracy first."""
+def collect(folder: Path, eps: str = "") -> list[Row]:
+    """One row per plan that has an evaluated seed at or below ``folder``, best robust accuracy first.
+
+    ``eps``: claim this radius instead of the one that the plan claims.
+    """
     plans: defaultdict[Path, list[Run]] = defaultdict(list)
     for run in find(folder):
         plans[run.folder.parent].append(run)
-    rows = [row for path, runs in plans.items() if (row := _row(path.name, runs)) is not None]
+    rows = [row for path, runs in plans.items() if (row := _row(path.name, runs, eps)) is not None]
     return ranked(rows)
 
 
@@ -134,21 +148,23 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _row(fingerprint: str, runs: list[Run]) -> Row | None:
+def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     trained = {run.seed: run for run in runs if run.trained}
     found = {seed: run.evaluations() for seed, run in trained.items()}
     if not any(found.values()):
         return None
     plan = next(iter(trained.values())).read("plan.json")
-    chosen = _shared_evaluation(plan, found)
+    claim = plan["claim"] | ({"eps": eps} if eps else {})
+    chosen = _shared_evaluation(claim, found)
     if chosen is None:
         return None
     attack, examples, seed, _ = chosen
-    claim = plan["claim"]
     scored = {k: each for k, all_ in found.items() if (each := _pick(all_, claim, chosen)) is not None}
     quick = {k: each["robust"] for k in scored if (each := _pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
     times = {k: trained[k].read("train.json") for k in scored}
     first = trained[min(scored)].read("provenance.json")
+    there = {str(k): each for k in sorted(scored) if (each := _pick(found[k], plan["threat"], ("aa", *chosen[1:])))}
+    elsewhere = {k: each["robust"] for k, each in there.items() if each["eps"] != claim["eps"]}
     return Row(
         paper=first["paper"],
         architecture=first["architecture"],
@@ -165,7 +181,8 @@ def _row(fingerprint: str, runs: list[Run]) -> Row | None:
         },
         unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
         pgd20=quick,
-        facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times),
+        facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times)
+        | {"at_training_radius": elsewhere},
     )
 
 
@@ -186,6 +203,7 @@ def _facts(
         "usual_eps": first["usual_eps"],
         "sessions": {str(k): value for k, value in sessions.items()},
         "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+        "evaluator": _evaluator(scored),
         "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
         "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
@@ -193,17 +211,25 @@ def _facts(
     }
 
 
+def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Which attacks these were, on which machines, and the interval of each seed's robust accuracy."""
+    versions = {str(each.get("version", "")) for each in scored.values()}
+    intervals = {str(k): each.get("robust_interval") for k, each in sorted(scored.items())}
+    machines = sorted({machine for each in scored.values() for machine in each.get("machines", [])})
+    return {"attack_version": ", ".join(sorted(versions)), "machines": machines, "robust_intervals": intervals}
+
+
 def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:
     found = evaluation.get("reliability", {"verdict": "unknown", "reasons": ["not judged"]})
     return {"verdict": found["verdict"], "reasons": found["reasons"]}
 
 
-def _shared_evaluation(plan: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
+def _shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
     """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
     counts: defaultdict[Chosen, int] = defaultdict(int)
     for evaluations in found.values():
         for each in evaluations:
-            at_claim = (each["norm"], each["eps"]) == (plan["claim"]["kind"], plan["claim"]["eps"])
+            at_claim = (each["norm"], each["eps"]) == (claim["kind"], claim["eps"])
             if at_claim and each["attack"] in ("aa", "pgd20"):
                 counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
     return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)

@@ -9,22 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from robench_fire.archs import display_name
 from robench_fire.errors import DataError
 from robench_fire.files import write_json
-from robench_fire.leaderboard import Row, collect, ranked
+from robench_fire.leaderboard import SMALLER_EPS, Row, collect, ranked
 from robench_fire.runs import read_json
+from robench_fire.schema import problems
 
+MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it
 BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
 
 
 def to_model_info(row: Row) -> dict[str, Any]:
-    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key.
-
-    "reported" is the robust accuracy in the FIRE paper for the same setting and network, or ours where there is none.
-    """
+    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
     clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
-    paper = row.published("FIRE")
-    same = paper is not None and paper["arch"] == row.plan["recipe"]["arch"]
     claimed: dict[str, Any] = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
     claimed |= {"unreliable": row.verdict == "unreliable"} if row.verdict != "unknown" else {}
     return {
@@ -38,24 +36,37 @@ def to_model_info(row: Row) -> dict[str, Any]:
         "architecture": row.architecture,
         "eps": row.eps,
         "clean_acc": f"{clean.mean:.2f}",
-        "reported": f"{paper['robust'] if paper and same else robust.mean:.2f}",
+        "reported": reported(row, robust.mean),
         **claimed,
-        "footnote": " ".join([_setting(row), *row.footnotes()]),
-        BOARD_KEY: {
-            "format": 1,
-            "paper": row.paper,
-            "plan": row.plan,
-            "fingerprint": row.fingerprint,
-            "norm": row.norm,
-            "attack": row.attack,
-            "examples": row.examples,
-            "evaluation_seed": row.evaluation_seed,
-            "seeds": {str(seed): values for seed, values in row.per_seed.items()},
-            "unfinished": list(row.unfinished),
-            "pgd20": {str(seed): value for seed, value in row.pgd20.items()},
-            "std": {name: row.over_seeds(name).std for name in ("clean", "robust", "train_seconds")},
-            **row.facts,
-        },
+        "footnote": " ".join([_setting(row), *row.footnotes()]).replace(SMALLER_EPS, MATHJAX),
+        BOARD_KEY: _ours(row),
+    }
+
+
+def reported(row: Row, own: float) -> str:
+    """The robust accuracy in the FIRE paper for the row's setting and network; ``own`` where there is none."""
+    paper = row.published("FIRE")
+    same = paper is not None and paper["arch"] == row.plan["recipe"]["arch"]
+    return f"{paper['robust'] if paper and same else own:.2f}"
+
+
+def _ours(row: Row) -> dict[str, Any]:
+    """What RobustBench has no key for."""
+    return {
+        "format": 1,
+        "paper": row.paper,
+        "plan": row.plan,
+        "fingerprint": row.fingerprint,
+        "norm": row.norm,
+        "attack": row.attack,
+        "examples": row.examples,
+        "evaluation_seed": row.evaluation_seed,
+        "seeds": {str(seed): values for seed, values in row.per_seed.items()},
+        "unfinished": list(row.unfinished),
+        "pgd20": {str(seed): value for seed, value in row.pgd20.items()},
+        "std": {name: row.over_seeds(name).std for name in ("clean", "robust", "train_seconds")},
+        "deviations": row.footnotes(),
+        **row.facts,
     }
 
 
@@ -68,54 +79,66 @@ def from_model_info(path: Path) -> Row:
     """The row in one of our leaderboard files.
 
     Raises:
-        DataError: if the file is not JSON or has none of our keys.
+        DataError: if the file is not JSON, has none of our keys, or was changed by hand.
     """
     info = read_json(path)
     try:
-        own = dict(info[BOARD_KEY])
-        return Row(
-            paper=own.pop("paper"),
-            architecture=info["architecture"],
-            plan=own.pop("plan"),
-            fingerprint=own.pop("fingerprint"),
-            norm=own.pop("norm"),
-            eps=info["eps"],
-            attack=own.pop("attack"),
-            examples=own.pop("examples"),
-            evaluation_seed=own.pop("evaluation_seed"),
-            per_seed={int(seed): values for seed, values in own.pop("seeds").items()},
-            unfinished=tuple(own.pop("unfinished")),
-            pgd20={int(seed): value for seed, value in own.pop("pgd20").items()},
-            facts={name: value for name, value in own.items() if name not in ("format", "std")},
-        )
+        row = _row(info)
+        again = to_model_info(row)
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
+    again["architecture"] = display_name(row.plan["recipe"]["arch"])
+    for name in sorted((set(info) | set(again)) - {BOARD_KEY, "footnote"}):  # its wording may be an older one
+        if info.get(name) != again.get(name):
+            raise DataError(
+                f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
+                "publish the row again"
+            )
+    return row
 
 
-def rows_in(folder: Path) -> list[Row]:
-    """The rows of a board (JSON files) or of run folders, whichever lies at ``folder``.
+def _row(info: dict[str, Any]) -> Row:
+    own = dict(info[BOARD_KEY])
+    return Row(
+        paper=own.pop("paper"),
+        architecture=info["architecture"],
+        plan=own.pop("plan"),
+        fingerprint=own.pop("fingerprint"),
+        norm=own.pop("norm"),
+        eps=info["eps"],
+        attack=own.pop("attack"),
+        examples=own.pop("examples"),
+        evaluation_seed=own.pop("evaluation_seed"),
+        per_seed={int(seed): values for seed, values in own.pop("seeds").items()},
+        unfinished=tuple(own.pop("unfinished")),
+        pgd20={int(seed): value for seed, value in own.pop("pgd20").items()},
+        facts={name: value for name, value in own.items() if name not in ("format", "std", "deviations")},
+    )
 
-    Raises:
-        DataError: if there are none.
+
+def find_rows(folder: Path, eps: str = "") -> list[Row]:
+    """The rows of a board (JSON files) or of run folders, whichever lies at ``folder``; there may be none.
+
+    ``eps``: those that claim this radius; run folders are asked for it whatever their plan claims.
     """
-    if not folder.exists():
-        raise DataError(f"{folder} does not exist; train something first: `robench train fire digits`")
     files = [path for path in sorted(folder.rglob("*.json")) if _is_board_file(path)]
-    rows = ranked(from_model_info(path) for path in files) if files else collect(folder)
-    if not rows:
-        raise DataError(f"no evaluated run at {folder}; train something first: `robench train fire digits`")
-    return rows
+    if files:
+        return ranked(row for row in map(from_model_info, files) if eps in ("", row.eps))
+    return collect(folder, eps)
 
 
 def _is_board_file(path: Path) -> bool:
-    return path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval", "transfer"))
+    own = path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval", "transfer"))
+    # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
+    return own and ".eval." not in path.name and "model_info" not in path.parts
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
     """Write each row to board/<dataset>/<norm>/<Key>.json, with "_extra" after the key where extra data was used.
 
     Raises:
-        DataError: if a row has no AutoAttack result, or its file belongs to another plan; nothing is written then.
+        DataError: if a row has no AutoAttack result, its file belongs to another plan, or it would not be what
+            RobustBench reads; nothing is written then.
     """
     chosen: dict[Path, Row] = {}
     for row in rows:
@@ -124,12 +147,14 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
         stem = row.paper["key"] + ("_extra" if row.extra == "file" else "")
         path = board / row.dataset / row.norm / f"{stem}.json"
         other = chosen.get(path) or (from_model_info(path) if path.exists() else row)
-        if other.fingerprint != row.fingerprint:
-            prints = f"{other.fingerprint} and {row.fingerprint}"
-            raise DataError(
-                f"two plans of {row.paper['method']} ({prints}) claim {path}; name one run, or move it away"
-            )
+        if (other.fingerprint, other.eps) != (row.fingerprint, row.eps):
+            both = f"{other.fingerprint} at {other.eps} and {row.fingerprint} at {row.eps}"
+            raise DataError(f"two plans of {row.paper['method']} ({both}) claim {path}; name one run, or move it away")
         chosen[path] = row
-    for path, row in chosen.items():
-        write_json(path, to_model_info(row))
+    infos = {path: to_model_info(row) for path, row in chosen.items()}
+    for path, info in infos.items():
+        if wrong := problems(info, path.stem):
+            raise DataError(f"{path} would not be a RobustBench file: {'; '.join(wrong)}")
+    for path, info in infos.items():
+        write_json(path, info)
     return list(chosen)

@@ -64,11 +64,12 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
 
 
 def all_judged(run: Run, attacks: Sequence[str]) -> bool:
-    """Whether every evaluation of a run at its claim has a verdict that saw the seeds that are trained now."""
+    """Whether every evaluation of a run at its own radii has a verdict that saw the seeds that are trained now."""
     if not attacks:
         return True
-    claim = run.read("plan.json")["claim"]
-    made = [each for each in run.evaluations() if (each["norm"], each["eps"]) == (claim["kind"], claim["eps"])]
+    plan = run.read("plan.json")
+    own = [(plan[name]["kind"], plan[name]["eps"]) for name in ("claim", "threat")]
+    made = [each for each in run.evaluations() if (each["norm"], each["eps"]) in own]
     wanted = [each for each in made if each["attack"] in attacks]
     return all(is_judged(each, run.siblings()) for each in wanted)
 

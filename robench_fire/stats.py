@@ -45,6 +45,19 @@ class MeanStd(NamedTuple):
         return format(self.mean, spec) + ("" if self.std is None else f" ± {format(self.std, spec)}")
 
 
+def tied(one: MeanStd, other: MeanStd) -> bool:
+    """Whether two means are the same within the noise between seeds: Welch's t-test at 5 %, two-sided.
+
+    Where the spread of one is not known, or both have none, whether they are the same as they are printed.
+    """
+    if one.std is None or other.std is None or not (one.std or other.std):
+        return format(one.mean, ".2f") == format(other.mean, ".2f")
+    from scipy.stats import ttest_ind_from_stats  # here, because it takes a moment to import
+
+    found = ttest_ind_from_stats(one.mean, one.std, one.n, other.mean, other.std, other.n, equal_var=False)
+    return bool(found.pvalue >= 0.05)
+
+
 def mean_std(values: Sequence[float]) -> MeanStd:
     """Summarise one value per seed.
 

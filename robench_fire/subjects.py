@@ -35,6 +35,7 @@ class Subject:
     arch: str
     normalise: str
     claim: Threat
+    trained: Threat  # the threat model of its training, where that is known; else the claim
 
     def parts(self) -> Dataset:
         dataset: Dataset = registry.load("datasets", self.dataset).module.DATASET
@@ -87,14 +88,16 @@ def subject_of(run: Run) -> Subject:
         DataError: if the plan is missing or broken.
     """
     plan = run.read("plan.json")
-    claim, recipe = plan["claim"], plan["recipe"]
+    recipe = plan["recipe"]
+    claim, trained = (THREATS[each["kind"]](eps=Quantity(each["eps"])) for each in (plan["claim"], plan["threat"]))
     return Subject(
         weights=run.weights,
         stem=run.folder / "eval",
         dataset=plan["dataset"],
         arch=recipe["arch"],
         normalise=recipe["normalise"],
-        claim=THREATS[claim["kind"]](eps=Quantity(claim["eps"])),
+        claim=claim,
+        trained=trained,
     )
 
 
@@ -103,7 +106,7 @@ def subject_from_file(path: Path, dataset: str, arch: str) -> Subject:
     found = registry.load("datasets", dataset)
     claim = next(iter(found.module.DATASET.recipes))
     stem = path.with_name(f"{path.name}.eval")
-    return Subject(weights=path, stem=stem, dataset=found.name, arch=arch, normalise="none", claim=claim)
+    return Subject(weights=path, stem=stem, dataset=found.name, arch=arch, normalise="none", claim=claim, trained=claim)
 
 
 def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subject:
@@ -119,7 +122,9 @@ def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subjec
     if claim is None:
         raise UsageError(f"rb:{name}: {dataset} has no {norm} threat model here")
     stem = weights.with_name(f"{weights.name}.eval")
-    return Subject(weights=weights, stem=stem, dataset=dataset, arch=ZOO + name, normalise="none", claim=claim)
+    return Subject(
+        weights=weights, stem=stem, dataset=dataset, arch=ZOO + name, normalise="none", claim=claim, trained=claim
+    )
 
 
 def subjects(text: str, dataset: str, arch: str, norm: str, zoo_folder: Path) -> list[Subject]:

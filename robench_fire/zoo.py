@@ -30,6 +30,16 @@ def _models() -> dict[tuple[str, str], Any]:
     }
 
 
+def boards() -> list[tuple[str, str]]:
+    """Data set and norm of every board that RobustBench has models for."""
+    return list(_models())
+
+
+def holds(name: str, dataset: str, norm: str) -> bool:
+    """Whether the zoo has a model of this name on this board."""
+    return name in _models()[dataset, norm]
+
+
 def find(name: str, dataset: str, norm: str) -> tuple[str, str]:
     """The data set and norm under which the zoo holds ``name``; both choose among several, and may be "".
 

@@ -124,6 +124,24 @@ def test_table_and_board(benched: tuple[Path, str]) -> None:
     assert robench(folder, "table", "--format", "md").stdout == markdown
 
 
+def test_a_training_at_another_radius_is_evaluated_at_both(tmp_path: Path) -> None:
+    words = "train fire digits --seeds 2 --epochs 2 --examples 20 --set threat.eps=0.1 --jobs 1".split()
+    ran = robench(tmp_path, *words)
+    (row,) = collect(tmp_path)
+    there = {str(run.seed): run.read("eval.aa-Linf-0.1-20.json")["robust"] for run in find(tmp_path)}
+    assert (row.eps, row.attack, row.facts["at_training_radius"]) == ("0.2", "aa", there)
+    assert all(there[str(seed)] >= values["robust"] for seed, values in row.per_seed.items())
+    assert any(note.startswith("Trained at eps 0.1, where AutoAttack leaves ") for note in row.footnotes())
+    assert "where AutoAttack leaves" in " ".join(ran.stdout.split())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert len(before) == 2 * 2 * 2  # radii, attacks, seeds
+    assert robench(tmp_path, *words).stdout == ran.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    claimed = robench(tmp_path, *"table --eps 0.1 --format md".split()).stdout
+    assert "digits, Linf, eps 0.1, 20 test images" in claimed
+    assert "Trained at" not in claimed
+
+
 def test_divergence_is_exit_5_and_says_where(tmp_path: Path) -> None:
     ran = robench(tmp_path, *"train trades digits --seeds 2 --epochs 2 --lr 1e30".split(), code=5)
     assert "2 of 2 runs failed; trades seed 0: the loss is not finite at step" in ran.stderr
@@ -136,7 +154,7 @@ def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, sign
     command = [sys.executable, "-m", "robench_fire", *words]
     started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("state.pt")) and time.monotonic() < deadline:
+    while not list(tmp_path.rglob("curve.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.02)
     started.send_signal(signum)
     assert started.wait(60) == code

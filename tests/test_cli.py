@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,9 @@ BAD = [
     ("ls things", 2, "choose from archs, datasets, defenses, runs"),
     ("table", 4, "robench train fire digits"),
     ("table afile", 4, "no evaluated run"),
+    ("table nowhere", 4, "nowhere does not exist"),
+    ("table . --eps 0.1", 4, "no evaluated run at eps 0.1 in .; make one first: `robench eval RUNS --eps 0.1`"),
+    ("table . --format docx", 2, "'docx' is not one of"),
     ("eval nowhere", 4, "does not exist"),
     ("eval afile", 2, "--dataset and --arch"),
     ("eval rb:Carmon2019Unlabeld", 2, "near it are Carmon2019Unlabeled"),
@@ -161,6 +165,63 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
     assert robench(monkeypatch, "doctor", "--json", "--data-dir", str(tmp_path)) == 1
     assert "data mnist" in capsys.readouterr().err
+
+
+BOARD = Path(__file__).parent.parent / "leaderboards" / "digits" / "Linf"
+
+
+def write_evaluation(folder: Path) -> None:
+    """An evaluation of a model of RobustBench's zoo."""
+    facts = {"arch": "rb:Wong2020Fast", "attack": "aa", "norm": "Linf", "eps": "8/255", "examples": 1000, "seed": 0,
+             "batch_size": 500, "clean": 83.3, "robust": 43.4, "flags": [], "weights_sha256": "0" * 64}  # fmt: skip
+    path = folder / "cifar10" / "Linf" / "Wong2020Fast.pt.eval.aa-Linf-8_255-1000.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(facts))
+
+
+def test_a_table_of_several_sources(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_evaluation(tmp_path / "models")
+    assert robench(monkeypatch, "table", str(BOARD), "models", "--published", "--format", "md") == 0
+    first, second = re.findall(r"^\*\*(.*)\*\*$", out := capsys.readouterr().out, re.MULTILINE)
+    assert (first, second) == ("cifar10, Linf, eps 8/255, 1,000 test images", "digits, Linf, eps 0.2, 300 test images")
+    assert len(re.findall(r"^\| \d+ \| Wong2020Fast\b", out, re.MULTILINE)) == 2  # theirs, and evaluated here
+    assert robench(monkeypatch, "table", str(BOARD), "models", "--eps", "8/255", "--format", "csv") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert robench(monkeypatch, "table", "--output", str(BOARD)) == 0
+    assert "eps 0.2" in capsys.readouterr().out
+
+
+BEGINNINGS = {
+    "terminal": "digits, Linf", "html": "<!DOCTYPE html>", "md": "**digits, Linf", "latex": "\\begin{table}",
+    "csv": "origin,", "json": "{", "bibtex": "@",
+}  # fmt: skip
+
+
+def test_every_format_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from robench_fire.cli.read import Format
+    from robench_fire.tables.render import FORMATS
+
+    assert [each.value for each in Format] == list(FORMATS) == list(BEGINNINGS)
+    for style, beginning in BEGINNINGS.items():
+        assert robench(monkeypatch, "table", str(BOARD), "-f", style) == 0
+        assert capsys.readouterr().out.lower().startswith(beginning.lower())
+    assert robench(monkeypatch, "table", str(BOARD), "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 7
+
+
+def test_a_board_can_be_published_from_a_board(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What was only evaluated here stays out of it."""
+    write_evaluation(tmp_path / "models")
+    assert robench(monkeypatch, "table", str(BOARD), "models", "--publish", "copy") == 0
+    copied = {path.relative_to("copy").as_posix() for path in Path("copy").rglob("*.*")}
+    names = {f"digits/Linf/{path.name}" for path in BOARD.iterdir()}
+    assert copied == names | {"digits/Linf.md", "digits/Linf.html"}
+    assert {Path("copy", name).read_bytes() for name in names} == {path.read_bytes() for path in BOARD.iterdir()}
+    assert all(f"copy/{name}" in err for err in [capsys.readouterr().err] for name in copied)
 
 
 def test_version() -> None:

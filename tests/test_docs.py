@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from robench_fire.model_info import rows_in
-from robench_fire.tables import render
+from robench_fire.entries import entries_in
+from robench_fire.tables.render import render
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,13 +21,17 @@ def test_readme_shows_the_committed_board() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     match = re.search(r"<!-- board: (\S+) -->\n(.*?)<!-- /board -->", text, re.DOTALL)
     assert match is not None
-    assert match[2].strip() == render(rows_in(ROOT / match[1]), "md").strip()
+    assert match[2].strip() == render(entries_in([ROOT / match[1]]), "md").strip()
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.name)
-def test_generated_tables_equal_their_rows(board: Path) -> None:
-    for page in board.glob("*.md"):
-        assert page.read_text(encoding="utf-8").strip() == render(rows_in(board / page.stem), "md").strip()
+@pytest.mark.parametrize("style", ["md", "html"])
+def test_generated_tables_equal_their_rows(board: Path, style: str) -> None:
+    folders = [path for path in board.iterdir() if path.is_dir()]
+    assert folders
+    for folder in folders:
+        text = folder.with_suffix(f".{style}").read_text(encoding="utf-8")
+        assert text.strip() == render(entries_in([folder]), style).strip()
 
 
 def test_there_is_a_board() -> None:

@@ -1,25 +1,27 @@
-"""Rows from run folders, RobustBench's JSON, and every rendering."""
+"""Rows from run folders, RobustBench's JSON, and boards made of it."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from rich.console import Console
 
-from robench_fire import leaderboard, model_info, tables
+from robench_fire import leaderboard, model_info
+from robench_fire.archs import display_name
 from robench_fire.compose import Request, by_hand, compose
+from robench_fire.entries import entries_in, of_row
 from robench_fire.errors import DataError
 from robench_fire.plan import fingerprint, to_plain
 from robench_fire.runs import Run, evaluation_name
+from robench_fire.tables import render
+from robench_fire.tables.table import tables
 
 CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
 ROBUST = [50.0, 52.0, 51.0, 53.0, 49.0]
+HASH = "0123456789abcdef" * 4
 
 
 def write_run(
@@ -38,10 +40,10 @@ def write_run(
     run.write("plan.json", to_plain(plan))
     paper = composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]}
     session = {"versions": {"torch": "x"}, "device": "cpu", "commit": "abc"} | (session or {})
-    about = {"architecture": "DigitsCNN", "usual_eps": str(next(iter(composed.dataset.recipes)).eps)}
+    about = {"architecture": display_name(plan.recipe.arch), "usual_eps": str(next(iter(composed.dataset.recipes)).eps)}
     run.write("provenance.json", about | {"by_hand": by_hand(request), "paper": paper, "sessions": [session]})
     run.weights.write_bytes(b"weights")
-    run.write("train.json", {"seconds": 10.0 + seed, "weights_sha256": "0"})
+    run.write("train.json", {"seconds": 10.0 + seed, "weights_sha256": HASH})
     for attack, value in (("aa", robust), ("pgd20", None if robust is None else robust + 5)):
         if value is not None:
             facts = {
@@ -51,6 +53,9 @@ def write_run(
                 "examples": 300,
                 "seed": 0,
                 "batch_size": 500,
+                "version": "1 on pyautoattack 0.2.0",
+                "machines": ["torch x on cpu"],
+                "robust_interval": [value - 5, value + 5],
                 "flags": [],
                 "reliability": {"verdict": "reliable", "reasons": []},
             }
@@ -58,7 +63,7 @@ def write_run(
             name = evaluation_name(
                 attack, facts["norm"], facts["eps"], facts["examples"], facts["seed"], facts["batch_size"]
             )
-            more = {"name": name, "clean": clean, "robust": value, "weights_sha256": "0"}
+            more = {"name": name, "clean": clean, "robust": value, "weights_sha256": HASH}
             run.write(f"eval.{name}.json", facts | more)
     return run
 
@@ -104,7 +109,7 @@ def test_without_autoattack_the_row_says_pgd(tmp_path: Path) -> None:
         path.unlink()
     (row,) = leaderboard.collect(tmp_path)
     assert row.attack == "pgd20"
-    (table,) = tables.tables([row])
+    (table,) = tables([of_row(row)])
     values = dict(zip(table.columns, table.cells[0], strict=True))
     assert (values["AutoAttack"], values["PGD-20"], values["Average"]) == ("–", "55.00", "–")
 
@@ -118,13 +123,13 @@ def test_unfinished_runs_give_no_row(tmp_path: Path) -> None:
     write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, None)
     assert leaderboard.collect(tmp_path) == []
     with pytest.raises(DataError, match="no evaluated run"):
-        model_info.rows_in(tmp_path)
+        entries_in([tmp_path])
 
 
 def test_the_official_profile_is_marked(tmp_path: Path) -> None:
     write_five(tmp_path, dataset="mnist", profile="official")
     (row,) = leaderboard.collect(tmp_path)
-    (table,) = tables.tables([row])
+    (table,) = tables([of_row(row)])
     assert "Profile" in table.columns
     assert "official" in table.cells[0]
 
@@ -146,17 +151,19 @@ def test_board_round_trip(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
     write_five(tmp_path / "runs", defense="rst_adv")
     rows = leaderboard.collect(tmp_path / "runs")
-    paths = tables.publish(rows, tmp_path / "board")
+    paths = render.publish(rows, tmp_path / "board")
     assert {path.relative_to(tmp_path / "board").as_posix() for path in paths} == {
         "digits/Linf/Picot2021Adversarial.json",
         "digits/Linf/Carmon2019Unlabeled.json",
         "digits/Linf.md",
+        "digits/Linf.html",
     }
-    page = (tmp_path / "board" / "digits" / "Linf.md").read_text()
-    assert page == tables.render(rows, "md") + "\n"
-    again = model_info.rows_in(tmp_path / "board")
+    for style in ("md", "html"):
+        page = (tmp_path / "board" / "digits" / f"Linf.{style}").read_text(encoding="utf-8")
+        assert page == render.render(entries_in([tmp_path / "runs"]), style) + "\n"
+    again = model_info.find_rows(tmp_path / "board")
     assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in rows]
-    assert tables.render(again, "md") == tables.render(rows, "md")
+    assert [of_row(row) for row in again] == [of_row(row) for row in rows]
 
 
 def test_two_plans_cannot_claim_one_board_file(tmp_path: Path) -> None:
@@ -172,30 +179,10 @@ def test_an_edited_board_file_is_named(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"architecture": "x"}')
     with pytest.raises(DataError, match=r"Key\.json is not a leaderboard row"):
-        model_info.rows_in(tmp_path)
+        entries_in([tmp_path])
     path.write_text("{")
     with pytest.raises(DataError, match=r"Key\.json is not JSON"):
-        model_info.rows_in(tmp_path)
-
-
-def rows(tmp_path: Path) -> list[leaderboard.Row]:
-    write_five(tmp_path)
-    write_five(tmp_path, defense="self_adaptive")
-    write_five(tmp_path, defense="rst_adv")
-    return leaderboard.collect(tmp_path)
-
-
-@pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("paper", [False, True])
-def test_terminal_table_fits_and_cuts_no_number(tmp_path: Path, width: int, paper: bool) -> None:
-    out = io.StringIO()
-    tables.show(rows(tmp_path), "terminal", paper, Console(file=out, width=width))
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    assert "…" not in out.getvalue()
-    for text in ("92.00", "51.00", "71.50", "± 1.58", "Self-Adaptive", "RST-adv [1]"):
-        assert text in out.getvalue()
-    assert any(line.startswith("[1] No extra data") for line in lines)
+        entries_in([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -212,7 +199,7 @@ def test_terminal_table_fits_and_cuts_no_number(tmp_path: Path, width: int, pape
 )
 def test_paper_numbers_stand_beside_ours(tmp_path: Path, asked: dict[str, Any], expected: list[str]) -> None:
     write_five(tmp_path, dataset="cifar10", **asked)
-    (table,) = tables.tables(leaderboard.collect(tmp_path), paper=True)
+    (table,) = tables(entries_in([tmp_path]), paper=True)
     assert table.cells[0][-2:] == expected
 
 
@@ -227,24 +214,9 @@ def test_reported_is_the_papers_number_for_the_same_network(
 
 def test_training_time_includes_the_pseudo_labeller(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="rst_adv", dataset="digits"), 0, 90.0, 50.0)
-    run.write("train.json", {"seconds": 10.0, "weights_sha256": "0", "labeller": {"seconds": 2.5}})
+    run.write("train.json", {"seconds": 10.0, "weights_sha256": HASH, "labeller": {"seconds": 2.5}})
     (row,) = leaderboard.collect(tmp_path)
     assert row.over_seeds("train_seconds").mean == 12.5
-
-
-def test_markdown_csv_json_latex(tmp_path: Path) -> None:
-    given = rows(tmp_path)
-    text = tables.render(given, "md")
-    assert text.count("\n| ") == 5  # header, rule, three rows
-    assert "| FIRE | DigitsCNN | 92.00 ± 1.58 | 51.00 ± 1.58 | 71.50 ± 1.06 | 5 |" in text
-    frame = pd.read_csv(io.StringIO(tables.render(given, "csv")))
-    assert frame["autoattack_mean"].tolist() == [51.0] * 3
-    assert frame["clean_std"].tolist() == pytest.approx([1.5811] * 3)
-    assert len(json.loads(tables.render(given, "json"))["rows"]) == 3
-    latex = tables.render(given, "latex")
-    assert r"\toprule" in latex
-    assert r"$\pm$" in latex
-    assert "±" not in latex
 
 
 def test_without_autoattack_nothing_is_claimed_or_published(tmp_path: Path) -> None:
@@ -281,7 +253,7 @@ def test_seeds_trained_by_different_code_are_marked(tmp_path: Path) -> None:
     write_run(tmp_path, request, 0, 90.0, 50.0)
     write_run(tmp_path, request, 1, 90.0, 50.0, session={"commit": "def", "device": "another"})
     (row,) = leaderboard.collect(tmp_path)
-    assert "Its seeds were trained with different device and commit." in row.footnotes()
+    assert "Its seeds were trained with different devices and commits." in row.footnotes()
 
 
 def test_the_worst_verdict_of_a_seed_is_the_rows(tmp_path: Path) -> None:
@@ -310,3 +282,115 @@ def test_only_autoattack_standard_or_pgd20_makes_a_row(tmp_path: Path) -> None:
 def only(folder: Path) -> leaderboard.Row:
     (row,) = leaderboard.collect(folder)
     return row
+
+
+OFFICIAL = Request(defense="fire", dataset="cifar10", profile="official")  # trained at 0.031, claimed at 8/255
+THERE = "Trained at eps 0.031, where AutoAttack leaves 54.00 ± 2.83."
+
+
+def write_at(root: Path, eps: str, values: list[float | None]) -> None:
+    """AutoAttack at another radius beside what the seeds have: one value a seed, None where it was not run."""
+    for run, value in zip(leaderboard.find(root), values, strict=True):
+        (path,) = run.folder.glob("eval.aa-Linf-8_255-*.json")
+        if value is not None:
+            facts = run.read(path.name) | {"eps": eps, "robust": value}
+            run.write(path.name.replace("8_255", eps), facts)
+
+
+def test_what_autoattack_leaves_at_the_radius_of_the_training_is_said_once_every_seed_has_it(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, OFFICIAL, seed, 85.0, 50.0 + seed)
+    assert "Trained at eps 0.031." in only(tmp_path).footnotes()
+    write_at(tmp_path, "0.031", [52.0, None])
+    assert "Trained at eps 0.031." in only(tmp_path).footnotes()
+    write_at(tmp_path, "0.031", [52.0, 56.0])
+    row = only(tmp_path)
+    assert row.facts["at_training_radius"] == {"0": 52.0, "1": 56.0}
+    assert THERE in row.footnotes()
+    assert (row.eps, row.over_seeds("robust").mean) == ("8/255", 50.5)
+
+
+def test_another_radius_can_be_claimed(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, OFFICIAL, seed, 85.0, 50.0 + seed)
+    assert leaderboard.collect(tmp_path, "0.031") == []
+    write_at(tmp_path, "0.031", [52.0, 56.0])
+    (row,) = leaderboard.collect(tmp_path, "0.031")
+    assert (row.eps, row.over_seeds("robust").mean) == ("0.031", 54.0)
+    assert row.facts["at_training_radius"] == {}
+    assert leaderboard.SMALLER_EPS in row.footnotes()
+    assert not any("Trained at" in note for note in row.footnotes())
+    assert leaderboard.SMALLER_EPS not in only(tmp_path).footnotes()
+
+
+def test_a_training_at_the_claimed_radius_has_no_other(tmp_path: Path) -> None:
+    write_run(tmp_path, Request(defense="fire", dataset="cifar10"), 0, 85.0, 50.0)
+    row = only(tmp_path)
+    assert row.facts["at_training_radius"] == {}
+    assert not any("Trained at" in note for note in row.footnotes())
+
+
+def test_two_radii_of_a_plan_cannot_claim_one_board_file(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", OFFICIAL, 0, 85.0, 50.0)
+    write_at(tmp_path / "runs", "0.031", [52.0])
+    (path,) = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"two plans of FIRE \(\w+ at 8/255 and \w+ at 0.031\) claim"):
+        model_info.publish(leaderboard.collect(tmp_path / "runs", "0.031"), tmp_path / "board")
+    assert path.read_bytes() == before
+    found = [len(model_info.find_rows(tmp_path / "board", eps)) for eps in ("", "8/255", "0.031")]
+    assert found == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("autoattack_acc", "61.00"), ("clean_acc", "99.99"), ("unreliable", True), ("unreliable", None),
+     ("additional_data", True), ("autoattack_acc", 51.0), ("reported", "99.00"), ("eps", "0.1"),
+     ("architecture", "ResNet-18"), ("link", "https://example.org"), ("venue", "ICML 2022"), ("external", "49.00")],
+)  # fmt: skip
+def test_a_board_file_changed_by_hand_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    write_five(tmp_path / "runs")
+    (path,) = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    info = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(info | {name: value}), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"Adversarial\.json was changed by hand: its {name} is {value}, its seeds"):
+        model_info.from_model_info(path)
+
+
+def test_a_footnote_may_be_worded_as_it_once_was(tmp_path: Path) -> None:
+    write_five(tmp_path / "runs")
+    rows = leaderboard.collect(tmp_path / "runs")
+    (path,) = model_info.publish(rows, tmp_path / "board")
+    info = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(info | {"footnote": "Mean of five."}), encoding="utf-8")
+    assert model_info.from_model_info(path) == rows[0]
+
+
+@pytest.mark.parametrize("eps", ["8/255", "0.031", "0.02"])
+def test_a_row_published_at_another_radius_can_be_read_again(tmp_path: Path, eps: str) -> None:
+    for seed in range(2):
+        write_run(tmp_path / "runs", OFFICIAL, seed, 85.0, 50.0 + seed)
+    for other in ("0.031", "0.02"):
+        write_at(tmp_path / "runs", other, [52.0, 56.0])
+    (row,) = leaderboard.collect(tmp_path / "runs", eps)
+    (path,) = model_info.publish([row], tmp_path / "board")
+    assert model_info.from_model_info(path) == row
+    smaller = r"Uses \(\ell_{\infty} \) = 0.031 ≈ 7.9/255 instead of 8/255."  # as in RobustBench's own files
+    assert (smaller in path.read_text(encoding="utf-8").replace("\\\\", "\\")) == (eps == "0.031")
+
+
+def test_what_robustbench_would_not_read_is_not_published(tmp_path: Path) -> None:
+    write_five(tmp_path / "runs")
+    write_five(tmp_path / "runs", defense="trades")
+    rows = leaderboard.collect(tmp_path / "runs")
+    rows[1].paper["link"] = "arxiv.org"
+    with pytest.raises(DataError, match=r"\.json would not be a RobustBench file: link: 'arxiv.org' does not match"):
+        model_info.publish(rows, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_row_says_who_evaluated_it(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    evaluator = only(tmp_path).facts["evaluator"]
+    assert (evaluator["attack_version"], evaluator["machines"]) == ("1 on pyautoattack 0.2.0", ["torch x on cpu"])
+    assert evaluator["robust_intervals"] == {str(seed): [value - 5, value + 5] for seed, value in enumerate(ROBUST)}

@@ -31,14 +31,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def expected() -> set[str]:
-    own = {f"robench_fire/{path.relative_to(ROOT / 'robench_fire')}" for path in (ROOT / "robench_fire").rglob("*.py")}
+    """Every module, template, schema and figure; nothing that an interpreter left there."""
+    package = ROOT / "robench_fire"
+    files = [path for path in package.rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
+    own = {f"robench_fire/{path.relative_to(package)}" for path in files}
     return own | {f"robench_fire/defenses/{path.name}" for path in (ROOT / "defenses").glob("*.py")}
 
 
 def test_wheel_equals_the_tree(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == expected() | {"robench_fire/py.typed"}
+    assert names == expected()
+    assert {"robench_fire/py.typed", "robench_fire/published.csv", "robench_fire/tables/page.html.j2"} <= names
 
 
 def test_sdist_builds_the_same_wheel(built: Path) -> None:

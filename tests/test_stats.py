@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench_fire.stats import MeanStd, mean_std, more, noticeable, wilson
+from robench_fire.stats import MeanStd, mean_std, more, noticeable, tied, wilson
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
+of_1000_images = st.lists(st.integers(0, 1000).map(lambda count: count / 10), min_size=1, max_size=10)
 
 
 @settings(deadline=None)
@@ -75,3 +76,51 @@ def test_what_is_noticeable_and_what_is_more() -> None:
     assert [noticeable(count, 300) for count in (2, 3)] == [False, True]
     assert [noticeable(count, 10_000) for count in (20, 21)] == [False, True]
     assert [more(*pair) for pair in ((0, 0), (6, 0), (7, 0), (12, 10), (30, 10))] == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([50, 51, 52], [50, 51, 52], True),
+        ([50, 51, 52], [50.9, 51.0, 51.1], True),
+        ([50, 51, 52], [51, 52, 53], True),
+        ([50, 51, 52], [60, 61, 62], False),
+        ([49.9, 50.0, 50.1], [50.9, 51.0, 51.1], False),
+        ([40, 50, 60], [50.9, 51.0, 51.1], True),
+        ([51.0], [51.0], True),
+        ([51.0], [51.004], True),
+        ([51.0], [51.006], False),
+        ([51.0], [40, 51, 62], True),
+        ([51.1], [40, 51, 62], False),
+        ([51, 51, 51], [51, 51, 51], True),
+        ([51, 51, 51], [51.01, 51.01], False),
+        ([51, 51, 51], [40, 51, 62], True),
+        ([51.1, 51.1, 51.1], [40, 51, 62], True),
+        ([90, 90, 90], [40, 51, 62], False),
+    ],
+)
+def test_what_is_within_the_noise_between_seeds(one: list[float], other: list[float], same: bool) -> None:
+    """Where a spread is not known, or both are zero, only what is printed the same is the same."""
+    assert tied(mean_std(one), mean_std(other)) is tied(mean_std(other), mean_std(one)) is same
+
+
+@pytest.mark.parametrize(("apart", "same"), [(2.30, True), (2.31, False)])
+def test_the_noise_is_that_of_welchs_test_at_5_percent(apart: float, same: bool) -> None:
+    """Five seeds each with a standard deviation of sqrt(2.5): t = apart with 8 degrees of freedom, and 2.306 is 5 %."""
+    values = [48.0, 49.0, 50.0, 51.0, 52.0]
+    assert tied(mean_std(values), mean_std([value + apart for value in values])) is same
+
+
+def test_welchs_test_weighs_each_spread_by_its_own_seeds() -> None:
+    """t = 2 with 3 degrees of freedom, where a test with one spread for both would see more than 100."""
+    wide, tight = MeanStd(50.0, 4.0, 4), MeanStd(54.0, 0.1, 100)
+    assert tied(wide, tight)
+    assert not tied(wide._replace(n=100), tight)
+
+
+@settings(deadline=None)
+@given(of_1000_images, of_1000_images)
+def test_a_tie_is_mutual_and_everything_ties_with_itself(one: list[float], other: list[float]) -> None:
+    first, second = mean_std(one), mean_std(other)
+    assert tied(first, second) == tied(second, first)
+    assert tied(first, first)

@@ -17,14 +17,16 @@ from robench_fire.assess import evaluate_subject
 from robench_fire.assessor import Evaluations
 from robench_fire.cli import main
 from robench_fire.cli.options import radii, shard
+from robench_fire.compose import Request, compose
 from robench_fire.dataset import Split
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
+from robench_fire.plan import to_plain
 from robench_fire.quantity import Quantity
-from robench_fire.runs import read_json
-from robench_fire.subjects import Subject, subjects
-from robench_fire.threat import Linf
+from robench_fire.runs import Run, read_json
+from robench_fire.subjects import Subject, subject_of, subjects
+from robench_fire.threat import Linf, Threat
 
 CPU = torch.device("cpu")
 HTML = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
@@ -128,12 +130,51 @@ def test_what_names_nothing_to_evaluate(
         subjects(text, dataset, arch, "", Path("models"))
 
 
+def claiming(claim: Threat, trained: Threat | None = None) -> Subject:
+    """A subject of which only the threat models matter."""
+    return Subject(
+        weights=Path("w"), stem=Path("w.eval"), dataset="cifar10", arch="resnet-18", normalise="none", claim=claim,
+        trained=trained or claim,
+    )  # fmt: skip
+
+
+def texts(found: list[Threat]) -> list[tuple[str, str]]:
+    return [(threat.norm, str(threat.eps)) for threat in found]
+
+
 def test_several_radii_keep_their_texts() -> None:
-    found = Evaluations(eps=radii("8/255, 0.031,8/255")).threats(CLAIM)
-    assert [(threat.norm, str(threat.eps)) for threat in found] == [("Linf", "8/255"), ("Linf", "0.031")]
+    found = Evaluations(eps=radii("8/255, 0.031,8/255")).threats(claiming(CLAIM))
+    assert texts(found) == [("Linf", "8/255"), ("Linf", "0.031")]
     assert found[0].eps != found[1].eps
-    assert Evaluations().threats(CLAIM) == [CLAIM]
-    assert [each.norm for each in Evaluations(norm="L2", eps=("0.5", "1")).threats(CLAIM)] == ["L2", "L2"]
+    assert Evaluations().threats(claiming(CLAIM)) == [CLAIM]
+    found = Evaluations(norm="L2", eps=("0.5", "1")).threats(claiming(CLAIM))
+    assert [each.norm for each in found] == ["L2", "L2"]
+
+
+def test_unless_asked_otherwise_the_claim_comes_first_and_then_what_was_trained_at() -> None:
+    smaller, none = Linf(eps=Quantity("0.031")), Linf(eps=Quantity("0"))
+    assert texts(Evaluations().threats(claiming(CLAIM, smaller))) == [("Linf", "8/255"), ("Linf", "0.031")]
+    assert texts(Evaluations(norm="Linf").threats(claiming(CLAIM, smaller))) == [("Linf", "8/255"), ("Linf", "0.031")]
+    assert texts(Evaluations(eps=("0.1",)).threats(claiming(CLAIM, smaller))) == [("Linf", "0.1")]
+    assert texts(Evaluations().threats(claiming(CLAIM, none))) == [("Linf", "8/255")]
+    assert texts(Evaluations().threats(claiming(none))) == [("Linf", "0")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"defense": "trades", "profile": "official"}, [("Linf", "8/255"), ("Linf", "0.031")]),
+        ({"defense": "trades"}, [("Linf", "8/255")]),
+        ({"defense": "trades", "eps": "4/255"}, [("Linf", "4/255")]),
+        ({"defense": "trades", "settings": (("--set", "threat.eps", "0"),)}, [("Linf", "8/255")]),
+    ],
+    ids=["official", "matched", "another radius", "no attack"],
+)
+def test_a_run_is_evaluated_at_its_claim_and_at_its_own_radius(
+    asked: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    Run(tmp_path / "seed-0").write("plan.json", to_plain(compose(Request(dataset="cifar10", **asked)).plan))
+    assert texts(Evaluations().threats(subject_of(Run(tmp_path / "seed-0")))) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,7 +189,7 @@ def test_several_radii_keep_their_texts() -> None:
 )
 def test_a_radius_that_cannot_be_is_refused(wanted: Evaluations, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        wanted.threats(CLAIM)
+        wanted.threats(claiming(CLAIM))
 
 
 def test_the_texts_of_shards_and_radii() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from robench_fire import __version__
 from robench_fire.cli import attack, measure, prepare, read
+from robench_fire.cli.submit import submit
 from robench_fire.errors import RobenchError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command()(measure.bench)
 app.command(name="eval")(attack.evaluate)
 app.command()(attack.transfer)
 app.command()(read.table)
+app.command()(submit)
 app.command()(read.show)
 app.command()(read.ls)
 app.command()(prepare.data)

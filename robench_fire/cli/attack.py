@@ -22,7 +22,7 @@ def evaluate(
     arch: Annotated[str, typer.Option(help="For a checkpoint file: its architecture, see `robench ls archs`.")] = "",
     attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(o.ATTACKS)}.")] = "pgd20,aa",
     norm: Annotated[str, typer.Option(help="Linf or L2. [default: the run's]")] = "",
-    eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. [default: the run's]")] = "",
+    eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. [default: claimed and trained]")] = "",
     examples: o.Examples = None,
     seed: o.EvalSeed = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Test images attacked at a time.")] = 500,
@@ -120,6 +120,11 @@ def _verdict(row: list[dict[str, Any]]) -> str:
 
 
 def _print_reasons(console: Console, facts: dict[str, Any]) -> None:
+    if missing := facts.get("images_missing"):
+        said = (
+            f"{len(missing)} parts of the perturbed images are missing, such as {missing[0]}: a submission needs them"
+        )
+        console.print(f"{facts['weights']}, {facts['attack']} {facts['eps']}: {said}", highlight=False, soft_wrap=True)
     found = facts.get("reliability", {"verdict": "reliable", "reasons": []})
     if found["verdict"] != "reliable" and facts["attack"].startswith("aa"):
         name = f"{facts['weights']}, {facts['attack']} {facts['eps']}: {found['verdict']}"

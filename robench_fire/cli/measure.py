@@ -110,19 +110,20 @@ def _run(
     data_dir: Path | None,
 ) -> None:
     numbers, attacks = o.seeds(seeds), o.attacks(wanted.attack, o.TABLED) if wanted.attack else ()
-    from robench_fire import tables
     from robench_fire.assessor import Evaluations
     from robench_fire.bench import bench as run
     from robench_fire.devices import resolve
     from robench_fire.display import listening, say
+    from robench_fire.entries import of_row
     from robench_fire.fetch import data_folder
     from robench_fire.seed import Workplace
+    from robench_fire.tables import render
 
     place = Workplace(output=output, data=data_dir or data_folder(), device=str(resolve(device)))
     evaluations = Evaluations(attacks=attacks, examples=wanted.examples, seed=wanted.seed, batch_size=wanted.batch_size)
     rows, failed = run(requests, numbers, evaluations, place, jobs, listening, say)
     if rows:
-        tables.show(rows, "terminal", False, Console())
+        render.show([of_row(row) for row in rows], "terminal", Console())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {output}")
     if failed:

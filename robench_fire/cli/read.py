@@ -20,10 +20,12 @@ class Format(str, Enum):
     """How a table is printed."""
 
     terminal = "terminal"
+    html = "html"
     md = "md"
+    latex = "latex"
     csv = "csv"
     json = "json"
-    latex = "latex"
+    bibtex = "bibtex"
 
 
 def ls(
@@ -125,18 +127,27 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
 
 
 def table(
-    source: Annotated[Path | None, typer.Argument(help="Run folders or a board. [default: --output]")] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run folders, boards, evaluated weights of RobustBench's. [default: --output]"),
+    ] = None,
     output: o.Output = Path("runs"),
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
-    paper: Annotated[bool, typer.Option("--paper", help="Add what the paper and RobustBench report.")] = False,
-    publish: Annotated[Path | None, typer.Option(help="Also write the rows to this board (leaderboards).")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
+    eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
+    publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
 ) -> None:
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
-    from robench_fire import model_info, tables
+    from robench_fire import entries
+    from robench_fire.tables import render
 
-    rows = model_info.rows_in(source or output)
-    tables.show(rows, "json" if json else format_.value, paper, Console())
+    found = entries.entries_in(sources or [output], eps)
+    render.show(found, "json" if json else format_.value, Console(), paper, published)
     if publish is not None:
-        for path in tables.publish(rows, publish):
+        rows = [each.row for each in found if each.row]
+        if not rows:
+            raise UsageError("--publish writes rows of ours; there is none here, only published weights")
+        for path in render.publish(rows, publish):
             print(path, file=sys.stderr)

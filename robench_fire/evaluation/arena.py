@@ -19,9 +19,13 @@ from robench_fire.threat import Threat
 
 
 class Outcome(NamedTuple):
-    """Which images of the block (N,) are left; the largest perturbation that counted; what upstream complained of."""
+    """Which images of the block (N,) are left; which places (M,) in it were broken, by which images (M, C, H, W); the
+    largest perturbation among them; whether upstream complained of gradients.
+    """
 
     robust: np.ndarray
+    broken: np.ndarray
+    images: np.ndarray
     largest: float
     zero_gradients: bool
 
@@ -81,14 +85,16 @@ class Arena:
         index = torch.from_numpy(np.flatnonzero(standing)).to(x.device)
         left, heard = standing.copy(), Heard()
         if not len(index) or not self.threat.eps > 0:
-            return Outcome(left, 0.0, False)
+            return Outcome(left, np.zeros(0, np.int64), x[:0].cpu().numpy(), 0.0, False)
         x, label = x[index], label[index]
         x_adv = self._perturbed(attack, number, x, label, heard, tick)
         with torch.no_grad():
             broken = inside(self.threat, x_adv, x) & ~self.correct(x_adv, label)
             sizes = self.threat.distance(x_adv, x)[broken]
-        left[index[broken].cpu().numpy()] = False
-        return Outcome(left, float(sizes.max()) if len(sizes) else 0.0, bool(heard))
+        places = index[broken].cpu().numpy()
+        left[places] = False
+        found = x_adv[broken].float().cpu().numpy()
+        return Outcome(left, places, found, float(sizes.max()) if len(sizes) else 0.0, bool(heard))
 
     def _perturbed(self, attack: Attack, number: int, x: Tensor, label: Tensor, heard: Heard, tick: Tick) -> Tensor:
         if attack.name == "pgd20":

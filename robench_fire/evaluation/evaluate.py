@@ -17,13 +17,16 @@ from robench_fire.evaluation import autoattack
 from robench_fire.evaluation.arena import Arena, arena_of
 from robench_fire.evaluation.autoattack import Attack
 from robench_fire.evaluation.record import Block, Record, numbers
-from robench_fire.evaluation.units import Crew, here
+from robench_fire.evaluation.units import Crew, Ended, here
 from robench_fire.reporting import Report
 from robench_fire.stats import noticeable, percent, wilson
 from robench_fire.threat import Threat
 
 SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **autoattack.SETS}
 """Evaluations by name: which attacks each runs, in order."""
+
+Save = Callable[[str, Ended], None]
+"""Called after each (attack, block) with the attack's name, once the record holds what it came to."""
 
 ZERO_GRADIENTS, SQUARE = "zero gradients", "Square stronger than white-box"
 
@@ -44,9 +47,7 @@ class Result:
     flags: list[str]
 
 
-def fill(
-    record: Record, arena: Arena, attacks: Sequence[Attack], crew: Crew, save: Callable[[Record], None], report: Report
-) -> None:
+def fill(record: Record, arena: Arena, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report) -> None:
     """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each."""
     mine = numbers(arena.blocks, record.shard)
     for number in mine:
@@ -62,7 +63,7 @@ def fill(
             block.seconds[attack.name] = ended.seconds
             block.largest = max(block.largest, ended.outcome.largest)
             record.flags |= {ZERO_GRADIENTS} if ended.outcome.zero_gradients else set()
-            save(record)
+            save(attack.name, ended)
         _show(record, attack.name, todo, report, float(len(todo)))
 
 
@@ -129,5 +130,5 @@ def evaluate(
             batch_size=batch_size,
         )  # fmt: skip
         record = Record({}, flags=set(flags))
-        fill(record, arena, SETS[name], here(arena), lambda _: None, report)
+        fill(record, arena, SETS[name], here(arena), lambda name, ended: None, report)
     return result(record)

@@ -1,0 +1,111 @@
+"""submit: a run as a bundle for RobustBench, its check, and its upload."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from robench_fire.cli import options as o
+from robench_fire.errors import UsageError
+
+if TYPE_CHECKING:
+    from robench_fire.evaluation.reliability import Check
+
+
+def submit(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a plan's seeds; with --push, a bundle.")] = None,
+    seed: Annotated[str, typer.Option(help="median: of validation accuracy. [default: seed 0]")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundle.")] = Path("submission"),
+    eps: Annotated[str, typer.Option(help="Radius to claim, 8/255 or 0.031. [default: the plan's claim]")] = "",
+    name: Annotated[str, typer.Option(help="RobustBench's key, NameYearWord. [default: the paper's]")] = "",
+    link: Annotated[str, typer.Option(help="Where the checkpoint was uploaded; fills the last blank.")] = "",
+    check: Annotated[Path | None, typer.Option(metavar="DIR", help="Only check this bundle.")] = None,
+    push: Annotated[str, typer.Option(metavar="hf:USER/REPO", help="Upload the bundle RUN.")] = "",
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="The extra data was generated from the training set.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: list what would go.")] = False,
+    examples: Annotated[int, typer.Option(min=1, help="Test images that RobustBench's own benchmark attacks.")] = 16,
+    device: o.Device = "auto",
+    data_dir: o.Data = None,
+    json: o.Json = False,
+) -> None:
+    """Write what RobustBench's maintainers ask for, proved by RobustBench's own code. Exit 7 if it does not hold."""
+    if (run is None) == (check is None):
+        raise UsageError("name a run's folder (robench submit RUN -o DIR), or a bundle (robench submit --check DIR)")
+    if dry_run and not push:
+        raise UsageError("--dry-run lists what --push would upload; give --push hf:USER/REPO too")
+    chosen = {"seed": seed, "eps": eps, "name": name, "link": link, "synthetic": synthetic}
+    if (check or push) and (ignored := [f"--{each}" for each, value in chosen.items() if value]):
+        raise UsageError(f"{', '.join(ignored)}: said when a bundle is written; leave out --check and --push")
+    if push:
+        _push(run, push, dry_run)
+        return
+    found, folder = _proved(run, check or output, chosen, data_dir, device, examples)
+    if json:
+        print(jsonlib.dumps({"format": 1, "folder": str(folder), "checks": [asdict(each) for each in found]}, indent=2))
+    else:
+        _print(folder, found)
+    from robench_fire.submission.check import refuse
+
+    refuse(found, folder)
+
+
+def _proved(
+    run: Path | None, folder: Path, chosen: dict[str, Any], data_dir: Path | None, device: str, examples: int
+) -> tuple[list[Check], Path]:
+    """What the check of a bundle finds, and where it lies; it is made of ``run`` first, where there is one."""
+    from robench_fire.devices import resolve
+    from robench_fire.display import listening
+    from robench_fire.fetch import data_folder
+    from robench_fire.reporting import Event
+    from robench_fire.submission.check import check
+    from robench_fire.submission.submit import submit
+
+    with listening(1, "submission") as listen:
+
+        def report(stage: str, done: int, total: int, note: str) -> None:
+            listen(Event(folder.resolve().name, stage, done, total, note))
+
+        place: dict[str, Any] = {"data": data_dir or data_folder(), "device": resolve(device), "examples": examples}
+        if run:
+            found, folder = submit(run, folder, **chosen, **place, report=report)
+        else:
+            found = check(folder, **place, report=report)
+        report("done", 1, 1, "")
+    return found, folder
+
+
+def _print(folder: Path, found: list[Check]) -> None:
+    console = Console()
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(str(folder)), title_justify="left", title_style="")
+    for column in ("check", "", "found"):
+        drawn.add_column(column, overflow="fold")
+    for each in found:
+        sign = Text("ok", "green") if each.passed else Text("no", "red")
+        drawn.add_row(Text(each.name), sign, Text(each.found))  # as it is: it comes from the bundle
+    console.print(drawn)
+    if all(each.passed for each in found):
+        console.print(f"everything holds; what is left to you is in {folder / 'CHECKLIST.md'}", highlight=False)
+
+
+def _push(bundle: Path | None, target: str, dry_run: bool) -> None:
+    from robench_fire.submission.push import push
+
+    if bundle is None:
+        raise UsageError("--push uploads a bundle: robench submit DIR --push hf:USER/REPO")
+    link, files = push(bundle, target, dry_run)
+    for path in files:
+        print(path.as_posix())
+    said = "would go to" if dry_run else "lie at"
+    Console(stderr=True).print(
+        f"{len(files)} files {said} {target}; then give --link {link}", highlight=False, soft_wrap=True
+    )

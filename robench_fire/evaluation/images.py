@@ -1,0 +1,83 @@
+"""The images that broke a model: one file for each (attack, block) while an evaluation runs, one for all in the end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from robench_fire.errors import DataError
+from robench_fire.evaluation.record import Record
+from robench_fire.files import replaced
+
+
+def keep(folder: Path, number: int, attack: str, weights: str, index: np.ndarray, found: np.ndarray) -> None:
+    """Store what an attack broke of a block: ``found`` (M, C, H, W), and their places ``index`` (M,) in the block.
+
+    ``weights``: the hash of the model's, so that nothing left by another one is ever taken for this one's.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    try:
+        with replaced(_part(folder, number, attack, weights)) as partial:
+            save_file({"index": index, "images": found}, partial)
+    except OSError as fault:
+        raise DataError(
+            f"cannot write {folder}: {fault.strerror}; make room and give the same command again, it continues"
+        ) from None
+
+
+def _part(folder: Path, number: int, attack: str, weights: str) -> Path:
+    return folder / f"{number}-{attack}-{weights[:12]}.safetensors"
+
+
+def gather(folder: Path, record: Record, path: Path) -> list[str]:
+    """Join what ``keep`` stored of a complete record into the file ``path``; the names of parts that are missing.
+
+    Without all parts there is no file, and what an older evaluation left at ``path`` is removed.
+    """
+    index, images, missing = [np.zeros(0, np.int64)], [], []
+    for number, block in sorted(record.blocks.items()):
+        before, first = block.clean, number * int(record.identity["batch_size"])
+        for attack, after in block.after.items():
+            broken = np.flatnonzero(before & ~after)
+            before = after
+            part = _part(folder, number, attack, str(record.identity["weights_sha256"]))
+            found = load_file(part) if part.exists() else {"index": np.array([-1])}
+            if not np.array_equal(found["index"], broken):
+                missing.append(part.name)
+            elif len(broken):
+                index.append(first + broken)
+                images.append(found["images"])
+    path.unlink(missing_ok=True)
+    if not missing:
+        together = np.concatenate(images) if images else np.zeros((0, 0, 0, 0), np.float32)
+        with replaced(path) as partial:
+            save_file({"index": np.concatenate(index), "images": together}, partial)
+    return missing
+
+
+def clear(folder: Path) -> None:
+    """Remove the parts, once they are joined."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) the numbers of the test images that were broken, and (M, C, H, W) what broke them, floats in [0, 1].
+
+    Raises:
+        DataError: if there is no such file, or it cannot be read.
+    """
+    try:
+        found = load_file(path)
+        return found["index"], found["images"]
+    except FileNotFoundError:
+        stem = path.name.removesuffix(".adv.safetensors")
+        raise DataError(
+            f"{path} is missing; move {stem}.json and .npy beside it away and evaluate again, which keeps the images"
+        ) from None
+    except Exception as fault:  # whatever safetensors raises on a broken file
+        raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away and evaluate again") from None

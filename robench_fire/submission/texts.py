@@ -1,0 +1,110 @@
+"""Everything in a bundle that follows from the claim: one function, so that a check can make it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from robench_fire.dataset import Dataset
+from robench_fire.entries import beside, of_row
+from robench_fire.evaluation.reliability import Check
+from robench_fire.files import as_json
+from robench_fire.submission import robustbench_rows
+from robench_fire.submission.claim import Claim
+from robench_fire.submission.zoo_entry import CARRIED, NO_ID, ZooEntry, registered
+from robench_fire.tables.texts import bibtex
+
+FOR_PEOPLE = ("ISSUE.md", "MODEL_CARD.md")
+"""What a person completes: boxes to tick, blanks to fill, things to add."""
+
+
+def rendered(claim: Claim, entry: ZooEntry, parts: Dataset, checkpoint_sha256: str) -> dict[str, str]:
+    """Path in the bundle to content."""
+    row, info = claim.row, claim.model_info()
+    rank = 1 + sum(each.score > float(info["autoattack_acc"]) for each in beside([of_row(row)]))
+    known = _known(claim, entry, checkpoint_sha256) | {"rank": rank}
+    made = {name: _filled(name, known) for name in (*FOR_PEOPLE, "leaderboard_row.html")}
+    with registered(entry):
+        made |= robustbench_rows.rows(claim.name, entry.dataset, entry.norm, info, rank)
+    environment = {"paper": row.paper, "architecture": row.architecture, "by_hand": row.facts["by_hand"],
+                   "sessions": row.facts["sessions"][str(claim.seed)]}  # fmt: skip
+    made |= {
+        f"model_info/{row.dataset}/{row.norm}/{claim.name}.json": as_json(info),
+        "zoo_entry.patch": entry.patch(),
+        "refs.bib": bibtex([replace(of_row(row), key=claim.name)]) + "\n",
+        "provenance/plan.json": as_json(row.plan),
+        "provenance/environment.json": as_json(environment),
+        "provenance/seeds.json": as_json(_seeds(claim)),
+        "provenance/data_checksums.txt": _checksums(claim, parts),
+    }
+    return made | ({f"architectures/{Path(CARRIED).name}": entry.carried} if entry.carried else {})
+
+
+def checklist(claim: Claim, entry: ZooEntry, checkpoint_sha256: str, found: Sequence[Check]) -> str:
+    """CHECKLIST.md: what the check came to, and what is left to a person."""
+    return _filled("CHECKLIST.md", _known(claim, entry, checkpoint_sha256) | {"found": found})
+
+
+def _filled(name: str, known: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("robench_fire.submission", "templates"), undefined=StrictUndefined,
+        keep_trailing_newline=True, autoescape=lambda template: bool(template and "html" in template),
+    )  # fmt: skip
+    return templates.get_template(f"{name}.j2").render(known)
+
+
+def _known(claim: Claim, entry: ZooEntry, checkpoint_sha256: str) -> dict[str, Any]:
+    """What the templates can say."""
+    row, facts = claim.row, claim.facts
+    passed = sum(check["passed"] is True for check in facts["reliability"]["checks"])
+    return {
+        "name": claim.name, "norm": row.norm, "facts": facts, "method": row.paper["method"],
+        "attacks": ", ".join(facts["after"]), "seed": claim.seed, "rule": claim.rule, "link": claim.link,
+        "clean": f"{row.over_seeds('clean')}", "robust": f"{row.over_seeds('robust')}",
+        "time": f"{row.over_seeds('train_seconds'):.0f}", "seeds": _seeds(claim)["seeds"],
+        "checks": f"{passed} checks passed", "profile": row.profile, "fingerprint": row.fingerprint,
+        "notes": row.footnotes(), "session": row.facts["sessions"][str(claim.seed)][-1],
+        "info": claim.model_info(), "checkpoint_sha256": checkpoint_sha256, "drive_id": entry.drive_id,
+        "carried": CARRIED if entry.carried else "", "placeholder": NO_ID, "robustbench": version("robustbench"),
+        "extra": row.extra,
+    }  # fmt: skip
+
+
+def _seeds(claim: Claim) -> dict[str, Any]:
+    """All seeds of the plan, which one is submitted, and the rule."""
+    row, measures = claim.row, ("clean", "robust", "train_seconds")
+    return {
+        "submitted": claim.seed,
+        "rule": claim.rule,
+        "mean": {name: row.over_seeds(name).mean for name in measures},
+        "std": {name: row.over_seeds(name).std for name in measures},
+        "seeds": {
+            str(seed): values
+            | {
+                "validation_robust": claim.validation[seed],
+                "weights_sha256": row.facts["weights_sha256"][str(seed)],
+                "verdict": row.facts["verdicts"][str(seed)]["verdict"],
+            }
+            for seed, values in row.per_seed.items()
+        },
+    }
+
+
+def _checksums(claim: Claim, parts: Dataset) -> str:
+    official = [f"{file.md5}  {file.path}  (MD5, official)" for file in parts.files]
+    images = (
+        f"{claim.facts['images_sha256']}  the {claim.facts['examples']:,} test images and labels (SHA-256, as read)"
+    )
+    return "\n".join([*official, images]) + "\n"
+
+
+def drive_id(link: str) -> str:
+    """The id in a link to a file on Google Drive; "" for other links."""
+    found = re.search(r"^https://(?:drive|docs)\.google\.com/(?:file/d/|\S*[?&]id=)([\w-]{10,})", link)
+    return found[1] if found else ""

@@ -1,0 +1,155 @@
+"""The entry of RobustBench's model zoo: its text, the patch that adds it, and the installed zoo with it added."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench_fire import robustbench
+from robench_fire.dataset import Dataset
+from robench_fire.errors import DataError
+from robench_fire.models import builder, normalise
+
+NO_ID = "FILL-IN-AFTER-UPLOAD"
+CARRIED = "robustbench/model_zoo/architectures/input_normalisation.py"
+"""Where a class goes that RobustBench does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooEntry:
+    """``expression`` builds the model inside RobustBench's module; ``carried``: the text of a file it needs, or ""."""
+
+    name: str
+    dataset: str
+    norm: str
+    expression: str
+    drive_id: str
+    carried: str = ""
+
+    @property
+    def module(self) -> str:
+        """Of RobustBench, where the entry goes."""
+        return f"robustbench.model_zoo.{self.dataset}"
+
+    def added(self, source: str) -> str:
+        """The module's text with the entry at the head of its board, and the import of the carried class.
+
+        Raises:
+            DataError: if the board is not found in it.
+        """
+        board = re.search(rf"^{self.norm.lower()} = OrderedDict\(\s*\[\n(?P<indent> *)", source, re.MULTILINE)
+        if board is None:
+            raise DataError(f"{self.module} of the installed robustbench holds no {self.norm} board as it is known")
+        text = (
+            f"({self.name!r}, {{\n    'model': lambda: {self.expression},\n"
+            f"    'gdrive_id': {self.drive_id or NO_ID!r},\n}}),\n"
+        )
+        indent, start = board["indent"], board.start("indent")
+        entry = "".join(f"{indent}{line}\n" for line in text.splitlines())
+        return self._imported(source[:start]) + entry + source[start:]
+
+    def _imported(self, head: str) -> str:
+        if not self.carried:
+            return head
+        names = ", ".join(sorted(each.__name__ for each in _CLASSES))
+        line = f"from {CARRIED.removesuffix('.py').replace('/', '.')} import {names}\n"
+        anchor = "from robustbench.model_zoo.enums import ThreatModel\n"
+        if anchor not in head:
+            raise DataError(f"{self.module} of the installed robustbench does not begin as it is known")
+        return head.replace(anchor, line + anchor, 1)
+
+    def patch(self) -> str:
+        """A unified diff against the repository root of the installed robustbench's version."""
+        path, before = f"{self.module.replace('.', '/')}.py", _source(self.module)
+        parts = [_diff(path, before, self.added(before))]
+        return "".join([*parts, _diff(CARRIED, "", self.carried)] if self.carried else parts)
+
+
+_CLASSES = (normalise.Standardise, normalise.StandardiseEachImage)
+
+
+def _diff(path: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True),
+        f"a/{path}" if before else "/dev/null", f"b/{path}",
+    )  # fmt: skip
+    return f"diff --git a/{path} b/{path}\n" + ("" if before else "new file mode 100644\n") + "".join(lines)
+
+
+def _source(module: str) -> str:
+    robustbench.load()
+    return Path(inspect.getfile(importlib.import_module(module))).read_text(encoding="utf-8")
+
+
+def entry_of(name: str, dataset: str, parts: Dataset, norm: str, arch: str, how: str, drive_id: str) -> ZooEntry:
+    """The entry of a model of ours: ``arch`` behind the normalisation ``how``, see models.build.
+
+    What comes from a file is checked before it becomes part of an expression.
+
+    Raises:
+        RecipeError: for an architecture that does not exist or does not take the images.
+        DataError: for one that neither RobustBench nor timm has, or an unknown normalisation.
+    """
+    builder(arch, parts.shape)
+    if how not in ("none", "dataset", "image") or not re.fullmatch(r"[\w-]*", drive_id):
+        raise DataError(f"normalisation {how!r} or Drive id {drive_id!r} is not one")
+    expression, carried = _expression(arch, parts), ""
+    if how != "none":
+        first = "StandardiseEachImage()" if how == "image" else f"Standardise({parts.mean}, {parts.std})"
+        expression, carried = f"nn.Sequential({first}, {expression})", inspect.getsource(normalise)
+    return ZooEntry(name=name, dataset=dataset, norm=norm, expression=expression, drive_id=drive_id, carried=carried)
+
+
+def _expression(arch: str, parts: Dataset) -> str:
+    classes = "" if parts.num_classes == 10 else f", num_classes={parts.num_classes}"
+    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
+        return f"WideResNet(depth={match[1]}, widen_factor={match[2]}{classes}, sub_block1=False)"
+    if arch == "resnet-18":
+        return f"ResNet(BasicBlock, [2, 2, 2, 2]{classes})"
+    if arch == "preact-resnet-18":
+        return f"PreActResNet(PreActBlock, [2, 2, 2, 2]{classes}, bn_before_fc=True, out_shortcut=True)"
+    if arch.startswith("timm/"):
+        sized = f", img_size={parts.shape[1]}" if re.match("timm/(vit|deit|swin|xcit|mixer)", arch) else ""
+        return f"timm.create_model({arch.removeprefix('timm/')!r}, num_classes={parts.num_classes}{sized})"
+    raise DataError(f"{arch} is an architecture that neither RobustBench nor timm has; it cannot be submitted")
+
+
+@contextmanager
+def registered(entry: ZooEntry) -> Iterator[None]:
+    """The installed robustbench with the patch applied, in this process, until the body is left.
+
+    Nothing of a bundle is executed: the entry's text is made here.
+    """
+    robustbench.load()
+    from robustbench.model_zoo import model_dicts
+    from robustbench.model_zoo.enums import BenchmarkDataset
+
+    carried = CARRIED.removesuffix(".py").replace("/", ".")
+    if entry.carried:
+        sys.modules[carried] = _executed(carried, entry.carried)
+    key = BenchmarkDataset(entry.dataset)
+    before = model_dicts[key]
+    try:
+        patched = _executed(entry.module, entry.added(_source(entry.module)))
+        boards: Any = getattr(patched, f"{entry.dataset.replace('cifar', 'cifar_')}_models")
+        model_dicts[key] = boards
+        yield
+    finally:
+        model_dicts[key] = before
+        sys.modules.pop(carried, None)
+
+
+def _executed(name: str, text: str) -> types.ModuleType:
+    """A module made of ``text``, not entered into sys.modules."""
+    module = types.ModuleType(name)
+    exec(compile(text, f"<{name}, patched>", "exec"), vars(module))
+    return module

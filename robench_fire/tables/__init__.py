@@ -1,0 +1,1 @@
+"""Entries as tables in RobustBench's columns, in every format."""

@@ -1,0 +1,121 @@
+"""Tables as one HTML page that needs nothing else: no network and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, NamedTuple
+
+from robench_fire.entries import OURS, REEVALUATED, Entry
+from robench_fire.stats import MeanStd
+from robench_fire.tables.table import Table
+
+COLUMNS = {
+    "Rank": "number", "Method": "text", "Standard accuracy": "accuracy", "AutoAttack robust accuracy": "accuracy",
+    "Best known robust accuracy": "accuracy", "PGD-20": "accuracy", "AA eval. potentially unreliable": "mark",
+    "Extra data": "mark",
+    "Architecture": "text", "Venue": "text", "Seeds": "number", "Train time": "number",
+}  # fmt: skip
+"""RobustBench's columns, PGD-20 where AutoAttack is missing, and those that only entries of ours fill; how each is set
+and sorted.
+"""
+ONLY_OURS = ("Seeds", "Train time")
+
+
+class Cell(NamedTuple):
+    """``sort``: what it is sorted by, None where the value is missing. ``label``: what a sign such as ☑ says.
+
+    ``seeds``: the value of each seed, as text.
+    """
+
+    text: str
+    sort: float | str | None
+    label: str = ""
+    seeds: Sequence[str] = ()
+    best: bool = False
+
+
+def page(tables: Sequence[Table]) -> str:
+    """One HTML page with a section per table. The same tables give the same bytes."""
+    from jinja2 import Environment, StrictUndefined  # here, because no other format needs it
+
+    source = resources.files("robench_fire.tables").joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    entries = sum(len(table.entries) for table in tables)
+    sections = [_section(table) for table in tables]
+    return environment.from_string(source).render(sections=sections, entries=entries)
+
+
+def _section(table: Table) -> dict[str, Any]:
+    ours = [entry.origin == OURS for entry in table.entries]
+    mixed = any(ours) and not all(ours)
+    rows = [_row(table, number, mixed) for number in range(len(table.entries))]
+    return {
+        "title": table.title,
+        "columns": {
+            name: kind
+            for name, kind in COLUMNS.items()
+            if (any(ours) or name not in ONLY_OURS) and (name != "PGD-20" or name in table.columns)
+        },
+        "rows": rows,
+        "remarks": table.remarks,
+        "measured": any(ours),
+        "mixed": mixed,
+        "bold": any(cell.best for row in rows for cell in row["cells"].values()),
+    }
+
+
+def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
+    """``mixed``: whether entries of ours stand among others, and are to be told apart."""
+    entry = table.entries[number]
+    ours = mixed and entry.origin == OURS
+    title = entry.title or entry.method
+    return {
+        "title": title,
+        "link": entry.link if entry.link.lower().startswith(("https://", "http://")) else "",  # never javascript:
+        "method": entry.method if entry.method != title else "",
+        "notes": entry.notes,
+        "ours": ours,
+        "badge": "ours" if ours else entry.origin if entry.origin == REEVALUATED else "",
+        "cells": dict(zip(COLUMNS, _cells(table, number, entry), strict=True)),
+    }
+
+
+def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
+    known = None if entry.robust is None and entry.best_known is None else entry.score
+    weak = entry.pgd20
+    seconds = entry.train_seconds and entry.train_seconds.mean
+    return [
+        Cell(str(table.ranks[number]), table.ranks[number]),
+        Cell("", entry.title or entry.method),
+        _accuracy(entry, "clean", entry.clean, "Clean" in table.best[number]),
+        _accuracy(entry, "robust", entry.robust, "AutoAttack" in table.best[number]),
+        Cell("–" if known is None else f"{known:.2f}%", known),
+        Cell("–", None) if weak is None else Cell(f"{weak}%", weak.mean),
+        _unreliable(entry.unreliable),
+        _extra(entry.extra),
+        Cell(entry.architecture or "–", entry.architecture or None),
+        Cell(entry.venue or "–", entry.venue or None),
+        Cell(entry.seeds, len(entry.row.per_seed) if entry.row else None),
+        Cell(table.cells[number][table.columns.index("Train time")], seconds),
+    ]
+
+
+def _accuracy(entry: Entry, measure: str, value: MeanStd | None, best: bool) -> Cell:
+    if value is None:  # not even per seed: where AutoAttack was not run, a row's "robust" is PGD-20's
+        return Cell("–", None)
+    seeds = entry.row.per_seed if entry.row else {}
+    each = [f"seed {seed}: {values[measure]:.2f}" for seed, values in sorted(seeds.items())]
+    return Cell(f"{value}%", value.mean, seeds=each, best=best)
+
+
+def _unreliable(sign: bool | None) -> Cell:
+    if sign is None:
+        return Cell("Unknown", None)
+    return Cell("☑", 1, "potentially unreliable") if sign else Cell("×", 0, "no sign of unreliability")
+
+
+def _extra(extra: str) -> Cell:
+    if extra == "hidden":
+        return Cell("hidden labels", 1)
+    return Cell("☑", 2, "uses extra data") if extra == "file" else Cell("×", 0, "no extra data")

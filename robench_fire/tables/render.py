@@ -1,0 +1,51 @@
+"""One call from entries to a format, and the boards that are published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from robench_fire import model_info
+from robench_fire.entries import Entry, beside, entries_in
+from robench_fire.files import write_text
+from robench_fire.leaderboard import Row
+from robench_fire.tables import texts
+from robench_fire.tables.page import page
+from robench_fire.tables.table import tables
+from robench_fire.tables.terminal import terminal
+
+FORMATS = ("terminal", "html", "md", "latex", "csv", "json", "bibtex")
+
+
+def render(entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False) -> str:
+    """Entries as text in one of FORMATS but "terminal"."""
+    if style == "html":
+        return page(list(tables(entries, paper, published))).rstrip()
+    if style in ("md", "latex"):
+        draw = texts.markdown if style == "md" else texts.latex
+        return "\n".join(draw(table) for table in tables(entries, paper, published)).rstrip()
+    listed = [*entries, *(beside(entries) if published else [])]
+    return {"csv": texts.as_csv, "json": texts.as_json, "bibtex": texts.bibtex}[style](listed)
+
+
+def show(entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False) -> None:
+    """Print entries to ``console`` in one of FORMATS."""
+    if style == "terminal":
+        for table in tables(entries, paper, published):
+            console.print(terminal(table, console))
+    else:
+        console.file.write(render(entries, style, paper, published) + "\n")
+
+
+def publish(rows: Iterable[Row], board: Path) -> list[Path]:
+    """Write rows to a board, and beside each of its folders the table of everything in it, as Markdown and a page."""
+    written = model_info.publish(rows, board)
+    pages = []
+    for folder in dict.fromkeys(path.parent for path in written):
+        entries = entries_in([folder])
+        for style in ("md", "html"):
+            pages.append(folder.with_suffix(f".{style}"))
+            write_text(pages[-1], render(entries, style) + "\n")
+    return written + pages

@@ -1,0 +1,149 @@
+"""Entries that may be compared with each other, as one table of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from robench_fire.entries import OURS, PUBLISHED, Entry, beside
+from robench_fire.stats import MeanStd, tied
+
+NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench"}
+"""Columns that are set to the right."""
+MEASURES = {"Clean": "clean", "AutoAttack": "robust", "Average": "average"}
+"""Columns of which the best values are set in bold."""
+
+
+class Table(NamedTuple):
+    """``cells``: a text per column for each of ``entries``. ``ranks``: the place of each, see ``tables``.
+
+    ``best``: for each entry, the columns where it is best or as good within noise. ``marks``: for each entry, the
+    numbers of its notes; ``notes`` counted from 1, ``remarks`` about the whole table.
+    """
+
+    title: str
+    columns: list[str]
+    cells: list[list[str]]
+    entries: list[Entry]
+    ranks: list[int]
+    best: list[set[str]]
+    marks: list[list[int]]
+    notes: list[str]
+    remarks: list[str]
+
+
+def tables(entries: Iterable[Entry], paper: bool = False, published: bool = False) -> Iterator[Table]:
+    """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare.
+
+    ``paper``: columns with what the paper and RobustBench report for the same setting. ``published``: also the
+    published entries that compare; then a rank is a place among those, and ours have the rank that they would take.
+    """
+
+    def setting(entry: Entry) -> tuple[str, str, str, int, int]:
+        return entry.dataset, entry.norm, entry.eps, entry.examples, entry.evaluation_seed
+
+    for _, group in groupby(sorted(entries, key=setting), key=setting):
+        measured = list(group)
+        yield _table(measured, beside(measured) if published else [], paper, published)
+
+
+def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool) -> Table:
+    first = measured[0]
+    title = f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images"
+    if first.evaluation_seed:
+        title += f", evaluation seed {first.evaluation_seed}"
+    entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
+    ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
+    columns = _columns(measured, paper)
+    notes = list(dict.fromkeys(note for entry in entries for note in entry.notes))
+    marks = [sorted(notes.index(note) + 1 for note in entry.notes) for entry in entries]
+    cells = []
+    for entry, rank, own in zip(entries, ranks, marks, strict=True):
+        values = _values(entry, rank, own, bool(published))
+        cells.append([values[column] for column in columns])
+    remarks = _remarks(published, first) if asked else []
+    return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
+
+
+def _above(other: Entry, entry: Entry, published: bool) -> bool:
+    """Whether ``other`` counts in the rank of ``entry`` and is better."""
+    if published and other.origin != PUBLISHED:
+        return False
+    return other is not entry and (entry.robust is None, -entry.score) > (other.robust is None, -other.score)
+
+
+def _columns(measured: Sequence[Entry], paper: bool) -> list[str]:
+    without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
+    official = any(entry.profile not in ("", "matched") for entry in measured)
+    return ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else []), "Average",
+            "Seeds", "Train time", "Extra data", *(["Profile"] if official else []),
+            *(["FIRE paper", "RobustBench"] if paper else [])]  # fmt: skip
+
+
+def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> dict[str, str]:
+    """Every column's text."""
+    ours = " (ours)" if published and entry.origin == OURS else ""
+    return {
+        "#": str(rank),
+        "Method": entry.method + ours + (f" [{','.join(map(str, marks))}]" if marks else ""),
+        "Architecture": entry.architecture or "–",
+        "Clean": f"{entry.clean}",
+        "AutoAttack": _text(entry.robust),
+        "PGD-20": _text(entry.pgd20),
+        "Average": _text(entry.average),
+        "Seeds": entry.seeds,
+        "Train time": _duration(entry.train_seconds),
+        "Extra data": {"file": "yes", "hidden": "hidden labels"}.get(entry.extra, "no"),
+        "Profile": entry.profile or "–",
+        "FIRE paper": entry.reported.get("FIRE paper", "–"),
+        "RobustBench": entry.reported.get("RobustBench", "–"),
+    }
+
+
+def _text(value: MeanStd | None) -> str:
+    return "–" if value is None else f"{value}"
+
+
+def _duration(seconds: MeanStd | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds.mean < 120:
+        return f"{seconds:.1f} s"
+    scaled = 3600 if seconds.mean >= 2 * 3600 else 60
+    unit = "h" if scaled == 3600 else "min"
+    spread = None if seconds.std is None else seconds.std / scaled
+    return f"{MeanStd(seconds.mean / scaled, spread, seconds.n):.1f} {unit}"
+
+
+def best(entries: Sequence[Entry]) -> list[set[str]]:
+    """For each entry the columns of MEASURES where it has the best value that can be believed, or one tied with it."""
+    found: list[set[str]] = [set() for _ in entries]
+    for column, name in MEASURES.items():
+        known = {
+            number: value for number, entry in enumerate(entries)
+            if (value := getattr(entry, name)) is not None and not (column != "Clean" and _doubtful(entry))
+        }  # fmt: skip
+        top = max(known.values(), key=lambda value: value.mean, default=None)
+        if top is None or len(known) < 2:
+            continue
+        for number, value in known.items():
+            if value is top or tied(top, value):
+                found[number].add(column)
+    return found
+
+
+def _doubtful(entry: Entry) -> bool:
+    """Whether AutoAttack's result is unreliable, or another attack is known to break more."""
+    known = entry.best_known is not None and entry.robust is not None and entry.best_known < entry.robust.mean
+    return known or bool(entry.unreliable)
+
+
+def _remarks(published: Sequence[Entry], first: Entry) -> list[str]:
+    if not published:
+        return [f"No published figures for {first.dataset} {first.norm} near eps {first.eps} come with the package."]
+    sources = " and ".join(dict.fromkeys(entry.source for entry in published))
+    return [
+        f"{len(published)} entries are published figures ({sources}), on all test images. Their ranks are among "
+        "themselves, by the best known robust accuracy; what was evaluated here has the rank that it would take."
+    ]

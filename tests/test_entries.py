@@ -1,0 +1,357 @@
+"""Entries: the published figures, RobustBench's weights evaluated here, and what may stand beside ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robench_fire.archs import display_name
+from robench_fire.compose import Request, compose
+from robench_fire.entries import OURS, PUBLISHED, REEVALUATED, Entry, beside, entries_in, of_row, published, reevaluated
+from robench_fire.errors import DataError
+from robench_fire.leaderboard import Row
+from robench_fire.model_info import publish
+from robench_fire.plan import fingerprint, to_plain
+from robench_fire.runs import evaluation_name
+from robench_fire.schema import NAME
+from robench_fire.stats import MeanStd
+
+ALL = published()
+BY_NAME = {(each.dataset, each.norm, each.key): each for each in ALL}
+RADII = {
+    ("cifar10", "Linf"): {"8/255", "0.031"}, ("cifar10", "L2"): {"0.5"}, ("cifar100", "Linf"): {"8/255", "0.031"},
+    ("mnist", "Linf"): {"0.3"},
+}  # fmt: skip
+STANDARD = "Standard"  # RobustBench's model without a defense, of nobody's paper
+
+
+def test_every_published_row_is_complete() -> None:
+    assert len(ALL) == len(BY_NAME) == 160
+    for each in ALL:
+        assert each.origin == PUBLISHED
+        assert each.eps in RADII[each.dataset, each.norm]
+        assert NAME.fullmatch(each.key) or each.key == STANDARD, each.key
+        assert re.fullmatch(r"https?://\S+", each.link), each.key
+        assert all((each.title, each.authors or each.key == STANDARD, each.venue, each.source)), each.key
+        assert bool(each.architecture) != (each.source == "AutoAttack README"), each.key
+        assert (each.seeds, each.profile, each.examples) == ("–", "", 0)
+
+
+def test_published_percentages_are_possible() -> None:
+    for each in ALL:
+        assert each.robust is not None
+        assert each.average is not None
+        assert 0 <= each.robust.mean < each.clean.mean < 100, each.key
+        assert each.average.mean == pytest.approx((each.clean.mean + each.robust.mean) / 2)
+        assert {each.clean.std, each.robust.std, each.average.std} == {None}
+        assert each.best_known is None or 0 <= each.best_known <= each.robust.mean, each.key
+        assert each.score == (each.robust.mean if each.best_known is None else each.best_known)
+
+
+def test_there_are_rows_on_every_board_and_signs_of_every_kind() -> None:
+    assert {(each.dataset, each.norm) for each in ALL} == set(RADII)
+    assert {each.unreliable for each in ALL} == {True, False, None}
+    assert {each.extra for each in ALL} == {"file", ""}
+    assert any(each.best_known is not None for each in ALL)
+    unbroken = [each for each in ALL if each.robust and each.robust.mean > 10]
+    assert len(unbroken) == len(ALL) - 6  # as in RobustBench's files: nothing was read in the wrong column
+
+
+@pytest.mark.parametrize(
+    ("name", "clean", "robust", "eps", "architecture", "extra"),
+    [
+        ("cifar10 Linf Madry2018Towards", 87.14, 44.04, "8/255", "WideResNet-34-10", ""),
+        ("cifar10 Linf Zhang2019Theoretically", 84.92, 53.08, "0.031", "WideResNet-34-10", ""),
+        ("cifar10 Linf Huang2020Self", 83.48, 53.34, "0.031", "WideResNet-34-10", ""),
+        ("cifar10 Linf Wang2020Improving", 87.50, 56.29, "8/255", "WideResNet-28-10", "file"),
+        ("cifar10 Linf Carmon2019Unlabeled", 89.69, 59.53, "8/255", "WideResNet-28-10", "file"),
+        ("cifar10 Linf Rice2020Overfitting", 85.34, 53.42, "8/255", "WideResNet-34-20", ""),
+        ("cifar100 Linf Rice2020Overfitting", 53.83, 18.95, "8/255", "Pre-activation ResNet 18", ""),
+        ("cifar10 Linf Hendrycks2019Using", 87.11, 54.92, "8/255", "WideResNet-28-10", "file"),
+        ("cifar100 Linf Hendrycks2019Using", 59.23, 28.42, "8/255", "WideResNet-28-10", "file"),
+        ("cifar10 Linf Alayrac2019Labels", 86.46, 56.03, "8/255", "WideResNet-28-10", "file"),
+        ("cifar10 Linf Wu2020Adversarial", 85.36, 56.17, "8/255", "WideResNet-34-10", ""),
+        ("cifar10 Linf Wu2020Adversarial_extra", 88.25, 60.04, "8/255", "WideResNet-28-10", "file"),
+        ("cifar100 Linf Wu2020Adversarial", 60.38, 28.86, "8/255", "WideResNet-34-10", ""),
+        ("cifar10 Linf Wong2020Fast", 83.34, 43.21, "8/255", "ResNet-18", ""),
+        ("cifar10 Linf Pang2020Bag", 86.43, 54.39, "8/255", "WideResNet-34-20", ""),
+        ("cifar10 Linf Atzmon2019Controlling", 81.30, 40.22, "0.031", "ResNet-18", ""),
+        ("cifar10 L2 Wu2020Adversarial", 88.51, 73.66, "0.5", "WideResNet-34-10", ""),
+        ("mnist Linf Zhang2019Theoretically", 99.48, 92.81, "0.3", "", ""),
+        ("mnist Linf Atzmon2019Controlling", 99.35, 90.85, "0.3", "", ""),
+        ("mnist Linf Madry2018Towards", 98.53, 88.50, "0.3", "", ""),
+        ("mnist Linf Wong2020Fast", 98.50, 82.93, "0.3", "", ""),
+        ("mnist Linf Gowal2020Uncovering", 99.26, 96.34, "0.3", "", ""),
+    ],
+)
+def test_published_figures_are_their_sources(
+    name: str, clean: float, robust: float, eps: str, architecture: str, extra: str
+) -> None:
+    each = BY_NAME[tuple(name.split())]  # type: ignore[index]
+    assert each.robust is not None
+    assert (each.clean.mean, each.robust.mean) == (clean, robust)
+    assert (each.eps, each.architecture, each.extra) == (eps, architecture, extra)
+
+
+def test_a_stronger_evaluation_is_what_a_published_row_is_ranked_by() -> None:
+    each = BY_NAME["cifar10", "Linf", "Xiao2020Enhancing"]
+    assert (each.robust, each.best_known, each.score) == (MeanStd(18.50, None, 1), 7.15, 7.15)
+    assert each.unreliable is True
+    assert "0.031 ≈ 7.9/255" in each.notes[0]
+
+
+def test_the_best_known_robust_accuracy_may_be_zero() -> None:
+    each = replace(ALL[0], best_known=0.0)
+    assert each.score == 0.0
+    assert replace(each, best_known=None, robust=None).score == -1.0
+
+
+def like(dataset: str, norm: str, eps: str) -> Entry:
+    return replace(ALL[0], origin=OURS, dataset=dataset, norm=norm, eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("mine", "radii"),
+    [
+        (("cifar10", "Linf", "8/255"), {"8/255", "0.031"}),
+        (("cifar10", "Linf", "0.031"), {"8/255", "0.031"}),
+        (("cifar10", "Linf", "0.03137"), {"8/255", "0.031"}),
+        (("cifar10", "Linf", "2/255"), set()),
+        (("cifar10", "Linf", "0.03"), set()),
+        (("cifar10", "Linf", "0.5"), set()),
+        (("cifar10", "Linf", "0"), set()),
+        (("cifar10", "L2", "0.5"), {"0.5"}),
+        (("cifar10", "L2", "1/2"), {"0.5"}),
+        (("cifar10", "L2", "8/255"), set()),
+        (("cifar100", "Linf", "8/255"), {"8/255", "0.031"}),
+        (("cifar100", "L2", "0.5"), set()),
+        (("mnist", "Linf", "0.3"), {"0.3"}),
+        (("digits", "Linf", "0.3"), set()),
+    ],
+    ids=" ".join,
+)
+def test_only_what_compares_stands_beside_ours(mine: tuple[str, str, str], radii: set[str]) -> None:
+    found = beside([like(*mine)])
+    assert {each.eps for each in found} == (radii & {each.eps for each in ALL if (each.dataset, each.norm) == mine[:2]})
+    assert found == [each for each in ALL if (each.dataset, each.norm) == mine[:2] and radii]
+
+
+def test_what_stands_beside_several_is_there_once() -> None:
+    mine = [like("cifar10", "Linf", "8/255"), like("cifar10", "Linf", "0.031"), like("mnist", "Linf", "0.3")]
+    found = beside(mine)
+    assert {each.dataset for each in found} == {"cifar10", "mnist"}
+    assert len(found) == len({(each.dataset, each.norm, each.key) for each in found}) == 97 + 5
+    assert beside([]) == []
+
+
+def write_evaluation(folder: Path, key: str, attack: str, robust: float, **changes: Any) -> Path:
+    """What `robench eval rb:NAME` leaves beside the weights of RobustBench's zoo."""
+    facts: dict[str, Any] = {
+        "attack": attack, "version": "1 on pyautoattack 0.2.0", "norm": "Linf", "eps": "8/255", "seed": 0,
+        "examples": 1000, "batch_size": 500, "arch": f"rb:{key}", "normalise": "none", "weights_sha256": "0" * 64,
+        "images_sha256": "1" * 64, "clean": 90.1, "robust": robust, "robust_interval": [robust - 3, robust + 3],
+        "after": {attack: robust}, "attack_seconds": {attack: 1.0}, "seconds": 1.0, "largest_perturbation": 0.03,
+        "flags": [], "sessions": 1, "machines": ["torch x on cpu"], "versions": {"torch": "x"},
+        "reliability": {"verdict": "reliable", "reasons": [], "checks": [], "siblings": {}},
+    } | changes  # fmt: skip
+    name = evaluation_name(attack, *(facts[each] for each in ("norm", "eps", "examples", "seed", "batch_size")))
+    path = folder / "cifar10" / facts["norm"] / f"{key}.pt.eval.{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"name": name, **facts}), encoding="utf-8")
+    return path
+
+
+def test_evaluations_of_published_weights_join_into_one_entry(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "Carmon2019Unlabeled", "aa", 59.4)
+    write_evaluation(tmp_path, "Carmon2019Unlabeled", "pgd20", 62.0, reliability={"verdict": "unknown", "reasons": []})
+    write_evaluation(tmp_path, "Carmon2019Unlabeled", "aa-plus", 1.0)
+    write_evaluation(tmp_path, "Carmon2019Unlabeled", "square", 2.0)
+    (found,) = reevaluated(tmp_path)
+    theirs = BY_NAME["cifar10", "Linf", "Carmon2019Unlabeled"]
+    assert (found.origin, found.source, found.row) == (REEVALUATED, REEVALUATED, None)
+    assert [found.clean, found.robust, found.pgd20] == [MeanStd(value, None, 1) for value in (90.1, 59.4, 62.0)]
+    assert found.average is not None
+    assert found.average.mean == pytest.approx(74.75)
+    assert (found.examples, found.evaluation_seed, found.eps) == (1000, 0, "8/255")
+    assert (found.unreliable, found.notes) == (False, ("Published weights, our evaluation.",))
+    for name in ("key", "title", "link", "authors", "venue", "architecture", "dataset", "norm", "extra"):
+        assert getattr(found, name) == getattr(theirs, name)
+
+
+def test_another_setting_is_another_entry(tmp_path: Path) -> None:
+    key = "Carmon2019Unlabeled"
+    write_evaluation(tmp_path, key, "aa", 59.4)
+    for number, changes in enumerate(({"eps": "0.031"}, {"examples": 200}, {"seed": 3}, {"batch_size": 100})):
+        write_evaluation(tmp_path, key, "aa", 50.0 + number, **changes)
+    write_evaluation(tmp_path, key, "aa", 70.0, norm="L2", eps="0.5")
+    write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0)
+    found = reevaluated(tmp_path)
+    assert sorted(each.robust.mean for each in found if each.robust) == [43.0, 50.0, 51.0, 52.0, 53.0, 59.4, 70.0]
+    assert {(each.norm, each.eps) for each in found} == {("Linf", "8/255"), ("Linf", "0.031"), ("L2", "0.5")}
+
+
+def test_why_an_evaluation_is_not_to_be_believed_becomes_a_note(tmp_path: Path) -> None:
+    reasons = ["AutoAttack's own checks: zero gradients", "larger radii do not break it"]
+    write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0, reliability={"verdict": "unreliable", "reasons": reasons})
+    (found,) = reevaluated(tmp_path)
+    assert found.unreliable is True
+    assert found.notes[1:] == tuple(f"Unreliable: {reason}." for reason in reasons)
+    write_evaluation(
+        tmp_path, "Wong2020Fast", "aa", 43.0, reliability={"verdict": "unknown", "reasons": ["few images"]}
+    )
+    (found,) = reevaluated(tmp_path)
+    assert (found.unreliable, found.notes[1:]) == (None, ("Its reliability is not known.",))
+
+
+def test_an_evaluation_that_was_not_judged_is_unknown(tmp_path: Path) -> None:
+    path = write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0)
+    facts = json.loads(path.read_text())
+    del facts["reliability"]
+    path.write_text(json.dumps(facts))
+    (found,) = reevaluated(tmp_path)
+    assert (found.unreliable, found.robust) == (None, MeanStd(43.0, None, 1))
+    assert found.notes[1:] == ("Its reliability is not known.",)
+
+
+def test_pgd_alone_says_nothing_of_autoattack(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "Wong2020Fast", "pgd20", 46.0)
+    (found,) = reevaluated(tmp_path)
+    assert (found.robust, found.average, found.unreliable, found.score) == (None, None, None, 46.0)
+    assert (found.pgd20, found.notes) == (MeanStd(46.0, None, 1), ("Published weights, our evaluation.",))
+
+
+def test_a_name_that_is_not_published_stands_for_its_title(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "Nobody2030Nothing", "aa", 43.0)
+    (found,) = reevaluated(tmp_path)
+    assert (found.key, found.method, found.title) == ("Nobody2030Nothing",) * 3
+    assert {found.link, found.authors, found.venue, found.architecture, found.extra} == {""}
+
+
+def test_only_weights_of_robustbenchs_zoo_are_published_weights(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "mine", "aa", 43.0, arch="resnet-18")
+    write_evaluation(tmp_path, "Wong2020Fast", "aa-plus", 42.0)
+    write_evaluation(tmp_path, "Carmon2019Unlabeled", "square", 70.0)
+    assert reevaluated(tmp_path) == []  # and no other attack than AutoAttack and PGD-20 makes an entry
+    write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0).write_text("{")
+    with pytest.raises(DataError, match=r"Wong2020Fast\.pt\.eval\..*json is not JSON"):
+        reevaluated(tmp_path)
+
+
+def test_an_evaluation_without_its_facts_is_named(tmp_path: Path) -> None:
+    path = write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0)
+    path.write_text(json.dumps({"arch": "rb:Wong2020Fast", "attack": "aa"}))
+    with pytest.raises(DataError, match=r"Wong2020Fast\.pt\.eval\..*json"):
+        reevaluated(tmp_path)
+
+
+def test_evaluations_of_other_weights_under_the_same_name_are_not_joined(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0)
+    write_evaluation(tmp_path, "Wong2020Fast", "pgd20", 70.0, weights_sha256="f" * 64)
+    assert not any(each.robust and each.pgd20 for each in reevaluated(tmp_path))
+
+
+@pytest.mark.parametrize("inside", [".", "cifar10", "cifar10/Linf"])
+def test_the_data_set_is_known_wherever_one_stands(
+    inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0)
+    monkeypatch.chdir(tmp_path / inside)
+    (found,) = entries_in([Path()])
+    assert (found.dataset, found.title) == ("cifar10", "Fast is better than free: Revisiting adversarial training")
+
+
+def row(
+    defense: str = "fire", dataset: str = "cifar10", robust: tuple[float, ...] = (50.0, 51.0, 52.0), **asked: Any
+) -> Row:
+    """A row as `leaderboard.collect` makes it of finished runs."""
+    composed = compose(Request(defense=defense, dataset=dataset, **asked))
+    plan, seeds = composed.plan, [str(seed) for seed in range(len(robust))]
+    session = {"versions": {"torch": "x"}, "device": "cpu", "commit": "abc"}
+    facts: Mapping[str, Any] = {
+        "by_hand": {}, "usual_eps": str(plan.claim.eps), "sessions": {seed: [session] for seed in seeds},
+        "evaluation_batch_size": 500, "flags": [],
+        "evaluator": {"attack_version": "1", "machines": [], "robust_intervals": {}},
+        "verdicts": {seed: {"verdict": "reliable", "reasons": []} for seed in seeds},
+        "weights_sha256": dict.fromkeys(seeds, "0" * 64), "labeller": {}, "at_training_radius": {},
+    }  # fmt: skip
+    return Row(
+        paper=composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
+        architecture=display_name(plan.recipe.arch), plan=to_plain(plan), fingerprint=fingerprint(plan),
+        norm=plan.claim.norm, eps=str(plan.claim.eps), attack="aa", examples=1000, evaluation_seed=0,
+        per_seed={k: {"clean": 85.0 + k, "robust": each, "train_seconds": 60.0} for k, each in enumerate(robust)},
+        unfinished=(), pgd20={0: 55.0, 1: 57.0}, facts=dict(facts),
+    )  # fmt: skip
+
+
+def test_a_row_of_ours_is_an_entry() -> None:
+    mine = row()
+    found = of_row(mine)
+    assert (found.origin, found.key, found.method, found.row) == (OURS, "Picot2021Adversarial", "FIRE", mine)
+    assert found.clean == pytest.approx((86.0, 1.0, 3))
+    assert found.robust == pytest.approx((51.0, 1.0, 3))
+    assert found.average == pytest.approx((68.5, 1.0, 3))
+    assert found.pgd20 == pytest.approx((56.0, 2**0.5, 2))
+    assert (found.score, found.best_known, found.unreliable) == (51.0, None, False)
+    assert (found.seeds, found.profile, found.extra, found.examples) == ("3/5", "matched", "", 1000)
+    assert found.notes == tuple(mine.footnotes()) == ("3 of 5 seeds.",)
+    assert found.reported == {"FIRE paper": "85.98 / 51.45", "RobustBench": "–"}
+
+
+def test_without_autoattack_a_row_has_no_robust_accuracy() -> None:
+    found = of_row(replace(row(), attack="pgd20"))
+    assert (found.robust, found.average, found.score) == (None, None, 56.0)
+
+
+def test_a_row_that_is_not_judged_is_neither_reliable_nor_unreliable() -> None:
+    mine = row()
+    mine.facts["verdicts"]["0"] = {"verdict": "unknown", "reasons": []}
+    assert of_row(mine).unreliable is None
+    mine.facts["verdicts"]["1"] = {"verdict": "unreliable", "reasons": ["zero gradients"]}
+    assert of_row(mine).unreliable is True
+
+
+def test_entries_of_several_sources(tmp_path: Path) -> None:
+    publish([row(), row("trades")], tmp_path / "board")
+    publish([row(dataset="mnist")], tmp_path / "other")
+    write_evaluation(tmp_path / "models", "Wong2020Fast", "aa", 43.0)
+    found = entries_in([tmp_path / "board", tmp_path / "models", tmp_path / "other"])
+    assert [(each.method, each.dataset, each.origin) for each in found] == [
+        ("FIRE", "cifar10", OURS), ("TRADES", "cifar10", OURS), ("Wong2020Fast", "cifar10", REEVALUATED),
+        ("FIRE", "mnist", OURS),
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    assert entries_in([tmp_path / "empty", tmp_path / "other"]) == entries_in([tmp_path / "other"])
+
+
+def test_entries_at_a_radius(tmp_path: Path) -> None:
+    publish([row(), row("trades", eps="4/255")], tmp_path / "board")
+    write_evaluation(tmp_path / "models", "Wong2020Fast", "aa", 43.0)
+    write_evaluation(tmp_path / "models", "Wong2020Fast", "aa", 53.0, eps="4/255")
+    sources = [tmp_path / "board", tmp_path / "models"]
+    found = entries_in(sources, "4/255")
+    assert [(each.method, each.eps, each.robust and each.robust.mean) for each in found] == [
+        ("TRADES", "4/255", 51.0), ("Wong2020Fast", "4/255", 53.0),
+    ]  # fmt: skip
+    assert len(entries_in(sources)) == 4
+
+
+def test_where_there_is_nothing_the_way_to_something_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere does not exist; train something first: `robench train fire digits`"):
+        entries_in([tmp_path, tmp_path / "nowhere"])
+    with pytest.raises(DataError, match=rf"no evaluated run in {tmp_path}, {tmp_path}; make one first: `robench train"):
+        entries_in([tmp_path, tmp_path])
+    publish([row()], tmp_path)
+    with pytest.raises(DataError, match=rf"no evaluated run at eps 0.1 in {tmp_path}; .*`robench eval RUNS --eps 0.1`"):
+        entries_in([tmp_path], "0.1")
+    assert [each.eps for each in entries_in([tmp_path], "8/255")] == ["8/255"]
+
+
+def test_the_published_figures_are_read_from_the_package_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert published() == ALL

@@ -1,0 +1,324 @@
+"""The images that broke a model: kept while an evaluation runs, one file in the end, whoever made which part."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import nn
+
+from robench_fire import assess, workers
+from robench_fire.assessor import Evaluations
+from robench_fire.data import to_float
+from robench_fire.datasets import digits
+from robench_fire.errors import DataError
+from robench_fire.evaluation import images
+from robench_fire.evaluation.record import Block, Record
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.quantity import Quantity
+from robench_fire.subjects import Subject, subject_from_file
+from robench_fire.threat import THREATS
+
+TRAIN, _, TEST = digits.DATASET.splits(Path())
+CPU = torch.device("cpu")
+WANTED = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
+NAME = "aa-Linf-0.15-44-batch10"
+
+
+def mask(text: str) -> np.ndarray:
+    return np.array([each == "1" for each in text])
+
+
+def pictures(*values: float) -> np.ndarray:
+    """Images of 2 x 2 of one colour each."""
+    return np.stack([np.full((1, 2, 2), value, np.float32) for value in values])
+
+
+WEIGHTS = "0123456789abcdef" * 4
+
+
+def kept(folder: Path) -> Record:
+    """Two blocks of 4 and 3 images after two attacks, and the images of their six broken ones in ``folder``."""
+    record = Record({"batch_size": 4, "weights_sha256": WEIGHTS})
+    record.blocks[1] = Block(mask("111"), {"one": mask("101"), "two": mask("000")})
+    record.blocks[0] = Block(mask("1101"), {"one": mask("0001"), "two": mask("0000")})
+    images.keep(folder, 0, "one", WEIGHTS, np.array([0, 1]), pictures(0.0, 0.1))
+    images.keep(folder, 1, "two", WEIGHTS, np.array([0, 2]), pictures(0.4, 0.6))
+    images.keep(folder, 0, "two", WEIGHTS, np.array([3]), pictures(0.3))
+    images.keep(folder, 1, "one", WEIGHTS, np.array([1]), pictures(0.5))
+    return record
+
+
+def part(folder: Path, name: str) -> Path:
+    (found,) = folder.glob(f"{name}-*")
+    return found
+
+
+def test_what_was_kept_is_gathered_and_read(tmp_path: Path) -> None:
+    record = kept(tmp_path / "adv")
+    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    index, found = images.read(tmp_path / "all.safetensors")
+    assert index.tolist() == [0, 1, 3, 5, 4, 6]
+    assert np.array_equal(found, pictures(0.0, 0.1, 0.3, 0.5, 0.4, 0.6))
+    assert (index.dtype, found.dtype) == (np.int64, np.float32)
+    images.clear(tmp_path / "adv")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["0-one", "0-two", "1-one", "1-two"])
+@pytest.mark.parametrize("index", [None, [], [0, 1, 2], [2]])
+def test_without_a_part_or_with_a_wrong_one_there_is_no_file(
+    tmp_path: Path, name: str, index: list[int] | None
+) -> None:
+    """Neither that nor what an older evaluation left."""
+    record = kept(tmp_path / "adv")
+    (tmp_path / "all.safetensors").write_bytes(b"of an older evaluation")
+    wrong = part(tmp_path / "adv", name)
+    if index is None:
+        wrong.unlink()
+    else:
+        number, attack = name.split("-")
+        images.keep(tmp_path / "adv", int(number), attack, WEIGHTS, np.array(index, np.int64), pictures(*index, 1)[:-1])
+    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == [wrong.name]
+    assert not (tmp_path / "all.safetensors").exists()
+
+
+def test_images_that_broke_other_weights_are_not_taken(tmp_path: Path) -> None:
+    record = kept(tmp_path / "adv")
+    record.identity = {"batch_size": 4, "weights_sha256": "f" * 64}
+    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert not (tmp_path / "all.safetensors").exists()
+
+
+def test_without_the_folder_there_is_no_file(tmp_path: Path) -> None:
+    record = kept(tmp_path / "elsewhere")
+    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+
+
+def test_where_nothing_broke_the_file_is_empty(tmp_path: Path) -> None:
+    blocks = {0: Block(mask("1101"), {"one": mask("1101")})}
+    record = Record({"batch_size": 4, "weights_sha256": WEIGHTS}, blocks=blocks)
+    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 1  # nobody says so yet
+    images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.zeros(0, np.int64), pictures(0.5)[:0])
+    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    index, found = images.read(tmp_path / "all.safetensors")
+    assert len(index) == len(found) == 0
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "eval.aa-Linf-0.15-44.adv.safetensors"
+    with pytest.raises(
+        DataError, match=r"44\.adv\.safetensors is missing; move eval\.aa-Linf-0\.15-44\.json and \.npy"
+    ):
+        images.read(path)
+    path.write_bytes(b"half a file")
+    with pytest.raises(DataError, match=r"44\.adv\.safetensors cannot be read \(\w+\); move it away"):
+        images.read(path)
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"^cannot write .*adv: No space left on device; make room"):
+        images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.array([0]), pictures(0.5))
+    assert list((tmp_path / "adv").iterdir()) == []
+
+
+@cache
+def trained() -> bytes:
+    """The file of a network trained so briefly that the attacks break most images, and not all with the first."""
+    torch.manual_seed(0)
+    net, few = DigitsCNN(), TRAIN.take(slice(256))
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(to_float(few.images)), few.labels).backward()
+        optimiser.step()
+    return save(net.state_dict())
+
+
+def placed(folder: Path) -> Subject:
+    folder.mkdir(exist_ok=True)
+    (folder / "net.safetensors").write_bytes(trained())
+    return subject_from_file(folder / "net.safetensors", "digits", "digits-cnn")
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return placed(tmp_path)
+
+
+def run(subject: Subject, wanted: Evaluations = WANTED) -> dict[str, Any]:
+    (facts,) = assess.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+    return facts
+
+
+def beside(subject: Subject, ending: str, name: str = NAME) -> Path:
+    return Path(f"{subject.stem}.{name}{ending}")
+
+
+class Whole(NamedTuple):
+    """An evaluation that nothing interrupted: its folder, the file of images, the record after each save."""
+
+    subject: Subject
+    images: bytes
+    states: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    subject, states, write = placed(tmp_path_factory.mktemp("whole")), [], Record.write
+
+    def saved(self: Record, path: Path) -> None:
+        write(self, path)
+        states.append(path.read_text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "write", saved)
+        run(subject)
+    return Whole(subject, beside(subject, ".adv.safetensors").read_bytes(), states)
+
+
+def check(subject: Subject, name: str, norm: str, eps: float, examples: int) -> int:
+    """Whether the file holds what breaks the model, and nothing else; how many images that are."""
+    index, found = images.read(beside(subject, ".adv.safetensors", name))
+    clean, robust = np.load(beside(subject, ".npy", name))
+    assert sorted(index.tolist()) == np.flatnonzero(clean & ~robust).tolist()
+    of = TEST.take(torch.from_numpy(index))
+    assert found.shape == (len(index), 1, 8, 8)
+    assert 0 <= found.min() < found.max() <= 1
+    perturbed = torch.from_numpy(found)
+    sizes = THREATS[norm](eps=Quantity(str(eps))).distance(perturbed, to_float(of.images))
+    assert float(sizes.max()) <= eps + 1e-5
+    assert float(sizes.min()) > 0
+    with torch.no_grad():
+        assert not (subject.load(CPU)(perturbed).argmax(1) == of.labels).any()
+        assert (subject.load(CPU)(to_float(of.images)).argmax(1) == of.labels).all()
+    assert not beside(subject, ".adv", name).exists()
+    assert len(clean) == examples
+    return len(index)
+
+
+def test_the_images_break_the_model_and_lie_in_the_ball(whole: Whole) -> None:
+    count = check(whole.subject, NAME, "Linf", 0.15, 44)
+    assert 10 < count < 44
+    assert len(whole.states) == 5 * 4 + 1
+
+
+def test_under_l2_too(subject: Subject) -> None:
+    wanted = replace(WANTED, norm="L2", eps=("0.8",), examples=20)
+    run(subject, wanted)
+    assert check(subject, "aa-L2-0.8-20-batch10", "L2", 0.8, 20) > 5
+
+
+def test_two_processes_find_the_same_images(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    monkeypatch.delattr(assess, "here")
+    run(subject, replace(WANTED, jobs=2))
+    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
+    assert not beside(subject, ".adv").exists()
+
+
+def test_shards_join_to_the_same_images(subject: Subject, whole: Whole) -> None:
+    for index in (3, 1, 2):
+        run(subject, replace(WANTED, shard=(index, 3)))
+        assert not beside(subject, ".adv.safetensors").exists()
+    facts = run(subject, replace(WANTED, merge=True))
+    assert facts["images_missing"] == []
+    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
+    assert len(list(beside(subject, ".adv").iterdir())) == 5 * 4  # the parts stay, as the shards do
+    for path in (".json", ".adv.safetensors"):
+        beside(subject, path).unlink()
+    run(subject, replace(WANTED, merge=True))
+    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
+
+
+def test_shards_joined_without_all_their_images_say_which_are_missing(subject: Subject) -> None:
+    for index in (1, 2):
+        run(subject, replace(WANTED, shard=(index, 2)))
+    part(beside(subject, ".adv"), "3-apgd-ce").unlink()
+    facts = run(subject, replace(WANTED, merge=True))
+    assert [name.rsplit("-", 1)[0] for name in facts["images_missing"]] == ["3-apgd-ce"]
+    assert not beside(subject, ".adv.safetensors").exists()
+
+
+@pytest.mark.parametrize("saves", [1, 9, 20])
+@pytest.mark.parametrize("moment", ["before the images", "before the record", "after the record"])
+def test_what_was_interrupted_comes_to_the_same_images(
+    subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int, moment: str
+) -> None:
+    left = [saves]
+    owner, name = (images, "keep") if moment == "before the images" else (Record, "write")
+    act: Any = getattr(owner, name)
+
+    def interrupted(*given: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0 and moment != "after the record":
+            raise KeyboardInterrupt
+        act(*given)
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(subject)
+    assert not beside(subject, ".adv.safetensors").exists()
+    run(subject)
+    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
+    assert not beside(subject, ".adv").exists()
+    assert not beside(subject, ".state").exists()
+
+
+def test_a_record_without_its_images_still_gives_its_result(subject: Subject, whole: Whole) -> None:
+    """As one that was moved from another machine alone: nothing is made up, and older images do not pass for its."""
+    beside(subject, ".state").write_text(whole.states[9])
+    beside(subject, ".adv.safetensors").write_bytes(b"of other weights")
+    facts = run(subject)
+    assert facts["robust"] == run(whole.subject)["robust"]
+    assert len(facts["images_missing"]) == 10
+    assert beside(subject, ".npy").read_bytes() == beside(whole.subject, ".npy").read_bytes()
+    assert not beside(subject, ".adv.safetensors").exists()
+
+
+def test_weights_that_took_the_place_of_others_have_their_own_images(subject: Subject, whole: Whole) -> None:
+    other_weights = {name: 1.1 * value if "weight" in name else value for name, value in load(trained()).items()}
+    subject.weights.write_bytes(save(other_weights))
+    run(subject)
+    other = beside(subject, ".adv.safetensors").read_bytes()
+    subject.weights.write_bytes(trained())
+    run(subject)
+    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images != other
+
+
+def test_each_radius_has_its_own_images(subject: Subject) -> None:
+    wanted = replace(WANTED, attacks=("aa-plus",), eps=("0.5", "0.4", "0"), examples=5, batch_size=500)
+    assess.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+    for eps in ("0.5", "0.4"):
+        assert check(subject, f"aa-plus-Linf-{eps}-5", "Linf", float(eps), 5) > 0
+    index, found = images.read(beside(subject, ".adv.safetensors", "aa-plus-Linf-0-5"))
+    assert len(index) == len(found) == 0
+
+
+def test_an_attack_alone_keeps_no_images(subject: Subject) -> None:
+    for attack in ("pgd20", "apgd-ce"):
+        run(subject, replace(WANTED, attacks=(attack,)))
+    assert not list(subject.weights.parent.glob("*.adv*"))
+
+
+def test_what_is_done_is_left_as_it_is(whole: Whole) -> None:
+    path = beside(whole.subject, ".adv.safetensors")
+    before = path.stat().st_mtime_ns
+    run(whole.subject)
+    assert path.stat().st_mtime_ns == before

@@ -1,0 +1,403 @@
+"""`robench submit` on the command line: what is refused, with which reason and exit code; the check; the upload."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import types
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+with pytest.MonkeyPatch.context() as _path:
+    _path.syspath_prepend(Path(__file__).parent)
+    import submission_runs as made
+
+from robench_fire.errors import DataError, DisagreesError, UsageError
+from robench_fire.submission.push import push
+
+AA = f"eval.aa-Linf-8_255-{made.TEST}"
+Break = Callable[[Path], object]
+"""What a test does to the folder of a plan before it is submitted."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cut() -> Iterator[None]:
+    with made.cut():
+        yield
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.finished(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.written(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def own(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the plan's folder that a test may break, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return made.copied(plan, tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name)
+
+
+def changed(folder: Path, files: str, **values: Any) -> None:
+    """Change values in JSON files below ``folder``; None removes a key."""
+    found = sorted(folder.glob(files))
+    assert found
+    for path in found:
+        told = json.loads(path.read_text()) | values
+        path.write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+
+
+def removed(folder: Path, files: str) -> None:
+    found = sorted(folder.glob(files))
+    assert found
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def another_plan(folder: Path) -> None:
+    made.copied(folder, folder.with_name("0123456789ab"))
+
+
+def retrained(folder: Path) -> None:
+    """Weights that were not evaluated."""
+    path = folder / "seed-0" / "weights.safetensors"
+    save_file(load_file(path) | {"fc.bias": torch.zeros(10)}, path)
+
+
+def edit(files: str, **values: Any) -> Break:
+    return partial(changed, files=files, **values)
+
+
+def gone(files: str) -> Break:
+    return partial(removed, files=files)
+
+
+def judged(seed: int, verdict: str, reason: str) -> Break:
+    """Another verdict, which saw the same seeds."""
+
+    def change(folder: Path) -> None:
+        told = json.loads((folder / f"seed-{seed}" / f"{AA}.json").read_text())["reliability"]
+        changed(folder, f"seed-{seed}/{AA}.json", reliability=told | {"verdict": verdict, "reasons": [reason]})
+
+    return change
+
+
+def as_is(folder: Path) -> None:
+    pass
+
+
+L2 = {"kind": "L2", "eps": "0.5"}
+REFUSED: list[tuple[str, Break, str, int, str]] = [
+    ("unfinished", gone("seed-2/train.json"), "", 4, r"not finished: seed 2 \(4 of 4 epochs\); `robench.*` continues"),
+    ("without weights", gone("seed-4/weights.safetensors"), "", 4, "not finished: seed 4"),
+    ("four seeds", gone("seed-4"), "", 4, r"4 of 5 seeds are trained; .* with --seeds 5 adds the others"),
+    ("no attack", gone("seed-*/eval.*"), "", 4, r"no AutoAttack result at eps 8/255; `robench eval .* --attack aa"),
+    ("only PGD", edit(f"seed-*/{AA}.json", attack="pgd20"), "", 4, "there is no AutoAttack result at eps 8/255"),
+    ("one attacked less", gone(f"seed-3/{AA}.json"), "", 4, "seed 3: no AutoAttack result like the other seeds'"),
+    ("other weights attacked", edit(f"seed-1/{AA}.json", weights_sha256="0"), "", 4, "seed 1: no AutoAttack result"),
+    ("fewer images", edit(f"seed-*/{AA}.json", examples=23), "", 4, r"run on 23 of the 24 test images; .* wants all"),
+    ("unreliable", judged(2, "unreliable", "zero gradients"), "", 6, r"not reliable \(seed 2: zero gradients\)"),
+    ("not judged", edit(f"seed-2/{AA}.json", reliability=None), "", 4, r"not all judged .*; `robench eval "),
+    ("unknown", judged(0, "unknown", "only 19 %"), "", 6, r"not reliable \(seed 0: only 19 %"),
+    ("no images", gone(f"seed-0/{AA}.adv.safetensors"), "", 4, r"\.adv\.safetensors is missing; .* evaluate again"),
+    ("no masks", gone(f"seed-0/{AA}.npy"), "", 4, r"\.npy is missing; move eval\S+ away and evaluate the run again"),
+    ("no log", gone(f"seed-0/{AA}.log"), "", 4, r"\.log is missing; move eval\S+ away and evaluate the run again"),
+    ("other masks", lambda folder: made.flipped(folder / "seed-0" / f"{AA}.npy", 1), "", 4, "other images than were"),
+    ("other weights", retrained, "", 4, r"weights\.safetensors is not what was evaluated"),
+    ("digits", edit("seed-*/plan.json", dataset="digits"), "", 2, "no board for digits Linf .* `robench table` prints"),
+    ("MNIST", edit("seed-*/plan.json", dataset="mnist"), "", 2, "RobustBench has no board for mnist Linf"),
+    ("no L2", edit("seed-*/plan.json", dataset="cifar100", claim=L2), "", 2, "has no board for cifar100 L2"),
+    ("two plans", another_plan, "runs/cifar10", 2, r"runs/cifar10 holds 2 plans; name the folder of one plan"),
+    ("no plan", gone("seed-*"), "", 2, "holds no run; name the folder of one plan, `robench ls runs` lists them"),
+    ("no folder", as_is, "nowhere", 2, "nowhere holds no run"),
+    ("4/255", as_is, "--eps 4/255", 2, "board is at 8/255; use --eps 8/255"),
+    ("at 4/255", edit(f"seed-*/{AA}.json", eps="4/255"), "--eps 4/255", 2, "board is at 8/255; use --eps 8/255"),
+    ("at 0.031", as_is, "--eps 0.031", 4, "there is no AutoAttack result at eps 0.031"),
+    ("taken", as_is, "--name Carmon2019Unlabeled", 2, r"RobustBench already has Carmon2019Unlabeled; .*--name"),
+    ("published", as_is, "--name Madry2018Towards", 2, r"RobustBench already has Madry2018Towards; .*--name"),
+    ("synthetic", as_is, "--synthetic", 2, "--synthetic is about extra data, and this plan has none"),
+    ("no name", as_is, "--name my-model", 2, "my-model is not a name like Picot2021Adversarial"),
+    ("code", as_is, "--name A2020B':print(1),'", 2, "is not a name like Picot2021Adversarial"),
+    ("by hand", as_is, "--seed 7", 2, r"--seed 7: choose \d .* or \d .* best one on the test images"),
+    ("no device", as_is, "--device tpu", 2, "choose auto, cpu, cuda"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words", "code", "said"), [each[1:] for each in REFUSED], ids=[e[0] for e in REFUSED]
+)
+def test_what_cannot_be_submitted_is_refused_with_its_reason(
+    own: Path, break_it: Break, words: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    break_it(own)
+    given = words.split() if words and not words.startswith("--") else [str(own), *words.split()]
+    assert made.robench(monkeypatch, "submit", *given, "-o", "out") == code
+    message = capsys.readouterr().err
+    assert re.search(said, " ".join(message.split())), message
+    assert "Traceback" not in message
+    assert "unexpected" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def without_attack(folder: Path) -> None:
+    """As training on clean images only leaves it: nothing is said of robust accuracy on the validation images."""
+    for path in folder.glob("seed-*/curve.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({"epoch": row["epoch"], "clean": row["clean"]}) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("break_it", [gone("seed-1/curve.jsonl"), without_attack], ids=["curve", "attack"])
+def test_nothing_is_unexpected(
+    own: Path, break_it: Break, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_it(own)
+    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (0, 2, 4)
+    assert "robench: unexpected" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", [".", "link", "dangling"])
+def test_the_place_may_be_an_empty_folder_or_a_link(
+    own: Path, tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "place"
+    if out != "dangling":
+        place.mkdir()
+    for name in ("link", "dangling"):
+        (tmp_path / name).symlink_to(place)
+    monkeypatch.chdir(place if out == "." else tmp_path)
+    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", out) == 0
+    monkeypatch.chdir(tmp_path)
+    assert str(place / "CHECKLIST.md") in capsys.readouterr().out.replace("\n", "")
+    assert (tmp_path / "link").is_symlink()
+    assert [each for each in made.checked(place) if not each.passed] == []
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == {"runs", "place", "link", "dangling"}
+
+
+def test_what_lies_beside_the_bundle_is_not_lost(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "out.failed" / "thesis.tex"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    (own / "seed-0" / f"{AA}.log").write_text("")
+    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (2, 7)
+    assert mine.read_text() == "years of work"
+
+
+def test_a_plan_becomes_a_bundle_that_can_be_checked(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(own.relative_to(tmp_path))
+    assert made.robench(monkeypatch, "submit", folder, "--examples", "1", "--device", "cpu") == 0
+    said = capsys.readouterr().out
+    assert not re.search(" {2}no {2}", said)
+    assert "everything holds; what is left to you is in" in said
+    assert "clean accuracy by RobustBench" in said
+    assert made.robench(monkeypatch, "submit", "--check", "submission", "--examples", "1", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["format"] == 1
+    assert all(each["passed"] for each in told["checks"])
+    assert len(told["checks"]) == 19
+    assert (tmp_path / told["folder"] / "CHECKLIST.md").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["table", "json"])
+def test_a_bundle_that_does_not_hold_is_exit_7(
+    bundle: Path, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    own = made.copied(bundle, tmp_path / "own")
+    changed(own, "model_info/cifar10/Linf/*.json", clean_acc="99.00")
+    made.sum_up(own)
+    assert made.robench(monkeypatch, "submit", "--check", str(own), "--examples", "1", *words) == 7
+    said, file = capsys.readouterr(), f"model_info/cifar10/Linf/{made.NAME}.json"
+    assert said.err.endswith(f"{own} cannot be submitted as it is:\n  documents: {file} is not what the claim gives\n")
+    if words:
+        assert [each["name"] for each in json.loads(said.out)["checks"] if not each["passed"]] == ["documents"]
+    else:
+        assert re.search(r"documents +no +model_info/", said.out)
+        assert "everything holds" not in said.out
+
+
+def test_what_a_bundle_says_is_shown_as_it_is(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = made.copied(bundle, tmp_path / "own")
+    changed(own, "provenance/submission.json", name="[bold]mine[/red]")
+    made.sum_up(own)
+    assert made.robench(monkeypatch, "submit", "--check", str(own)) == 7
+    assert "[bold]mine[/red]" in "".join(capsys.readouterr().out.split())
+
+
+def test_a_new_bundle_that_does_not_hold_can_be_looked_at(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One more image in the evaluation: its accuracies follow from its masks, but not from its weights."""
+    clean, robust = made.flipped(own / "seed-0" / f"{AA}.npy", 2)
+    log = own / "seed-0" / f"{AA}.log"
+    facts = json.loads((own / "seed-0" / f"{AA}.json").read_text())
+    after = dict.fromkeys(facts["after"], robust)
+    text = re.sub(r"(initial accuracy: )[\d.]+%", rf"\g<1>{clean:.2f}%", log.read_text())
+    log.write_text(re.sub(r"(robust accuracy.*: )[\d.]+%", rf"\g<1>{robust:.2f}%", text))
+    changed(own, f"seed-0/{AA}.json", clean=clean, robust=robust, after=after)
+    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") == 7
+    said = capsys.readouterr().err
+    assert "out.failed cannot be submitted as it is:\n  clean accuracy by RobustBench: " in said
+    assert not (tmp_path / "out").exists()
+    checklist = (tmp_path / "out.failed" / "CHECKLIST.md").read_text()
+    assert "- [ ] clean accuracy by RobustBench: " in checklist
+    assert "- [x] evaluation: " in checklist
+    assert json.loads((tmp_path / "out.failed" / made.CHECKED).read_text())["passed"] is False
+    with pytest.raises(DataError, match=r"out\.failed did not pass its check; `robench submit --check "):
+        push(tmp_path / "out.failed", "hf:me/fire", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "name a run's folder"),
+        ("RUN --check DIR", "name a run's folder"),
+        ("RUN --dry-run", "--dry-run lists what --push would upload"),
+        ("--check DIR --push hf:me/it", "--push uploads a bundle"),
+        ("--check DIR --eps 0.031 --name A2020B", "--eps, --name: said when a bundle is written; leave out --check"),
+        ("RUN --push hf:me/it --link https://a.org --synthetic", "--link, --synthetic: said when a bundle is written"),
+        ("RUN --link mine.pt", "--link mine.pt: expected the https:// address of the checkpoint"),
+        ("RUN --push s3:me/it", "--push s3:me/it: expected hf:USER/REPO"),
+        ("RUN -o afile", "/afile is a file; choose a folder"),
+        ("RUN -o afolder", "/afolder holds something that is not a bundle"),
+        ("RUN --examples 0", "Invalid value"),
+    ],
+)
+def test_words_that_do_not_go_together(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").touch()
+    (tmp_path / "afolder").mkdir()
+    (tmp_path / "afolder" / "mine").touch()
+    assert made.robench(monkeypatch, "submit", *words.split()) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "afile", "empty"])
+def test_what_is_no_bundle_cannot_be_checked(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").touch()
+    (tmp_path / "empty").mkdir()
+    assert made.robench(monkeypatch, "submit", "--check", folder) == 7
+    assert f"files: {folder} is not a bundle: it has no SHA256SUMS; `robench submit RUN" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------ uploading
+
+Call = tuple[str, dict[str, Any]]
+
+
+class Hub:
+    """A stand-in for huggingface_hub's HfApi that notes what it is asked to do, or fails at one of it."""
+
+    fails = ""
+    calls: list[Call] = []  # noqa: RUF012
+
+    def _note(self, name: str, given: dict[str, Any]) -> None:
+        if name == self.fails:
+            raise ConnectionError(f"401 for {name}\nand a long tale")
+        self.calls.append((name, given))
+
+    def create_repo(self, repo_id: str, **given: Any) -> None:
+        self._note("create_repo", {"repo_id": repo_id, **given})
+
+    def upload_folder(self, **given: Any) -> None:
+        self._note("upload_folder", given)
+
+    def upload_file(self, **given: Any) -> None:
+        self._note("upload_file", given)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
+    module = types.ModuleType("huggingface_hub")
+    fresh = type("Fresh", (Hub,), {"calls": []})
+    module.HfApi = fresh  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return fresh
+
+
+def test_a_dry_run_lists_every_file_and_uploads_none(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # not even imported
+    assert made.robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire", "--dry-run") == 0
+    said = capsys.readouterr()
+    files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert said.out.splitlines() == [path.as_posix() for path in sorted(map(Path, files))]
+    link = f"https://huggingface.co/me/fire/resolve/main/checkpoint/{made.NAME}.pt"
+    assert f"{len(files)} files would go to hf:me/fire; then give --link {link}" in said.err
+
+
+def test_everything_is_uploaded_and_the_card_is_the_readme(
+    bundle: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert made.robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire.v2") == 0
+    message = {"commit_message": f"{made.NAME}: bundle for RobustBench"}
+    card = {"path_or_fileobj": str(bundle / "MODEL_CARD.md"), "path_in_repo": "README.md"}
+    assert hub.calls == [
+        ("create_repo", {"repo_id": "me/fire.v2", "repo_type": "model", "exist_ok": True}),
+        ("upload_folder", {"repo_id": "me/fire.v2", "folder_path": str(bundle), **message}),
+        ("upload_file", {"repo_id": "me/fire.v2", **card, **message}),
+    ]
+    assert "files lie at hf:me/fire.v2; then give --link https://hugg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fails", ["create_repo", "upload_folder", "upload_file"])
+def test_an_upload_that_fails_says_what_to_do(bundle: Path, hub: type[Hub], fails: str) -> None:
+    hub.fails = fails
+    with pytest.raises(DataError, match=r"^hf:me/fire: the upload failed \(ConnectionError: 401 for \w+\); log in"):
+        push(bundle, "hf:me/fire", False)
+
+
+def test_without_the_package_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r"pip install 'robench-fire\[hub\]'"):
+        push(bundle, "hf:me/fire", False)
+
+
+@pytest.mark.parametrize("target", ["s3:me/fire", "hf:fire", "hf:me/fire/more", "me/fire", "hf:", "hf:me/fi re", ""])
+def test_other_targets_are_refused(bundle: Path, hub: type[Hub], target: str) -> None:
+    with pytest.raises(UsageError, match="expected hf:USER/REPO"):
+        push(bundle, target, False)
+    assert hub.calls == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("path", ["changed refs.bib", "missing refs.bib", "more notes.txt", "no SHA256SUMS"])
+def test_a_bundle_that_was_changed_is_not_uploaded(
+    bundle: Path, hub: type[Hub], path: str, dry_run: bool, tmp_path: Path
+) -> None:
+    own, (what, name) = made.copied(bundle, tmp_path / "own"), path.split()
+    (own / name).unlink() if what in ("missing", "no") else (own / name).write_text("another")
+    with pytest.raises(DisagreesError, match=re.escape(name)) as fault:
+        push(own, "hf:me/fire", dry_run)
+    assert fault.value.exit_code == 7
+    assert hub.calls == []
+
+
+def test_a_bundle_that_a_person_completed_is_uploaded(bundle: Path, hub: type[Hub], tmp_path: Path) -> None:
+    own = made.copied(bundle, tmp_path / "own")
+    (own / "ISSUE.md").write_text((own / "ISSUE.md").read_text().replace("- [ ]", "- [x]"))
+    push(own, "hf:me/fire", False)
+    assert [name for name, _ in hub.calls] == ["create_repo", "upload_folder", "upload_file"]
