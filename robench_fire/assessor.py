@@ -45,8 +45,9 @@ class Evaluations:
         if self.norm and self.norm != claim.norm and not self.eps:
             raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
         kind = THREATS[self.norm or claim.norm]
-        trained = [subject.trained] if subject.trained.eps > 0 else []
-        own = dict.fromkeys(str(each.eps) for each in (claim, *trained))
+        trained, own = subject.trained, [str(claim.eps)]
+        if trained.norm == claim.norm and trained.eps > 0 and trained.eps != claim.eps:
+            own.append(str(trained.eps))
         try:
             return [kind(eps=Quantity(each)) for each in self.eps or own]
         except ValueError as fault:

@@ -186,7 +186,7 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
         DataError: if there is nothing, or a source does not exist.
     """
     found: list[Entry] = []
-    for source in sources:
+    for source in {each.resolve(): each for each in sources}.values():
         if not source.exists():
             raise DataError(f"{source} does not exist; train something first: `robench train fire digits`")
         found += [of_row(row) for row in find_rows(source, eps)]

@@ -58,6 +58,7 @@ def _ours(row: Row) -> dict[str, Any]:
         "plan": row.plan,
         "fingerprint": row.fingerprint,
         "norm": row.norm,
+        "eps": row.eps,
         "attack": row.attack,
         "examples": row.examples,
         "evaluation_seed": row.evaluation_seed,
@@ -105,7 +106,7 @@ def _row(info: dict[str, Any]) -> Row:
         plan=own.pop("plan"),
         fingerprint=own.pop("fingerprint"),
         norm=own.pop("norm"),
-        eps=info["eps"],
+        eps=own.pop("eps"),
         attack=own.pop("attack"),
         examples=own.pop("examples"),
         evaluation_seed=own.pop("evaluation_seed"),
@@ -121,7 +122,8 @@ def find_rows(folder: Path, eps: str = "") -> list[Row]:
 
     ``eps``: those that claim this radius; run folders are asked for it whatever their plan claims.
     """
-    files = [path for path in sorted(folder.rglob("*.json")) if _is_board_file(path)]
+    listed = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+    files = [path for path in listed if _is_board_file(path.resolve())]
     if files:
         return ranked(row for row in map(from_model_info, files) if eps in ("", row.eps))
     return collect(folder, eps)

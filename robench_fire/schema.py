@@ -15,12 +15,17 @@ NAME = re.compile(r"[A-Z][A-Za-z-]*(?:19|20)\d\d[A-Z0-9][\w-]*")
 def problems(info: Any, name: str) -> list[str]:
     """What is wrong with the model_info ``info`` of the entry ``name``; empty if nothing is."""
     found = [
-        f"{'.'.join(map(str, fault.absolute_path)) or 'the file'}: {fault.message[:200]}"
+        f"{'.'.join(map(str, fault.absolute_path)) or 'the file'}: {_end(fault.message)}"
         for fault in sorted(_validator().iter_errors(info), key=lambda fault: list(map(str, fault.absolute_path)))
     ]
     if not NAME.fullmatch(name):
         found.append(f"{name} is not a name like Picot2021Adversarial (author, year, first word of the title)")
     return found
+
+
+def _end(message: str) -> str:
+    """What is wrong stands behind the value that it is about, which may be long."""
+    return message if len(message) <= 200 else f"... {message[-160:]}"
 
 
 @cache

@@ -280,7 +280,9 @@ class Altered(Subject):
 
 def altered(dataset: str, weights: Path) -> Subject:
     stem = weights.with_suffix(".eval")
-    return Altered(weights=weights, stem=stem, dataset=dataset, arch="digits-cnn", normalise="none", claim=SMALL)
+    return Altered(
+        weights=weights, stem=stem, dataset=dataset, arch="digits-cnn", normalise="none", claim=SMALL, trained=SMALL
+    )
 
 
 def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(

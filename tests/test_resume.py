@@ -37,6 +37,7 @@ from robench_fire.subjects import Subject, subject_from_file
 TRAIN, _, TEST = digits.DATASET.splits(Path())
 FULL = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
 QUICK = replace(FULL, attacks=("apgd-ce",))
+IMAGES = ".adv.safetensors"
 Facts = dict[str, Any]
 
 
@@ -79,16 +80,19 @@ def names(folder: Path) -> set[str]:
 
 @dataclass(frozen=True)
 class Whole:
-    """An evaluation that nothing interrupted, and its record after each save."""
+    """An evaluation that nothing interrupted, its record after each save, and the images that it kept until then."""
 
     facts: Facts
     masks: bytes
     log: str
     states: list[str]
+    parts: list[dict[str, bytes]]
+    images: dict[str, bytes]
 
     def check(self, subject: Subject, facts: Facts, *more: str) -> None:
         """Whether another evaluation came to the same and left its results, and no file but those and ``more``."""
-        results = [beside(subject, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log")]
+        results = [beside(subject, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log", *self.images)]
+        assert {ending: beside(subject, ending).read_bytes() for ending in self.images} == self.images
         assert (results[0].read_bytes(), json.loads(results[1].read_text())) == (self.masks, facts)
         free = dict.fromkeys(("seconds", "attack_seconds", "sessions"))
         assert facts | free == self.facts | free
@@ -96,17 +100,21 @@ class Whole:
 
 
 def uninterrupted(folder: Path, wanted: Evaluations) -> Whole:
-    subject, states, write = placed(folder), [], Record.write
+    subject, write = placed(folder), Record.write
+    states: list[str] = []
+    parts: list[dict[str, bytes]] = []
 
     def keep(self: Record, path: Path) -> None:
         write(self, path)
         states.append(path.read_text())
+        parts.append({part.name: part.read_bytes() for part in beside(subject, ".adv").glob("*")})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Record, "write", keep)
         facts = run(subject, wanted)
     masks, log = (beside(subject, ending, facts["attack"]) for ending in (".npy", ".log"))
-    return Whole(facts, masks.read_bytes(), log.read_text(), states)
+    images = {path.name[-len(IMAGES) :]: path.read_bytes() for path in folder.glob(f"*{IMAGES}")}
+    return Whole(facts, masks.read_bytes(), log.read_text(), states, parts, images)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +168,9 @@ def test_two_processes_agree(subject: Subject, whole: Whole, monkeypatch: pytest
     monkeypatch.delattr(assess, "here")
     if saves:
         beside(subject, ".state").write_text(whole.states[saves - 1])
+        beside(subject, ".adv").mkdir()
+        for name, part in whole.parts[saves - 1].items():
+            (beside(subject, ".adv") / name).write_bytes(part)
     facts = run(subject, replace(FULL, jobs=2))
     whole.check(subject, facts)
     assert facts["sessions"] == (2 if saves else 1)
@@ -170,7 +181,8 @@ def test_shards_join_to_the_same(tmp_path: Path, whole: Whole) -> None:
     parts = [run(subject, replace(FULL, shard=(index, 3))) for index in (3, 1, 2)]
     assert [(part["shard"], part["examples"]) for part in parts] == [([3, 3], 10), ([1, 3], 20), ([2, 3], 14)]
     shards = names(tmp_path) - {subject.weights.name}
-    assert shards == {beside(subject, f".shard-{index}-of-3").name for index in (1, 2, 3)}
+    endings = (".adv", *(f".shard-{index}-of-3" for index in (1, 2, 3)))
+    assert shards == {beside(subject, ending).name for ending in endings}
     whole.check(subject, run(subject, replace(FULL, merge=True)), *shards)
 
 

@@ -188,6 +188,7 @@ OURS: dict[str, Any] = TRADES | {
         "plan": dict.fromkeys(("name", "dataset", "profile", "defense", "threat", "claim", "recipe")),
         "fingerprint": "0123456789ab",
         "norm": "Linf",
+        "eps": "8/255",
         "attack": "aa",
         "examples": 1000,
         "evaluation_seed": 0,

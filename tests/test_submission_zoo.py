@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -178,6 +179,32 @@ def test_robustbench_is_left_as_it_was(bundle: Path, tmp_path: Path, monkeypatch
     assert failed(bundle) == {}
     assert robustbench() == before
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("clean", "robust", "passed"),
+    [(0, 0, True), (1, 0, False), (-1, 0, False), (0, 2, True), (0, -2, True), (0, 3, False), (0, -3, False)],
+)
+def test_robustbenchs_benchmark_may_differ_by_two_robust_images(
+    bundle: Path, clean: int, robust: int, passed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustbench import eval as evaluation
+
+    images, masks = to_float(made.splits().test.images), np.load(bundle / "evidence" / "masks.npy")
+
+    def benchmark(model: nn.Module, n_examples: int, **named: Any) -> tuple[float, float]:
+        """What our masks say of the images that it is given, but for these."""
+        x, _ = evaluation.load_clean_dataset(None, n_examples)
+        assert (named["threat_model"], named["eps"], len(x)) == ("Linf", 8 / 255, n_examples)
+        index = [int((images == each).flatten(1).all(1).nonzero()[0]) for each in x]
+        assert masks[1, index].any()
+        assert not masks[1, index].all()
+        return (masks[0, index].sum() + clean) / n_examples, (masks[1, index].sum() + robust) / n_examples
+
+    monkeypatch.setattr("robustbench.eval.benchmark", benchmark)
+    found = {each.name: each for each in made.checked(bundle, examples=12)}["robustbench.eval.benchmark"]
+    assert found.passed is passed
+    assert found.found.startswith("of 12 images ")
 
 
 class Plain(nn.Module):

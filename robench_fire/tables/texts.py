@@ -72,7 +72,8 @@ def bibtex(entries: Iterable[Entry]) -> str:
 
 
 _JOURNALS = {"TPAMI": "IEEE Transactions on Pattern Analysis and Machine Intelligence",
-             "TMLR": "Transactions on Machine Learning Research"}  # fmt: skip
+             "TMLR": "Transactions on Machine Learning Research", "Pattern Recognition": "Pattern Recognition",
+             "SIMODS": "SIAM Journal on Mathematics of Data Science"}  # fmt: skip
 
 
 def _cited(key: str, entry: Entry) -> str:
@@ -86,7 +87,7 @@ def _cited(key: str, entry: Entry) -> str:
         "year": year,
         "url": entry.link,
     }
-    if where in ("", "Unpublished", "N/A"):
+    if where in ("", "Unpublished", "N/A", "GitHub", "OpenReview"):
         fields["note"] = fields.pop("booktitle")
     kind = "misc" if "note" in fields else "article" if journal else "inproceedings"
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
