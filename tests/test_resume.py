@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -138,9 +139,9 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkey
     monkeypatch.syspath_prepend(Path(__file__).parent)
     context, target = multiprocessing.get_context("forkserver"), importlib.import_module("test_resume").child
     context.set_forkserver_preload(["robench_fire.assess", "robench_fire.datasets.digits", "pytest"])
-    draw, kills, continued = random.Random(0), 0, 0
-    while kills < 20:
-        subject, end, done = placed(folder := tmp_path / str(kills)), kills + 10, 0
+    draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
+    while kills < 20:  # a process may end before it is killed: then there is one folder more
+        subject, end, done = placed(folder := tmp_path / str(next(folders))), kills + 10, 0
         state, stored = beside(subject, ".state"), beside(subject, ".json")
         while not stored.exists():
             continued += 0 < done < 20
