@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,9 @@ Forward = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [0, 1] to logits (N, K)."""
 Gain = Callable[[Tensor], Tensor]
 """Logits of the perturbed images to the per-example value (N,) that the adversary maximises."""
+
+Value = Callable[[Tensor], Tensor]
+"""Perturbed images to the gain (N,) at them."""
 
 
 def misclassify(label: Tensor) -> Gain:
@@ -45,15 +48,19 @@ class Pgd:
 
     def __call__(self, forward: Forward, gain: Gain, x: Tensor, threat: Threat, generator: Generator) -> Tensor:
         """Perturbed images; exactly ``steps`` forwards and ``steps`` input gradients. Never touches parameters."""
-        x_adv = self._start(x, threat, generator)
-        for _ in range(self.steps):
+        return self.climb([lambda z: gain(forward(z))] * self.steps, x, self.begin(x, threat, generator), threat)
+
+    def climb(self, values: Sequence[Value], x: Tensor, x_adv: Tensor, threat: Threat) -> Tensor:
+        """Perturbed images after one step from ``x_adv`` on each of ``values``, the gain as a function of the image."""
+        for value in values:
             x_adv = x_adv.detach().requires_grad_()
             with torch.enable_grad():
-                (grad,) = torch.autograd.grad(gain(forward(x_adv)).sum(), x_adv)
+                (grad,) = torch.autograd.grad(value(x_adv).sum(), x_adv)
             x_adv = threat.project(threat.ascend(x_adv.detach(), grad, self.step), x)
         return x_adv
 
-    def _start(self, x: Tensor, threat: Threat, generator: Generator) -> Tensor:
+    def begin(self, x: Tensor, threat: Threat, generator: Generator) -> Tensor:
+        """Where the search starts, by ``start``."""
         if self.start == "uniform":
             return threat.sample(x, generator)
         if self.start == "gaussian":

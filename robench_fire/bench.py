@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from robench_fire import extra, fetch, provenance, pseudo
+from robench_fire import extra, fetch, provenance, pseudo, ray_cluster, ray_launch
 from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.cost import forward_seconds, training_seconds
 from robench_fire.devices import use
 from robench_fire.errors import RobenchError, UsageError
-from robench_fire.launch import launch
+from robench_fire.launch import Task, launch
 from robench_fire.leaderboard import Row, collect, ranked
+from robench_fire.parcel import Stage
+from robench_fire.ray_cluster import Cluster
+from robench_fire.ray_launch import Cell
 from robench_fire.reporting import Event, Listen
-from robench_fire.seed import Workplace, all_judged, judge_seed, run_folder, run_seed
+from robench_fire.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
 from robench_fire.spoken import spoken
 from robench_fire.workers import useful
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
 """(number of runs, what they are) to a listener that lives as long as the context."""
 Say = Callable[[str], None]
+Start = Callable[[Stage, Mapping[str, Cell], Listen], dict[str, RobenchError]]
+"""Runs a stage of every cell: the errors by cell."""
 
 LONG = 86400.0  # seconds: a bench that takes longer is warned about
 
@@ -38,38 +43,92 @@ def bench(
     jobs: int,
     listening: Listening,
     say: Say,
+    together: bool = False,
+    cluster: Cluster | None = None,
 ) -> tuple[list[Row], dict[str, RobenchError]]:
     """Train and evaluate every request over the seeds; the rows of their plans, and the errors by run.
 
     Everything is composed and checked first, so that nothing is spent before a mistake is found. ``jobs`` runs go at a
-    time (0: as many as are useful here).
+    time (0: as many as are useful); ``together``: each of them trains several seeds side by side. All happens on this
+    machine, or on those of a ``cluster``.
     """
     composed = [compose(request) for request in requests]
-    _check(composed, place.output)
-    bring_data(composed[0], place.data, listening)
+    check(composed, place.output)
     for request, each in zip(requests, composed, strict=True):
         if request.extra_data is not None:
             extra.load(request.extra_data, each.dataset.shape, each.dataset.num_classes)
     cells = {
-        f"{each.plan.name} seed {seed}": (request, seed, run_folder(each, place.output, seed))
+        f"{each.plan.name} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds
         for request, each in zip(requests, composed, strict=True)
     }
+    if cluster is not None:
+        with ray_cluster.joined(cluster):
+            say(ray_cluster.described(ray_cluster.needs(cluster)))
+            failed = _train_and_judge(partial(_there, evaluations, place, cluster, jobs), cells, evaluations, listening)
+        return _rows(composed, place), failed
+    bring_data(composed[0], place.data, listening)
     jobs = useful(jobs, len(cells), place.device)
     _announce(composed, seeds, jobs, place, say)
-    tasks = {name: partial(run_seed, *cell[:2], evaluations, place) for name, cell in cells.items()}
-    with listening(len(tasks), f"{composed[0].plan.dataset}: {len(tasks)} runs") as listen:
-        failed = launch(tasks, jobs, listen)
+    failed = _side_by_side(requests, composed, seeds, place, jobs, listening) if together else {}
+    left = {name: cell for name, cell in cells.items() if name not in failed}
+    if evaluations.attacks or not together:  # else nothing is left to do
+        failed |= _train_and_judge(partial(_here, evaluations, place, jobs), left, evaluations, listening)
+    return _rows(composed, place), failed
+
+
+def _here(
+    evaluations: Evaluations, place: Workplace, jobs: int, stage: Stage, cells: Mapping[str, Cell], listen: Listen
+) -> dict[str, RobenchError]:
+    tasks = {name: partial(stage, cell.request, cell.seed, evaluations, place) for name, cell in cells.items()}
+    return launch(tasks, min(jobs, len(tasks)), listen)
+
+
+def _there(
+    evaluations: Evaluations, place: Workplace, cluster: Cluster, jobs: int, stage: Stage, cells: Mapping[str, Cell],
+    listen: Listen,
+) -> dict[str, RobenchError]:  # fmt: skip
+    judging = stage is judge_seed  # which looks at the other seeds
+    return ray_launch.launch(stage, cells, evaluations, place.output, cluster, listen, jobs=jobs, siblings=judging)
+
+
+def _train_and_judge(
+    start: Start, cells: Mapping[str, Cell], evaluations: Evaluations, listening: Listening
+) -> dict[str, RobenchError]:
+    if not cells:
+        return {}
+    dataset = next(iter(cells.values())).request.dataset
+    with listening(len(cells), f"{dataset}: {len(cells)} runs") as listen:
+        failed = start(run_seed, cells, listen)
     left = {name: cell for name, cell in cells.items() if name not in failed}  # judged with the help of each other
-    judge = {
-        name: partial(judge_seed, request, seed, evaluations, place)
-        for name, (request, seed, run) in left.items()
-        if not all_judged(run, evaluations.attacks)
-    }
+    judge = {name: cell for name, cell in left.items() if not all_judged(cell.run, evaluations.attacks)}
     if judge:
         with listening(len(judge), "reliability") as listen:
-            failed |= launch(judge, min(jobs, len(judge)), listen)
-    return _rows(composed, place), failed
+            failed |= start(judge_seed, judge, listen)
+    return failed
+
+
+def _side_by_side(
+    requests: Sequence[Request],
+    composed: Sequence[Composed],
+    seeds: Sequence[int],
+    place: Workplace,
+    jobs: int,
+    listening: Listening,
+) -> dict[str, RobenchError]:
+    """Train the seeds of each request in as many groups as there are processes for it; the errors by run."""
+    groups: dict[str, list[int]] = {}
+    tasks: dict[str, Task] = {}
+    names: dict[str, str] = {}
+    parts = min(-(-jobs // len(requests)), len(seeds))
+    for request, each in zip(requests, composed, strict=True):
+        for part in (list(seeds[first::parts]) for first in range(parts)):
+            group = f"{each.plan.name} seed{'s' * (len(part) > 1)} {','.join(map(str, part))}"
+            groups[group], names[group] = part, each.plan.name
+            tasks[group] = partial(train_group, request, part, place)
+    with listening(len(tasks), f"{composed[0].plan.dataset}: training") as listen:
+        failed = launch(tasks, jobs, listen)
+    return {f"{names[group]} seed {seed}": fault for group, fault in failed.items() for seed in groups[group]}
 
 
 def _rows(composed: Sequence[Composed], place: Workplace) -> list[Row]:
@@ -88,7 +147,12 @@ def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
             )
 
 
-def _check(composed: Sequence[Composed], output: Path) -> None:
+def check(composed: Sequence[Composed], output: Path) -> None:
+    """Refuse names that are there twice, and an output folder that cannot be used.
+
+    Raises:
+        UsageError: naming what to change.
+    """
     names = [each.plan.name for each in composed]
     if len(set(names)) < len(names):
         raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")
@@ -131,7 +195,7 @@ def estimate(composed: Composed, device: torch.device, per_forward: dict[str, fl
     known = {} if per_forward is None else per_forward
     plan, dataset = composed.plan, composed.dataset
     if plan.recipe.arch not in known:
-        known[plan.recipe.arch] = forward_seconds(composed.build, dataset.shape, plan.recipe.batch_size, device)
+        known[plan.recipe.arch] = forward_seconds(composed.build, dataset.shape, plan.recipe, device)
     each, mixed = known[plan.recipe.arch], plan.recipe.extra
     if mixed is None or mixed.source == "file":
         return training_seconds(plan.defense, plan.recipe, dataset.train_size, each)

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from robench_fire.arithmetic import autocast, lay_out, layout, resolve, rounding
 from robench_fire.data import batches_per_epoch
 from robench_fire.defense import Defense
-from robench_fire.engine import frozen
+from robench_fire.devices import wait
 from robench_fire.recipe import Recipe, effective_passes
+from robench_fire.step import frozen
 
 
 def forward_equivalents(defense: Defense, recipe: Recipe) -> int:
@@ -24,30 +26,41 @@ def forward_equivalents(defense: Defense, recipe: Recipe) -> int:
 
 
 def forward_seconds(
-    build: Callable[[], nn.Module], shape: tuple[int, int, int], batch_size: int, device: torch.device
+    build: Callable[[], nn.Module], shape: tuple[int, int, int], recipe: Recipe, device: torch.device
 ) -> float:
     """Seconds per image and forward-equivalent, from a few attack steps on this machine: the best of five.
 
-    On the batch of ``batch_size``, or on 4 images where these alone take long.
+    In the attack's precision, on the recipe's batch, or on 4 images where these alone take long.
+
+    Raises:
+        RecipeError: if the device cannot compute in the recipe's precision.
     """
-    model = build().to(device)
-    with frozen(model):
-        probe = torch.rand(4, *shape, device=device)
-        _attack_step(model, probe)  # the first call of a process pays for loading libraries
-        few = _attack_step(model, probe)
-        count = 4 if few > 0.2 else batch_size
-        x = torch.rand(count, *shape, device=device)
-        _attack_step(model, x)  # warms up
-        return min(_attack_step(model, x) for _ in range(5)) / (2 * count)
+    model, chosen = build().to(device), resolve(recipe, device).attack
+    lay_out(model, shape[-1])
+
+    def attack_step(count: int) -> float:
+        x = layout(shape[-1])(torch.rand(count, *shape, device=device)).requires_grad_()
+        wait(device)
+        started = time.perf_counter()
+        with autocast(chosen, device):
+            total = model(x).float().sum()
+        torch.autograd.grad(total, x)
+        wait(device)
+        return time.perf_counter() - started
+
+    with frozen(model), rounding(chosen):
+        attack_step(4)  # the first call of a process pays for loading libraries
+        count = 4 if attack_step(4) > 0.2 else recipe.batch_size
+        attack_step(count)  # warms up
+        return min(attack_step(count) for _ in range(5)) / (2 * count)
 
 
-def _attack_step(model: nn.Module, x: Tensor) -> float:
-    x.requires_grad_()
-    started = time.perf_counter()
-    torch.autograd.grad(model(x).sum(), x)
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
-    return time.perf_counter() - started
+def images_per_epoch(recipe: Recipe, labelled: int) -> int:
+    """How many images the batches of an epoch hold (robench_fire.data), pseudo-labelled ones among them."""
+    if recipe.extra is None:
+        return labelled
+    count, drawn = batches_per_epoch(recipe, labelled), int(recipe.batch_size * recipe.extra.share)
+    return min(labelled, count * (recipe.batch_size - drawn)) + count * drawn
 
 
 def training_seconds(defense: Defense, recipe: Recipe, examples: int, per_forward: float) -> float:

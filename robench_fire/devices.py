@@ -34,3 +34,9 @@ def use(device: torch.device) -> None:
     """Make a GPU the current one, as events, streams and memory statistics refer to that."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

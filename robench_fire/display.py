@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 from rich.table import Column
 
-from robench_fire.reporting import Event, Listen
+from robench_fire.reporting import NOTE, Event, Listen
 from robench_fire.spoken import spoken
 
 PLAIN_SECONDS = 15.0  # between two lines of one stage
@@ -29,9 +29,19 @@ def listening(total: int, what: str) -> Iterator[Listen]:
     """A listener for ``total`` runs that shows how they get on until the body is left."""
     if stderr.is_terminal:
         with _bars() as progress:
-            yield _Bars(progress, total, what).hear
+            yield _noting(_Bars(progress, total, what).hear)
     else:
-        yield _Lines(total).hear
+        yield _noting(_Lines(total).hear)
+
+
+def _noting(listen: Listen) -> Listen:
+    def hear(event: Event) -> None:
+        if event.stage == NOTE:
+            say(f"{event.run}: {event.note}")
+        else:
+            listen(event)
+
+    return hear
 
 
 def _bars() -> Progress:

@@ -12,6 +12,7 @@ import torch
 
 from robench_fire import fetch, provenance, registry, robustbench
 from robench_fire.dataset import Dataset
+from robench_fire.meters import energy_counter
 from robench_fire.workers import cores
 
 
@@ -31,6 +32,7 @@ def examine(data: Path) -> list[Finding]:
         Finding("ok", "versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         Finding("ok", "python", f"{platform.python_version()}, {cores()} cores"),
         _device(),
+        *_energy(),
         _torchvision(),
         _robustbench(),
         _autoattack(),
@@ -46,6 +48,17 @@ def _device() -> Finding:
     return Finding(
         "note", "device", f"{provenance.device_name(torch.device('cpu'))}; no usable GPU", f"to use one: {fix}"
     )
+
+
+def _energy() -> list[Finding]:
+    """Whether a GPU's energy can be measured; nothing where there is no GPU."""
+    if not torch.cuda.is_available():
+        return []
+    if energy_counter(torch.device("cuda", 0)) is not None:
+        return [Finding("ok", "energy", "counted by NVML")]
+    if importlib.util.find_spec("pynvml") is None:
+        return [Finding("note", "energy", "not counted: nvidia-ml-py is not installed", "pip install nvidia-ml-py")]
+    return [Finding("note", "energy", "this GPU has no energy counter that can be read")]
 
 
 def _torchvision() -> Finding:

@@ -29,22 +29,22 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
         The errors by task name, in the order of the tasks.
     """
     if jobs == 1:
-        found = {name: _attempt(name, task, listen) for name, task in tasks.items()}
+        found = {name: attempt(name, task, listen) for name, task in tasks.items()}
     else:
         found = _elsewhere(tasks, jobs, listen)
         for name in [name for name in tasks if name not in found]:
             alone = _elsewhere({name: tasks[name]}, 1, listen)
             found[name] = alone.get(name, RobenchError(DIED))
             if name not in alone:
-                listen(_last(name, found[name]))
+                listen(ending(name, found[name]))
     return {name: error for name in tasks if (error := found[name]) is not None}
 
 
-def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
-    """Run one task; its last event says whether it failed."""
+def attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
+    """Run one task here; its error, if any, which its last event says too."""
     error: RobenchError | None = None
     try:
-        task(_reporter(name, listen))
+        task(reporter(name, listen))
     except RobenchError as fault:
         error = fault
     except Exception as fault:
@@ -52,7 +52,7 @@ def _attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
             raise
         said = str(fault).strip().split("\n")[0]
         error = RobenchError(f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where")
-    listen(_last(name, error))
+    listen(ending(name, error))
     return error
 
 
@@ -67,11 +67,12 @@ def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str
                 if not isinstance(future.exception(), BrokenProcessPool):
                     found[running[future]] = future.result()
         for name in set(found) - ended:  # its last event was still on the way
-            listen(_last(name, found[name]))
+            listen(ending(name, found[name]))
     return found
 
 
-def _last(name: str, error: RobenchError | None) -> Event:
+def ending(name: str, error: RobenchError | None) -> Event:
+    """The last event of a run."""
     return Event(name, "failed" if error else "done", 1, 1, str(error or ""))
 
 
@@ -101,8 +102,8 @@ def _relay(events: Any, listen: Listen) -> Iterator[set[str]]:
         thread.join()
 
 
-def _reporter(name: str, listen: Listen) -> Report:
-    """A report that passes on at most ten events a second, and every change of stage."""
+def reporter(name: str, listen: Listen) -> Report:
+    """For the run ``name``, a report that passes on at most ten events a second, and every change of stage."""
     last: list[Any] = ["", 0.0]
 
     def report(stage: str, done: int, total: int, note: str) -> None:
@@ -123,4 +124,4 @@ def _begin(events: Any) -> None:
 
 
 def _work(name: str, task: Task) -> RobenchError | None:
-    return _attempt(name, task, _events.put)
+    return attempt(name, task, _events.put)

@@ -14,6 +14,7 @@ from robench_fire.stats import MeanStd, mean_std
 SEEDS = 5  # how many seeds a row should have
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits"}  # of a training, and as they are said
+COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
 
@@ -208,7 +209,14 @@ def _facts(
         "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
         "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
+        "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
     }
+
+
+def _cost(facts: dict[str, Any]) -> dict[str, float | None]:
+    """What a seed's training took, beside its time; arithmetic includes its pseudo-labeller's, as time does."""
+    found = {name: facts[name] for name in COST}
+    return found | {"flops": facts["flops"] + facts.get("labeller", {}).get("flops", 0)}
 
 
 def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
 from robench_fire.defense import Defense, Terms, Views
-from robench_fire.engine import Problem, Trained, frozen, train
+from robench_fire.engine import Trained, train
 from robench_fire.losses import cross_entropy
 from robench_fire.recipe import Recipe
 from robench_fire.reporting import Progress
 from robench_fire.seeding import derive
+from robench_fire.step import Problem, frozen
+from robench_fire.world import ALONE, World
 
 _HIDING = 20191113  # fixed: every seed and every defense hides the same labels
 
@@ -53,6 +55,11 @@ def labeller_recipe(recipe: Recipe) -> Recipe:
     return replace(recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last")
 
 
+def standard(problem: Problem) -> Problem:
+    """The labeller's own problem: the same images, with neither attack nor extra data."""
+    return replace(problem, defense=Standard(), recipe=labeller_recipe(problem.recipe), extra=None)
+
+
 def label(
     build: Callable[[], nn.Module],
     problem: Problem,
@@ -62,12 +69,13 @@ def label(
     device: torch.device,
     state_file: Path,
     progress: Progress,
+    world: World = ALONE,
 ) -> tuple[Tensor, Trained]:
     """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe."""
-    standard = replace(problem, defense=Standard(), recipe=labeller_recipe(problem.recipe), extra=None)
     trained = train(
-        build, standard, seed=derive(seed, "labeller"), device=device, state_file=state_file, progress=progress
-    )
+        build, standard(problem), seed=derive(seed, "labeller"), device=device, state_file=state_file,
+        progress=progress, world=world,
+    )  # fmt: skip
     model = build()
     model.load_state_dict(trained.weights)
     model.to(device)

@@ -8,6 +8,7 @@ from typing import Literal
 from robench_fire.attacks import Pgd
 
 Pass = Literal["clean", "adv"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,10 @@ class Recipe:
     attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
     repeated without gradient, as some released codes do, and the last one enters the loss. ``ema_decay``: evaluate an
     exponential moving average of the weights. ``select``: keep the last epoch, or the epoch with the highest robust
-    accuracy on the validation split; the test split is never seen.
+    accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
+    and ``attack_precision`` of the attack's; "auto" is chosen per device (robench_fire.arithmetic). ``ghost_batch``:
+    batch norm sees each batch in slices of so many images (ghost batch norm, Hoffer et al. 2017), as several devices
+    would without synchronisation; None: the whole batch, on however many devices.
     """
 
     arch: str
@@ -118,10 +122,13 @@ class Recipe:
     ema_decay: float | None = None
     select: Literal["last", "validation"] = "last"
     extra: Extra | None = None
+    precision: Precision = "auto"
+    attack_precision: Precision = "auto"
+    ghost_batch: int | None = None
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
+        for field in ("epochs", "batch_size", "ghost_batch"):
+            if getattr(self, field) is not None and getattr(self, field) < 1:
                 raise ValueError(f"{field} {getattr(self, field)}: must be at least 1")
         if self.optimiser.lr <= 0:
             raise ValueError(f"lr {self.optimiser.lr}: must be positive")

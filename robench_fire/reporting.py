@@ -11,6 +11,10 @@ Report = Callable[[str, int, int, str], None]
 """(stage, steps done, steps in all, note) of one run."""
 
 
+NOTE = "note"
+"""The stage of an event that only says something."""
+
+
 class Event(NamedTuple):
     """How a run gets on: a stage, steps done and in all; stage "done" or "failed" is its last."""
 

@@ -1,9 +1,10 @@
-"""The state of a training run between two epochs: what is saved, restored, and evaluated."""
+"""The state of a training between two epochs: what is saved, restored, and evaluated."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,57 +12,112 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.utils._pytree import tree_map
 
 from robench_fire.errors import DataError
 from robench_fire.files import replaced
 from robench_fire.recipe import Adam, Cosine, Recipe
+from robench_fire.stacked import Stacked
+
+
+@dataclass
+class Lane:
+    """What one seed has for itself: its targets' memory, its curve, and the weights of the epoch it would keep."""
+
+    seed: int
+    memory: dict[str, Tensor]
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
 class State:
-    """Everything that a later epoch depends on: ``write`` and ``restore`` round-trip all of it.
+    """Everything that a later epoch depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
 
-    No generator is among it: the engine derives every stream from the seed and the epoch. ``best`` holds the weights
-    of the epoch that ``Recipe.select`` keeps.
+    No generator is among it: the engine derives every stream from the seed and the epoch. With several lanes ``model``
+    is Stacked, and each lane's file is what its seed alone would have written.
     """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: LRScheduler
     average: nn.Module | None  # its averaged model is ``average.module``
-    memory: dict[str, Tensor]
-    curve: list[dict[str, float]] = field(default_factory=list)
+    scaler: torch.amp.GradScaler
+    lanes: list[Lane]
     seconds: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
+    warm_up_images: int = 0
 
-    def write(self, path: Path) -> None:
-        """Save atomically."""
+    def write(self, number: int, path: Path) -> None:
+        """Save lane ``number`` atomically."""
+        lane, own = self.lanes[number], self._sliced(number)
         plain = {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "model": _state_of(self.model, number),
+            "optimiser": own(self.optimiser.state_dict()),
             "schedule": self.schedule.state_dict(),
-            "average": _averaged(self.average).state_dict() if self.average else None,
-            "memory": self.memory,
-            "curve": self.curve,
-            "seconds": self.seconds,
-            "best": self.best,
+            "average": _state_of(_averaged(self.average), number) if self.average else None,
+            "scaler": self.scaler.state_dict(),
+            "memory": lane.memory,
+            "curve": lane.curve,
+            "best": lane.best,
+            "seconds": self.share(),
+            "warm_up_images": self.warm_up_images,
         }
         with replaced(path) as partial:
             torch.save(plain, partial)
 
-    def restore(self, plain: dict[str, Any]) -> None:
-        """Continue from what ``read`` returned."""
-        self.model.load_state_dict(plain["model"])
-        self.optimiser.load_state_dict(plain["optimiser"])
-        self.schedule.load_state_dict(plain["schedule"])
+    def restore(self, plain: Sequence[dict[str, Any]]) -> None:
+        """Continue from what ``read`` returned for each lane."""
+        first = plain[0]
+        _load(self.model, [each["model"] for each in plain])
+        self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
+        self.schedule.load_state_dict(first["schedule"])
         if self.average:
-            _averaged(self.average).load_state_dict(plain["average"])
-        self.memory, self.curve = plain["memory"], plain["curve"]
-        self.seconds, self.best = plain["seconds"], plain["best"]
+            _load(_averaged(self.average), [each["average"] for each in plain])
+        if first["scaler"]:
+            self.scaler.load_state_dict(first["scaler"])
+        for lane, each in zip(self.lanes, plain, strict=True):
+            lane.memory = {name: value.to(lane.memory[name].device) for name, value in each["memory"].items()}
+            lane.curve, lane.best = each["curve"], each["best"]
+        self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
+        self.warm_up_images = first["warm_up_images"]
+
+    def took(self, seconds: dict[str, float]) -> None:
+        """Add to the seconds of each section."""
+        for name, value in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+
+    def share(self) -> dict[str, float]:
+        """The seconds that each lane is charged."""
+        return {name: value / len(self.lanes) for name, value in self.seconds.items()}
 
     def evaluated(self) -> nn.Module:
         """The model whose accuracy counts: the moving average where there is one."""
         return _averaged(self.average) if self.average else self.model
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """A copy of lane ``number`` of the evaluated model."""
+        return {name: value.clone() for name, value in _state_of(self.evaluated(), number).items()}
+
+    def _sliced(self, number: int) -> Callable[[Any], Any]:
+        if not isinstance(self.model, Stacked):
+            return lambda tree: tree
+        return lambda tree: tree_map(lambda x: x[number] if isinstance(x, Tensor) and x.dim() else x, tree)
+
+    def _joined(self, trees: list[Any]) -> Any:
+        if not isinstance(self.model, Stacked):
+            return trees[0]
+        return tree_map(lambda *x: torch.stack(x) if isinstance(x[0], Tensor) and x[0].dim() else x[0], *trees)
+
+
+def _state_of(model: nn.Module, number: int) -> dict[str, Tensor]:
+    return model.state_of(number) if isinstance(model, Stacked) else model.state_dict()
+
+
+def _load(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
+    if isinstance(model, Stacked):
+        model.load_states(states)
+    else:
+        model.load_state_dict(states[0])
 
 
 def _averaged(average: nn.Module) -> nn.Module:
@@ -69,7 +125,7 @@ def _averaged(average: nn.Module) -> nn.Module:
     return inner
 
 
-def fresh(model: nn.Module, recipe: Recipe, memory: dict[str, Tensor]) -> State:
+def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler) -> State:
     """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``."""
     optimiser = _optimiser(model, recipe)
     schedule: LRScheduler
@@ -79,7 +135,7 @@ def fresh(model: nn.Module, recipe: Recipe, memory: dict[str, Tensor]) -> State:
         drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in recipe.schedule.at]
         schedule = MultiStepLR(optimiser, drops, recipe.schedule.factor)
     average = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
-    return State(model, optimiser, schedule, average, memory)
+    return State(model, optimiser, schedule, average, scaler, lanes)
 
 
 def _moving_average(model: nn.Module, decay: float) -> nn.Module:
@@ -91,11 +147,13 @@ def _moving_average(model: nn.Module, decay: float) -> nn.Module:
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Fused: one kernel for all weights, and no wait for the device where fp16's scaler decides whether to step."""
     chosen = recipe.optimiser
     if isinstance(chosen, Adam):
-        return torch.optim.Adam(model.parameters(), lr=chosen.lr)
-    spared = [p for p in model.parameters() if chosen.decay_only_weights and p.dim() == 1]
-    decayed = [p for p in model.parameters() if not (chosen.decay_only_weights and p.dim() == 1)]
+        return torch.optim.Adam(model.parameters(), lr=chosen.lr, fused=True)
+    single = 2 if isinstance(model, Stacked) else 1  # dimensions of a bias
+    spared = [p for p in model.parameters() if chosen.decay_only_weights and p.dim() == single]
+    decayed = [p for p in model.parameters() if not (chosen.decay_only_weights and p.dim() == single)]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
     return torch.optim.SGD(
         [group for group in groups if group["params"]],
@@ -103,6 +161,7 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         momentum=chosen.momentum,
         nesterov=chosen.nesterov,
         weight_decay=chosen.weight_decay,
+        fused=True,
     )
 
 

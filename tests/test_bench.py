@@ -57,8 +57,12 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
         assert [bool(session["versions"]["torch"]) for session in provenance["sessions"]] == [True]
         assert provenance["by_hand"]["recipe.epochs"] == plan["recipe"]["epochs"]
         assert training["seconds"] > 0
-        assert set(training["sections"]) == {"data", "attack", "update"}
+        sections = {"warm_up", "data", "attack", "update", "optimiser", "gaps", "validation"}
+        assert set(training["sections"]) == sections
         assert training["forward_equivalents"] == 27
+        assert training["flops"] == 2145024 * training["images"]
+        assert training["mfu"] > 0
+        assert training["energy_joules"] is None
         curve = (run.folder / "curve.jsonl").read_text().splitlines()
         assert len(curve) == plan["recipe"]["epochs"] == (8 if plan["name"] == "rst_adv" else 4)
         assert not (run.folder / "state.pt").exists()
@@ -71,6 +75,7 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
             assert evaluation["robust"] == pytest.approx(100 * robust.mean())
         if plan["name"] == "rst_adv":
             assert training["labeller"]["accuracy"] > 50
+            assert training["labeller"]["flops"] == 231168 * 8 * 699
             assert training["extra_images"] == 698
 
 

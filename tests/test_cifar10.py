@@ -11,10 +11,11 @@ import torch
 from robench_fire import fetch, registry
 from robench_fire.compose import Request, compose
 from robench_fire.dataset import Splits
-from robench_fire.engine import Problem, train
+from robench_fire.engine import train
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import evaluate
 from robench_fire.stats import percent
+from robench_fire.step import Problem
 
 CPU = torch.device("cpu")
 

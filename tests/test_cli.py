@@ -65,7 +65,15 @@ BAD = [
     ("train fire digits --examples 0", 2, "--examples"),
     ("train ./mine.py digits", 2, "mine.py is not a file"),
     ("bench digits --defenses fire,foo", 2, "unknown defense 'foo'"),
+    ("profile fire digit", 2, "did you mean digits?"),
+    ("profile fire digits --device cuda:99", 2, "--device cpu"),
+    ("profile fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
+    ("profile fire digits --trace nowhere/trace.json", 2, "name one in a folder that exists"),
     ("data imagenet", 2, "unknown data set 'imagenet'"),
+    ("train fire digits --slots 2", 2, "--slots 2 needs --launcher ray"),
+    ("bench digits --address 127.0.0.1:6379", 2, "--address 127.0.0.1:6379 needs --launcher ray"),
+    ("bench digits --launcher ray --together", 2, "leave one out"),
+    ("train fire digits --launcher ray --device cuda:1", 2, "Ray chooses which GPU"),
     ("ls things", 2, "choose from archs, datasets, defenses, runs"),
     ("table", 4, "robench train fire digits"),
     ("table afile", 4, "no evaluated run"),
@@ -237,9 +245,10 @@ def test_the_options_are_what_the_docs_promise(
     monkeypatch.setenv("COLUMNS", "200")
     assert robench(monkeypatch, "train", "--help") == 0
     out = capsys.readouterr().out
-    options = {word for word in out.replace("│", " ").split() if word.startswith("--")}
+    options = {word for word in out.replace("│", " ").replace(",", " ").split() if word.startswith("--")}
     assert options == {
         "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
         "--extra-data", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval", "--device", "--jobs",
-        "--output", "--data-dir", "--help",
+        "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
+        "--launcher", "--address", "--slots", "--output", "--data-dir", "--help",
     }  # fmt: skip

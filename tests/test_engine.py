@@ -17,14 +17,16 @@ from robench_fire.attacks import Pgd
 from robench_fire.cost import forward_equivalents
 from robench_fire.dataset import Split, Splits
 from robench_fire.defense import Defense
-from robench_fire.engine import Problem, Trained, frozen, initialised, train
+from robench_fire.engine import Trained, initialised, train
 from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Cosine, Extra, Recipe, Sgd, Steps
+from robench_fire.step import Problem, frozen
 from robench_fire.threat import L2, Linf
 
 CPU = torch.device("cpu")
+UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 RECIPE = Recipe(
     arch="digits-cnn",
     attack=Pgd(steps=2, step=Quantity("0.1")),
@@ -215,7 +217,7 @@ def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expe
     """Epochs count from 1, as in the papers: a drop at 75 of 100 begins with epoch 75."""
     from robench_fire.state import fresh
 
-    state = fresh(DigitsCNN(), replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0)), {})
+    state = fresh(DigitsCNN(), replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0)), [], UNSCALED)
     rates = {}
     for epoch in range(1, epochs + 1):
         rates[epoch] = state.schedule.get_last_lr()[0]
@@ -227,7 +229,7 @@ def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expe
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:
     from robench_fire.state import fresh
 
-    optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), {}).optimiser
+    optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), [], UNSCALED).optimiser
     decayed, spared = optimiser.param_groups
     assert all(p.dim() > 1 for p in decayed["params"])
     assert all(p.dim() == 1 for p in spared["params"])

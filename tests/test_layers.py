@@ -16,15 +16,18 @@ PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
 LAYERS = [
-    "errors quantity stats spoken files reporting seeding archs losses targets threat robustbench timing workers",
+    "errors quantity stats spoken files shipping reporting seeding archs losses targets threat robustbench timing "
+    "workers",
     "attacks",
     "recipe defense dataset plan",
     "defenses datasets models",
     "registry",
-    "data state engine pseudo cost checkpoints zoo extra fetch provenance devices",
+    "data arithmetic world batch_norm stacked compiled state step memory epoch validation engine pseudo flops "
+    "meters cost checkpoints zoo extra fetch provenance devices",
     "runs leaderboard model_info schema entries tables",
     "evaluation",
-    "launch compose subjects assessor assess transfer seed bench doctor submission",
+    "launch parcel ray_cluster ray_launch compose subjects assessor assess transfer account training seed bench joint "
+    "processes profiling doctor submission",
     "display cli __main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}

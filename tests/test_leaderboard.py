@@ -219,6 +219,18 @@ def test_training_time_includes_the_pseudo_labeller(tmp_path: Path) -> None:
     assert row.over_seeds("train_seconds").mean == 12.5
 
 
+def test_what_a_seed_cost_is_collected_where_it_is_known(tmp_path: Path) -> None:
+    request = Request(defense="rst_adv", dataset="digits")
+    write_run(tmp_path, request, 0, 90.0, 50.0)  # as runs were before
+    spent = {"energy_joules": None, "images_per_second": 5.0, "mfu": 0.5, "peak_memory_bytes": 7}
+    for seed, labeller in ((1, {"seconds": 2.5, "flops": 30}), (2, {"seconds": 2.5})):
+        run = write_run(tmp_path, request, seed, 90.0, 50.0)
+        facts = {"seconds": 10.0, "weights_sha256": HASH, "flops": 100, "sections": {}, "labeller": labeller}
+        run.write("train.json", facts | spent)
+    (row,) = leaderboard.collect(tmp_path)
+    assert row.facts["cost"] == {"1": spent | {"flops": 130}, "2": spent | {"flops": 100}}  # its labeller's, as in time
+
+
 def test_without_autoattack_nothing_is_claimed_or_published(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
     for path in run.folder.glob("eval.aa*"):

@@ -404,6 +404,9 @@ OTHER = {
     "recipe.ema_decay": "0.995",
     "recipe.select": "validation",
     "recipe.extra": "extra",
+    "recipe.precision": "bf16",
+    "recipe.attack_precision": "fp32",
+    "recipe.ghost_batch": "64",
 }
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from robench_fire import __version__
+from robench_fire import __version__, processes
 from robench_fire.cli import attack, measure, prepare, read
+from robench_fire.cli.groups import grouped
+from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
 from robench_fire.errors import RobenchError
 
@@ -23,13 +27,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(measure.train)
-app.command()(measure.bench)
+app.command()(grouped(measure.train))
+app.command()(grouped(measure.bench))
 app.command(name="eval")(attack.evaluate)
 app.command()(attack.transfer)
 app.command()(read.table)
 app.command()(submit)
-app.command()(read.show)
+app.command()(grouped(read.show))
+app.command()(grouped(profile))
 app.command()(read.ls)
 app.command()(prepare.data)
 app.command()(prepare.doctor)
@@ -43,6 +48,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -51,6 +57,7 @@ def options(
     """Robustness benchmarking for adversarial-training defenses."""
     if debug:
         os.environ["ROBENCH_DEBUG"] = "1"
+    processes.refuse(ctx.invoked_subcommand or "")
 
 
 class _Stopped(BaseException):
@@ -66,19 +73,28 @@ def main() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _stopped)
     try:
-        app()
-    except RobenchError as fault:
-        if os.environ.get("ROBENCH_DEBUG"):
-            raise
-        print(f"robench: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
-    except Exception as fault:  # a defect of ours, or a model's own
+        with nullcontext() if processes.first() else _silence():
+            app()
+    except _Stopped as stopped:
+        _leave("interrupted; finished epochs and stages are kept, the same command continues", stopped.args[0])
+    except Exception as fault:  # also a defect of ours, or a model's own
         if os.environ.get("ROBENCH_DEBUG"):
             raise
         said = str(fault).strip().split("\n")[0]
-        print(f"robench: unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where", file=sys.stderr)
-        sys.exit(1)
-    except _Stopped as stopped:
-        kept = "finished epochs and stages are kept, the same command continues"
-        print(f"robench: interrupted; {kept}", file=sys.stderr)
-        sys.exit(stopped.args[0])
+        unexpected = f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where"
+        _leave(*((str(fault), fault.exit_code) if isinstance(fault, RobenchError) else (unexpected, 1)))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Whatever it is that speaks in the body, another process has said it."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def _leave(text: str, code: int) -> NoReturn:
+    """Say why this ends, if no other process of this training does."""
+    with processes.last_word() as mine:
+        if mine:
+            print(f"robench: {text}", file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from robench_fire import processes
 from robench_fire.cli import options as o
+from robench_fire.cli.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.errors import RobenchError
 
 if TYPE_CHECKING:
@@ -16,116 +18,50 @@ if TYPE_CHECKING:
 
 
 def train(
-    defense: Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")],
-    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")],
+    defense: o.Defense,
+    dataset: o.Dataset,
+    *,
     seeds: o.Seeds = "5",
-    profile: o.Profile = o.ProfileName.matched,
-    norm: o.NormOption = o.Norm.Linf,
-    arch: o.Arch = "",
-    epochs: o.Epochs = "",
-    batch_size: o.BatchSize = "",
-    lr: o.Lr = "",
-    eps: o.Eps = "",
-    set_: o.Set = None,
-    extra_data: o.ExtraData = None,
-    attack: o.Attack = "pgd20,aa",
-    examples: o.Examples = None,
-    eval_seed: o.EvalSeed = 0,
-    eval_batch: o.EvalBatch = 500,
-    no_eval: o.NoEval = False,
-    device: o.Device = "auto",
-    jobs: o.Jobs = 0,
-    output: o.Output = Path("runs"),
-    data_dir: o.Data = None,
+    recipe: RecipeOptions,
+    evaluation: EvaluationOptions,
+    place: PlaceOptions,
 ) -> None:
     """Train a defense over its seeds, evaluate each, and print the row. The same command again resumes."""
-    asked = request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
-    evaluations = _Wanted("" if no_eval else attack, examples, eval_seed, eval_batch)
-    _run([asked], seeds, evaluations, device, jobs, output, data_dir)
+    _run([recipe.request(defense, dataset)], seeds, evaluation, place)
 
 
 def bench(
-    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")],
+    dataset: o.Dataset,
+    *,
     defenses: Annotated[str, typer.Option(help="Comma-separated names or files. [default: all]")] = "",
     seeds: o.Seeds = "5",
-    profile: o.Profile = o.ProfileName.matched,
-    norm: o.NormOption = o.Norm.Linf,
-    arch: o.Arch = "",
-    epochs: o.Epochs = "",
-    batch_size: o.BatchSize = "",
-    lr: o.Lr = "",
-    eps: o.Eps = "",
-    set_: o.Set = None,
-    extra_data: o.ExtraData = None,
-    attack: o.Attack = "pgd20,aa",
-    examples: o.Examples = None,
-    eval_seed: o.EvalSeed = 0,
-    eval_batch: o.EvalBatch = 500,
-    no_eval: o.NoEval = False,
-    device: o.Device = "auto",
-    jobs: o.Jobs = 0,
-    output: o.Output = Path("runs"),
-    data_dir: o.Data = None,
+    recipe: RecipeOptions,
+    evaluation: EvaluationOptions,
+    place: PlaceOptions,
 ) -> None:
     """Train and evaluate every defense on a data set over its seeds, and print the table."""
     from robench_fire import registry
 
     chosen = [name.strip() for name in defenses.split(",") if name.strip()] or list(registry.names("defenses"))
-    asked = [
-        request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
-        for defense in chosen
-    ]
-    evaluations = _Wanted("" if no_eval else attack, examples, eval_seed, eval_batch)
-    _run(asked, seeds, evaluations, device, jobs, output, data_dir)
+    _run([recipe.request(each, dataset) for each in chosen], seeds, evaluation, place)
 
 
-def request(
-    defense: str, dataset: str, norm: o.Norm, profile: o.ProfileName, eps: str, arch: str, epochs: str, batch_size: str,
-    lr: str, sets: list[str] | None, extra_data: Path | None,
-) -> Request:  # fmt: skip
-    from robench_fire.compose import Request
-
-    return Request(
-        defense=defense, dataset=dataset, norm=norm.value, profile=profile.value, eps=eps, arch=arch,
-        epochs=o.epochs(epochs), settings=o.settings(batch_size, lr, sets), extra_data=extra_data,
-    )  # fmt: skip
-
-
-class _Wanted(NamedTuple):
-    """The evaluation options of train and bench, before torch is imported."""
-
-    attack: str
-    examples: int | None
-    seed: int
-    batch_size: int
-
-
-def _run(
-    requests: list[Request],
-    seeds: str,
-    wanted: _Wanted,
-    device: str,
-    jobs: int,
-    output: Path,
-    data_dir: Path | None,
-) -> None:
-    numbers, attacks = o.seeds(seeds), o.attacks(wanted.attack, o.TABLED) if wanted.attack else ()
-    from robench_fire.assessor import Evaluations
-    from robench_fire.bench import bench as run
-    from robench_fire.devices import resolve
+def _run(requests: list[Request], seeds: str, evaluation: EvaluationOptions, place: PlaceOptions) -> None:
+    numbers, evaluations = o.seeds(seeds), evaluation.read()
+    place.check()
+    from robench_fire import joint
+    from robench_fire.bench import bench as alone
     from robench_fire.display import listening, say
     from robench_fire.entries import of_row
-    from robench_fire.fetch import data_folder
-    from robench_fire.seed import Workplace
     from robench_fire.tables import render
 
-    place = Workplace(output=output, data=data_dir or data_folder(), device=str(resolve(device)))
-    evaluations = Evaluations(attacks=attacks, examples=wanted.examples, seed=wanted.seed, batch_size=wanted.batch_size)
-    rows, failed = run(requests, numbers, evaluations, place, jobs, listening, say)
+    here, cluster = place.here(), place.there()
+    run = joint.bench if processes.count() > 1 else partial(alone, together=place.together, cluster=cluster)
+    rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)
     if rows:
         render.show([of_row(row) for row in rows], "terminal", Console())
     elif not failed:
-        say(f"trained, not evaluated; the weights lie under {output}")
+        say(f"trained, not evaluated; the weights lie under {place.output}")
     if failed:
         name, fault = next(iter(failed.items()))
         raise _counted(fault, f"{len(failed)} of {len(requests) * len(numbers)} runs failed; {name}: {fault}")

@@ -24,6 +24,13 @@ class ProfileName(str, Enum):
     official = "official"
 
 
+class LauncherName(str, Enum):
+    """local: processes on this machine. ray: the machines that Ray joins."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Norm(str, Enum):
     """RobustBench's names."""
 
@@ -31,6 +38,8 @@ class Norm(str, Enum):
     L2 = "L2"
 
 
+Defense = Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")]
+Dataset = Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")]
 Seeds = Annotated[
     str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4).", show_default=True)
 ]
@@ -40,6 +49,9 @@ Arch = Annotated[str, typer.Option(help="Architecture, see `robench ls archs`. [
 Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]
 BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
 Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
+Precision = Annotated[str, typer.Option(help="Format of products: auto, fp32, tf32, bf16, fp16 (docs/performance.md).")]
+AttackPrecision = Annotated[str, typer.Option(help="The same for the attack; auto: as --precision, first step exact.")]
+Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. [default: on a GPU]")]
 Eps = Annotated[str, typer.Option(help="Radius of the threat model, like 8/255 or 0.031.")]
 Set = Annotated[
     list[str] | None,
@@ -47,6 +59,10 @@ Set = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Runs at a time; 0: as many as this machine can use.")]
+Together = Annotated[bool, typer.Option("--together", help="Train seeds side by side: small networks, many cores.")]
+Launcher = Annotated[LauncherName, typer.Option(help="local: this machine; ray: those that Ray joins.")]
+Address = Annotated[str, typer.Option(help="With --launcher ray: HOST:PORT of its cluster. [default: this machine]")]
+Slots = Annotated[int | None, typer.Option(min=1, help="With --launcher ray: CPU cores of a run. [default: 1]")]
 Output = Annotated[Path, typer.Option("--output", "-o", envvar="ROBENCH_RUNS", help="Folder for run folders.")]
 Data = Annotated[
     Path | None, typer.Option("--data-dir", envvar="ROBENCH_DATA", help="Data folder. [default: the user's cache]")
@@ -80,6 +96,22 @@ def seeds(text: str) -> list[int]:
     if not found:
         raise UsageError(f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4)")
     return sorted(set(found))
+
+
+def launched(launcher: LauncherName, address: str, slots: int | None, together: bool) -> tuple[str, int] | None:
+    """(address, cores of a run) of a cluster; None for this machine.
+
+    Raises:
+        UsageError: for an option that does not go with the launcher.
+    """
+    if launcher is LauncherName.ray:
+        if together:
+            raise UsageError("--together trains seeds in one process, --launcher ray each by itself; leave one out")
+        return address, slots or 1
+    for flag, value in (("--address", address), ("--slots", slots)):
+        if value:
+            raise UsageError(f"{flag} {value} needs --launcher ray; add it, or leave {flag} out")
+    return None
 
 
 def attacks(text: str, choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,13 +161,20 @@ def epochs(text: str) -> int | None:
     return int(text)
 
 
-def settings(batch_size: str, lr: str, sets: list[str] | None) -> tuple[tuple[str, str, str], ...]:
+def settings(
+    batch_size: str, lr: str, precision: str, attack_precision: str, sets: list[str] | None
+) -> tuple[tuple[str, str, str], ...]:
     """(flag, path, text) of every override, in the order in which they apply.
 
     Raises:
         UsageError: for a --set without an equals sign.
     """
-    named = (("--batch-size", "recipe.batch_size", batch_size), ("--lr", "recipe.optimiser.lr", lr))
+    named = (
+        ("--batch-size", "recipe.batch_size", batch_size),
+        ("--lr", "recipe.optimiser.lr", lr),
+        ("--precision", "recipe.precision", precision),
+        ("--attack-precision", "recipe.attack_precision", attack_precision),
+    )
     found = [each for each in named if each[2]]
     for each in sets or []:
         path, equals, text = each.partition("=")

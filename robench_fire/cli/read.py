@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli import options as o
+from robench_fire.cli.groups import RecipeOptions
 from robench_fire.errors import UsageError, unknown
 
 
@@ -69,27 +70,17 @@ def _listing(what: str, output: Path) -> dict[str, str]:
 
 
 def show(
-    defense: Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")],
-    dataset: Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")],
-    profile: o.Profile = o.ProfileName.matched,
-    norm: o.NormOption = o.Norm.Linf,
-    arch: o.Arch = "",
-    epochs: o.Epochs = "",
-    batch_size: o.BatchSize = "",
-    lr: o.Lr = "",
-    eps: o.Eps = "",
-    set_: o.Set = None,
-    extra_data: o.ExtraData = None,
+    defense: o.Defense,
+    dataset: o.Dataset,
+    recipe: RecipeOptions,
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
     """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
-    from robench_fire.cli.measure import request
     from robench_fire.compose import compose
     from robench_fire.plan import fingerprint, to_plain
 
-    asked = request(defense, dataset, norm, profile, eps, arch, epochs, batch_size, lr, set_, extra_data)
-    composed = compose(asked)
+    composed = compose(recipe.request(defense, dataset))
     from robench_fire.bench import estimate
     from robench_fire.cost import forward_equivalents
     from robench_fire.devices import resolve
@@ -135,6 +126,7 @@ def table(
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Columns with what a seed cost: time, FLOPs, energy.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
@@ -144,7 +136,7 @@ def table(
     from robench_fire.tables import render
 
     found = entries.entries_in(sources or [output], eps)
-    render.show(found, "json" if json else format_.value, Console(), paper, published)
+    render.show(found, "json" if json else format_.value, Console(), paper, published, cost)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:

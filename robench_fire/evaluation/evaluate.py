@@ -12,7 +12,6 @@ from torch import nn
 
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
-from robench_fire.engine import frozen
 from robench_fire.evaluation import autoattack
 from robench_fire.evaluation.arena import Arena, arena_of
 from robench_fire.evaluation.autoattack import Attack
@@ -20,6 +19,7 @@ from robench_fire.evaluation.record import Block, Record, numbers
 from robench_fire.evaluation.units import Crew, Ended, here
 from robench_fire.reporting import Report
 from robench_fire.stats import noticeable, percent, wilson
+from robench_fire.step import frozen
 from robench_fire.threat import Threat
 
 SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **autoattack.SETS}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from robench_fire.entries import OURS, REEVALUATED, Entry
 from robench_fire.stats import MeanStd
+from robench_fire.tables import costs
 from robench_fire.tables.table import Table
 
 COLUMNS = {
@@ -15,11 +16,13 @@ COLUMNS = {
     "Best known robust accuracy": "accuracy", "PGD-20": "accuracy", "AA eval. potentially unreliable": "mark",
     "Extra data": "mark",
     "Architecture": "text", "Venue": "text", "Seeds": "number", "Train time": "number",
+    **dict.fromkeys(costs.COLUMNS, "number"), "Device": "text",
 }  # fmt: skip
 """RobustBench's columns, PGD-20 where AutoAttack is missing, and those that only entries of ours fill; how each is set
 and sorted.
 """
 ONLY_OURS = ("Seeds", "Train time")
+ASKED = ("PGD-20", "Train time", *costs.COLUMNS, "Device")  # shown where the table has them
 
 
 class Cell(NamedTuple):
@@ -55,7 +58,7 @@ def _section(table: Table) -> dict[str, Any]:
         "columns": {
             name: kind
             for name, kind in COLUMNS.items()
-            if (any(ours) or name not in ONLY_OURS) and (name != "PGD-20" or name in table.columns)
+            if (any(ours) or name not in ONLY_OURS) and (name not in ASKED or name in table.columns)
         },
         "rows": rows,
         "remarks": table.remarks,
@@ -84,7 +87,8 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
 def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     known = None if entry.robust is None and entry.best_known is None else entry.score
     weak = entry.pgd20
-    seconds = entry.train_seconds and entry.train_seconds.mean
+    asked = dict(zip(table.columns, table.cells[number], strict=True))
+    numbers = {"Train time": entry.train_seconds and entry.train_seconds.mean, **costs.sorted_by(entry)}
     return [
         Cell(str(table.ranks[number]), table.ranks[number]),
         Cell("", entry.title or entry.method),
@@ -97,7 +101,7 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
         Cell(entry.architecture or "–", entry.architecture or None),
         Cell(entry.venue or "–", entry.venue or None),
         Cell(entry.seeds, len(entry.row.per_seed) if entry.row else None),
-        Cell(table.cells[number][table.columns.index("Train time")], seconds),
+        *(Cell(asked.get(name, ""), value) for name, value in numbers.items()),
     ]
 
 

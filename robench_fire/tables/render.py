@@ -19,24 +19,31 @@ from robench_fire.tables.terminal import terminal
 FORMATS = ("terminal", "html", "md", "latex", "csv", "json", "bibtex")
 
 
-def render(entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False) -> str:
+def render(
+    entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False, cost: bool = False
+) -> str:
     """Entries as text in one of FORMATS but "terminal"."""
-    if style == "html":
-        return page(list(tables(entries, paper, published))).rstrip()
-    if style in ("md", "latex"):
-        draw = texts.markdown if style == "md" else texts.latex
-        return "\n".join(draw(table) for table in tables(entries, paper, published)).rstrip()
+    if style in ("html", "md", "latex"):
+        found = list(tables(entries, paper, published, cost))
+        if style == "html":
+            return page(found).rstrip()
+        return "\n".join(map(texts.markdown if style == "md" else texts.latex, found)).rstrip()
     listed = [*entries, *(beside(entries) if published else [])]
-    return {"csv": texts.as_csv, "json": texts.as_json, "bibtex": texts.bibtex}[style](listed)
+    if style == "csv":
+        return texts.as_csv(listed, cost)
+    return {"json": texts.as_json, "bibtex": texts.bibtex}[style](listed)
 
 
-def show(entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False) -> None:
+def show(
+    entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False,
+    cost: bool = False,
+) -> None:  # fmt: skip
     """Print entries to ``console`` in one of FORMATS."""
     if style == "terminal":
-        for table in tables(entries, paper, published):
+        for table in tables(entries, paper, published, cost):
             console.print(terminal(table, console))
     else:
-        console.file.write(render(entries, style, paper, published) + "\n")
+        console.file.write(render(entries, style, paper, published, cost) + "\n")
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from robench_fire.entries import OURS, PUBLISHED, Entry, beside
 from robench_fire.stats import MeanStd, tied
+from robench_fire.tables import costs
 
-NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench"}
+NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench",
+           *costs.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 MEASURES = {"Clean": "clean", "AutoAttack": "robust", "Average": "average"}
 """Columns of which the best values are set in bold."""
@@ -33,11 +35,14 @@ class Table(NamedTuple):
     remarks: list[str]
 
 
-def tables(entries: Iterable[Entry], paper: bool = False, published: bool = False) -> Iterator[Table]:
+def tables(
+    entries: Iterable[Entry], paper: bool = False, published: bool = False, cost: bool = False
+) -> Iterator[Table]:
     """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare.
 
     ``paper``: columns with what the paper and RobustBench report for the same setting. ``published``: also the
     published entries that compare; then a rank is a place among those, and ours have the rank that they would take.
+    ``cost``: columns with what a seed cost, in place of those that describe the training.
     """
 
     def setting(entry: Entry) -> tuple[str, str, str, int, int]:
@@ -45,24 +50,24 @@ def tables(entries: Iterable[Entry], paper: bool = False, published: bool = Fals
 
     for _, group in groupby(sorted(entries, key=setting), key=setting):
         measured = list(group)
-        yield _table(measured, beside(measured) if published else [], paper, published)
+        yield _table(measured, beside(measured) if published else [], paper, published, cost)
 
 
-def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool) -> Table:
+def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool, cost: bool) -> Table:
     first = measured[0]
     title = f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images"
     if first.evaluation_seed:
         title += f", evaluation seed {first.evaluation_seed}"
     entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
-    columns = _columns(measured, paper)
+    columns = _columns(measured, paper, cost)
     notes = list(dict.fromkeys(note for entry in entries for note in entry.notes))
     marks = [sorted(notes.index(note) + 1 for note in entry.notes) for entry in entries]
     cells = []
     for entry, rank, own in zip(entries, ranks, marks, strict=True):
-        values = _values(entry, rank, own, bool(published))
+        values = _values(entry, rank, own, bool(published)) | (costs.texts(entry) if cost else {})
         cells.append([values[column] for column in columns])
-    remarks = _remarks(published, first) if asked else []
+    remarks = (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
 
 
@@ -73,12 +78,14 @@ def _above(other: Entry, entry: Entry, published: bool) -> bool:
     return other is not entry and (entry.robust is None, -entry.score) > (other.robust is None, -other.score)
 
 
-def _columns(measured: Sequence[Entry], paper: bool) -> list[str]:
+def _columns(measured: Sequence[Entry], paper: bool, cost: bool) -> list[str]:
     without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
     official = any(entry.profile not in ("", "matched") for entry in measured)
-    return ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else []), "Average",
-            "Seeds", "Train time", "Extra data", *(["Profile"] if official else []),
-            *(["FIRE paper", "RobustBench"] if paper else [])]  # fmt: skip
+    first = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
+    reported = ["FIRE paper", "RobustBench"] if paper else []
+    if cost:
+        return [*first, *costs.columns(measured), *reported]
+    return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if official else []), *reported]
 
 
 def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> dict[str, str]:

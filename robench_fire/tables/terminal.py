@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from robench_fire.tables import costs
 from robench_fire.tables.table import NUMBERS, Table
 
 
@@ -32,12 +33,17 @@ def _drawn(table: Table, narrow: bool) -> RichTable:
     for cells, best in zip(table.cells, table.best, strict=True):
         styles = ["bold" if column in best else "" for column in table.columns]
         drawn.add_row(
-            *(Text(_broken(cell) if narrow else cell, style) for cell, style in zip(cells, styles, strict=True))
+            *(
+                Text(_broken(cell, column) if narrow else cell, style)
+                for cell, column, style in zip(cells, table.columns, styles, strict=True)
+            )
         )
     return drawn
 
 
-def _broken(cell: str) -> str:
+def _broken(cell: str, column: str) -> str:
+    if column in costs.COLUMNS:  # the unit below its number
+        return cell.replace(" ", "\n")
     if re.match(r"\w{16}", cell):  # a name of RobustBench's: after the year, and what follows the paper's name
         cell = re.sub(r"((?:19|20)\d\d)|_", lambda found: found[0] + "\n", cell, count=2)
     return cell.replace(" ± ", "\n± ").replace(" / ", "\n/ ").replace(" at ", "\nat ").replace(" (ours)", "\n(ours)")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robench_fire.entries import Entry
 from robench_fire.model_info import BOARD_KEY, to_model_info
+from robench_fire.tables import costs
 from robench_fire.tables.table import NUMBERS, Table
 
 
@@ -125,11 +127,20 @@ def _plain(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_csv(entries: Iterable[Entry]) -> str:
-    """Numbers as numbers: a mean and a std column for each measure."""
+def as_csv(entries: Iterable[Entry], cost: bool = False) -> str:
+    """Numbers as numbers: a mean and a std column for each measure; what a seed cost in columns of its own."""
     import pandas as pd
 
-    return str(pd.DataFrame([_record(entry) for entry in entries]).to_csv(index=False, float_format="%.4f")).rstrip()
+    frame = pd.DataFrame([_record(entry) for entry in entries])
+    if cost:
+        priced = pd.DataFrame([costs.numbers(entry) for entry in entries]).map(_exact)
+        frame = pd.concat([frame, priced], axis=1)
+    return str(frame.to_csv(index=False, float_format="%.4f")).rstrip()
+
+
+def _exact(value: Any) -> Any:
+    """A number as text, since four decimals say nothing of an hour per point."""
+    return f"{value:.6g}" if isinstance(value, float) and not math.isnan(value) else value
 
 
 def _record(entry: Entry) -> dict[str, Any]:

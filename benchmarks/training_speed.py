@@ -1,0 +1,250 @@
+"""A training step, ours and as the released codes compute it, side by side on this machine.
+
+    python benchmarks/training_speed.py [--device cuda] [--arch resnet-18] [--batch 64] [--rounds 5]
+
+Real CIFAR-10 images. Steps take turns, round by round, so that all meet the same load; ratios are of medians.
+
+- ``released``: FIRE and TRADES plainly, float32, NCHW, PyTorch's defaults (on a GPU: TF32 convolutions). FIRE: clean
+  softmax once, then three train-mode passes (perturbed, whose result is thrown away; clean; perturbed). TRADES: the
+  clean softmax anew at every attack step, then clean, perturbed, clean.
+- ``bare``: the step that we compute, as a dozen lines with no harness around them.
+- ``ours``: robench_fire's own epoch, with its random streams, clock, finiteness check and progress.
+
+Peak memory is of one step each in a process of its own: allocated on a GPU; on a CPU, resident beyond the model's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.functional import one_hot
+
+from robench_fire import fetch, provenance
+from robench_fire.arithmetic import autocast, layout, resolve, rounding
+from robench_fire.compose import Request, compose
+from robench_fire.data import augmented, to_float
+from robench_fire.dataset import Split, head
+from robench_fire.engine import initialised, prepared
+from robench_fire.epoch import train_epoch
+from robench_fire.losses import cross_entropy, kl, squared_half_angle
+from robench_fire.recipe import Sgd
+from robench_fire.step import Problem, frozen
+
+EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every way of computing a step is given."""
+
+    defense: str
+    arch: str
+    device: torch.device
+    split: Split  # one batch
+    precision: str
+    compiling: bool
+
+    @property
+    def problem(self) -> Problem:
+        batch = len(self.split.labels)
+        plan = compose(Request(defense=self.defense, dataset="cifar10", arch=self.arch, epochs=10**6)).plan
+        recipe = replace(plan.recipe, batch_size=batch, precision=self.precision)  # type: ignore[arg-type]
+        return Problem(plan.defense, plan.threat, recipe, self.split, self.split, 10)
+
+    def model(self) -> nn.Module:
+        return initialised(compose(Request(defense=self.defense, dataset="cifar10", arch=self.arch)).build, 0)
+
+
+def half_angle(p: Tensor, q: Tensor) -> Tensor:
+    """The distance as released, with the offset that keeps it finite in float32."""
+    return (torch.sqrt(p * q).sum(1) - 1e-6).clamp(-1, 1).acos().square()
+
+
+def released(case: Case) -> Step:
+    """The released step: its augmentation is a loader's work there and not counted here."""
+    model = case.model().to(case.device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    x, y = to_float(case.split.images).to(case.device), case.split.labels.to(case.device)
+    fire = case.defense == "fire"
+
+    def distance(z: Tensor, z_adv: Tensor) -> Tensor:
+        p, q = F.softmax(z, 1), F.softmax(z_adv, 1)
+        return half_angle(p, q) if fire else F.kl_div(F.log_softmax(z_adv, 1), p, reduction="none").sum(1)
+
+    def run() -> None:
+        model.eval()
+        with torch.no_grad():
+            clean = model(x)
+        x_adv = x + 0.001 * torch.randn_like(x)
+        for _ in range(STEPS):
+            x_adv.requires_grad_()
+            loss = distance(clean if fire else model(x), model(x_adv)).sum()
+            (grad,) = torch.autograd.grad(loss, x_adv)
+            x_adv = x_adv.detach() + STEP * grad.sign()
+            x_adv = torch.min(torch.max(x_adv, x - EPS), x + EPS).clamp(0, 1)
+        model.train()
+        optimiser.zero_grad()
+        if fire:
+            model(x_adv)
+            z, z_adv = model(x), model(x_adv)
+            natural = z
+        else:
+            natural = model(x)
+            z_adv, z = model(x_adv), model(x)
+        (F.cross_entropy(natural, y) + (12 if fire else 6) * distance(z, z_adv).mean()).backward()
+        optimiser.step()
+
+    return run
+
+
+def bare(case: Case) -> Step:
+    """Our step without the harness."""
+    recipe, laid = case.problem.recipe, layout(32)
+    formats, device = resolve(recipe, case.device), case.device
+    model = case.model().to(device).to(memory_format=torch.channels_last)
+    sgd = recipe.optimiser
+    assert isinstance(sgd, Sgd)
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=sgd.weight_decay, fused=True
+    )
+    images, y = case.split.images.to(device), case.split.labels.to(device)
+    target, divergence = one_hot(y, 10).float(), squared_half_angle if case.defense == "fire" else kl
+    noise, weight = torch.Generator(device), 12 if case.defense == "fire" else 6
+
+    def run() -> None:
+        x = laid(augmented(images, recipe.augment, noise))
+        with frozen(model), rounding(formats.attack):
+            with torch.no_grad(), autocast(formats.first, device):
+                clean = model(x).float()
+            x_adv = x + 0.001 * torch.empty_like(x).normal_(generator=noise)
+            for number in range(STEPS):
+                x_adv.requires_grad_()
+                with autocast(formats.attack if number else formats.first, device):
+                    logits = model(x_adv).float()
+                (grad,) = torch.autograd.grad(divergence(clean, logits).sum(), x_adv)
+                x_adv = x_adv.detach() + STEP * grad.sign()
+                x_adv = torch.minimum(torch.maximum(x_adv, x - EPS), x + EPS).clamp(0, 1)
+        with rounding(formats.update), autocast(formats.update, device):
+            z, z_adv = model(x).float(), model(x_adv).float()
+        (cross_entropy(z, target).mean() + weight * divergence(z, z_adv).mean()).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return run
+
+
+def ours(case: Case) -> Step:
+    """An epoch of one batch."""
+    build = compose(Request(defense=case.defense, dataset="cifar10", arch=case.arch)).build
+    state, setup = prepared(build, case.problem, [0], case.device, case.compiling, say=print)
+    known: set[int] = set()
+    return lambda: train_epoch(state, setup, 1, known, lambda done, rate: None)
+
+
+WAYS: dict[str, Callable[[Case], Step]] = {"released": released, "bare": bare, "ours": ours}
+
+
+def took(step: Step, device: torch.device) -> float:
+    started = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def peak(case: Case, way: str) -> float:
+    """MB at the peak of two steps."""
+    step = WAYS[way](case)
+    if case.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(case.device)
+    before = 0 if case.device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    for _ in range(2):
+        took(step, case.device)
+    if case.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(case.device) / 1e6
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
+
+
+def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]:
+    """Median seconds of a step in each way; prints them with their ratio to the first."""
+    steps = {name: WAYS[name.split()[0]](case) for name, case in cases.items()}
+    device = next(iter(cases.values())).device
+    for step in steps.values():  # warm-up
+        took(step, device)
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            found[name].append(took(step, device))
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        spread = f"{min(found[name]):.3f} to {max(found[name]):.3f}"
+        print(f"{defense:7} {name:24} {median:8.3f} s ({spread}) {first / median:6.2f}x", flush=True)
+    return medians
+
+
+def peaks(options: list[str]) -> dict[str, float]:
+    """MB at the peak of a FIRE step in each way, each in a process of its own."""
+    found = {}
+    for way, precision in (
+        ("released", "fp32"),
+        ("bare", "fp32"),
+        ("ours", "fp32"),
+        ("bare", "bf16"),
+        ("ours", "bf16"),
+    ):
+        command = [sys.executable, __file__, *options, "--peak", way, precision]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[f"{way} {precision}"] = float(ran.stdout.split()[-1])
+        print(f"peak of a FIRE step, {way} {precision}: {found[f'{way} {precision}']:.0f} MB", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--arch", default="resnet-18")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="Also ours compiled.")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", nargs=2, metavar=("WAY", "PRECISION"), help="Only the peak memory of one way.")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    device = torch.device(asked.device)
+    splits = fetch.splits("cifar10", compose(Request(defense="fire", dataset="cifar10")).dataset, fetch.data_folder())
+    batch = head(splits.train, asked.batch)
+    if asked.peak:
+        print(peak(Case("fire", asked.arch, device, batch, asked.peak[1], False), asked.peak[0]))
+        return
+    where = f"{provenance.device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"{where}; {asked.arch}, batch {asked.batch}")
+    results = {}
+    for defense in ("fire", "trades"):
+        plain = Case(defense, asked.arch, device, batch, "fp32", False)
+        short = replace(plain, precision="bf16")
+        cases = {"released": plain, "ours fp32": plain, "bare bf16": short, "ours bf16": short}
+        if asked.compile:
+            cases["ours bf16 compiled"] = replace(short, compiling=True)
+        results[defense] = times(defense, cases, asked.rounds)
+    results["peak MB"] = peaks(["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)])
+    if asked.json:
+        asked.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

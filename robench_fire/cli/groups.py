@@ -1,0 +1,164 @@
+"""Options that several commands share. A command takes a group as one value; its user sees every option of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+from robench_fire import processes
+from robench_fire.cli import options as o
+
+if TYPE_CHECKING:
+    from robench_fire.assessor import Evaluations
+    from robench_fire.compose import Request
+    from robench_fire.ray_cluster import Cluster
+    from robench_fire.seed import Workplace
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """What is trained: the recipe and the user's changes to it."""
+
+    profile: o.Profile = o.ProfileName.matched
+    norm: o.NormOption = o.Norm.Linf
+    arch: o.Arch = ""
+    epochs: o.Epochs = ""
+    batch_size: o.BatchSize = ""
+    lr: o.Lr = ""
+    precision: o.Precision = ""
+    attack_precision: o.AttackPrecision = ""
+    eps: o.Eps = ""
+    set_: o.Set = None
+    extra_data: o.ExtraData = None
+
+    def request(self, defense: str, dataset: str) -> Request:
+        """These options for a defense on a data set.
+
+        Raises:
+            RecipeError, UsageError: for a text that cannot be read.
+        """
+        from robench_fire.compose import Request
+
+        return Request(
+            defense=defense,
+            dataset=dataset,
+            norm=self.norm.value,
+            profile=self.profile.value,
+            eps=self.eps,
+            arch=self.arch,
+            epochs=o.epochs(self.epochs),
+            settings=o.settings(self.batch_size, self.lr, self.precision, self.attack_precision, self.set_),
+            extra_data=self.extra_data,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How a trained seed is attacked."""
+
+    attack: o.Attack = "pgd20,aa"
+    examples: o.Examples = None
+    eval_seed: o.EvalSeed = 0
+    eval_batch: o.EvalBatch = 500
+    no_eval: o.NoEval = False
+
+    def read(self) -> Evaluations:
+        """These options.
+
+        Raises:
+            UsageError: for an unknown attack.
+        """
+        attacks = () if self.no_eval else o.attacks(self.attack, o.TABLED)
+        from robench_fire.assessor import Evaluations
+
+        return Evaluations(attacks=attacks, examples=self.examples, seed=self.eval_seed, batch_size=self.eval_batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Where the runs are made, and how many at a time."""
+
+    device: o.Device = "auto"
+    compiling: o.Compile = None
+    jobs: o.Jobs = 0
+    together: o.Together = False
+    launcher: o.Launcher = o.LauncherName.local
+    address: o.Address = ""
+    slots: o.Slots = None
+    output: o.Output = Path("runs")
+    data_dir: o.Data = None
+
+    def check(self) -> None:
+        """Refuse options that do not go with each other, or with torchrun.
+
+        Raises:
+            UsageError: naming the option to leave out.
+        """
+        ray = o.launched(self.launcher, self.address, self.slots, self.together)
+        processes.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
+        processes.refuse_options(launcher="ray" if ray else "")
+
+    def here(self) -> Workplace:
+        """This machine; on a cluster, which has devices of its own, no more than where the results go."""
+        from robench_fire.fetch import data_folder
+        from robench_fire.seed import Workplace
+
+        device = "cpu" if self.launcher is o.LauncherName.ray else str(processes.device(self.device))
+        compiling = device.startswith("cuda") if self.compiling is None else self.compiling
+        return Workplace(output=self.output, data=self.data_dir or data_folder(), device=device, compiling=compiling)
+
+    def there(self) -> Cluster | None:
+        """The cluster, if one is asked for."""
+        from robench_fire.ray_cluster import Cluster
+
+        ray = o.launched(self.launcher, self.address, self.slots, self.together)
+        if ray is None:
+            return None
+        (address, slots), data = ray, self.data_dir and self.data_dir.absolute()
+        return Cluster(address=address, slots=slots, device=self.device, compiling=self.compiling, data=data)
+
+
+GROUPS = {RecipeOptions: "Recipe", EvaluationOptions: "Evaluation", PlaceOptions: "Where it runs"}
+"""Each group's heading in a command's help."""
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as typer should see it: with the options of a group in the place of each group that it takes."""
+    hints = get_type_hints(command, include_extras=True)
+    shown: list[inspect.Parameter] = []
+    taken: dict[str, type] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if hints[name] in GROUPS:
+            taken[name] = hints[name]
+            types = get_type_hints(hints[name], include_extras=True)
+            heading = GROUPS[hints[name]]
+            shown += [
+                _option(each.name, _under(heading, types[each.name]), each.default) for each in fields(hints[name])
+            ]
+        else:
+            shown.append(_option(name, hints[name], parameter.default))
+
+    def run(**given: Any) -> None:
+        groups = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in taken.items()}
+        command(**given, **groups)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in shown}
+    return run
+
+
+def _under(heading: str, kind: Any) -> Any:
+    """An annotated option under a heading of its command's help."""
+    inner, option = get_args(kind)
+    option = copy(option)
+    option.rich_help_panel = heading
+    return Annotated[inner, option]
+
+
+def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

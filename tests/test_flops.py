@@ -1,0 +1,106 @@
+"""FLOPs: known networks, what an update really does, and networks that are hard to count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from robench_fire import models
+from robench_fire.compose import Request, compose
+from robench_fire.cost import forward_equivalents
+from robench_fire.dataset import Splits
+from robench_fire.engine import train
+from robench_fire.flops import NetworkFlops, network_flops, update_flops
+from robench_fire.step import Problem
+
+KNOWN = [  # multiply-adds of a forward pass of one image, in millions
+    ("small-cnn", (1, 28, 28), "9.952"),
+    ("wrn-34-10", (3, 32, 32), "6658.9"),
+    ("wrn-28-10", (3, 32, 32), "5243.3"),
+    ("resnet-18", (3, 32, 32), "555.4"),
+    ("preact-resnet-18", (3, 32, 32), "555.4"),
+]
+
+
+@pytest.mark.parametrize(("arch", "shape", "millions"), KNOWN, ids=[each[0] for each in KNOWN])
+def test_known_networks(arch: str, shape: tuple[int, int, int], millions: str) -> None:
+    found = network_flops(lambda: models.build(arch, shape, 10, "none", (), ()), shape)
+    decimals = len(millions.split(".")[1])
+    assert f"{found.forward / 2 / 1e6:.{decimals}f}" == millions
+    assert found.to_image == found.forward
+    assert 1.97 * found.forward < found.to_weights < 2 * found.forward  # the first layer's images need no gradient
+
+
+class Counter(TorchDispatchMode):
+    """Adds up what every operator takes; torch's own FlopCounterMode cannot follow gradients inside its body."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if (count := flop_registry.get(func.overloadpacket)) is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("defense", "changes"),
+    [(name, {}) for name in ("madry", "trades", "mart", "self_adaptive", "fire", "fire_sa")]
+    + [("trades", {"passes": ("clean", "adv", "clean")}), ("trades", {"attack": None}),
+       ("fire", {"attack_mode": "train"})],
+)  # fmt: skip
+def test_an_update_is_counted_as_the_engine_runs_it(defense: str, changes: dict[str, object], small: Splits) -> None:
+    composed = compose(Request(defense=defense, dataset="digits"))
+    plan, build = composed.plan, composed.build
+    recipe = replace(plan.recipe, epochs=2, batch_size=16, **changes)  # type: ignore[arg-type]
+    images = small.train.take(slice(40))
+    problem = Problem(plan.defense, plan.threat, recipe, images, images.take(slice(1)), 10)
+    with Counter() as counter:
+        train(build, problem, seed=0, device=torch.device("cpu"))
+    each = network_flops(build, composed.dataset.shape)
+    steps = recipe.attack.steps if recipe.attack else 0
+    validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if recipe.attack else 0)
+    assert counter.total == 2 * (40 * update_flops(each, plan.defense, recipe) + validation)
+
+
+def test_an_update_is_nearly_its_forward_equivalents() -> None:
+    plan = compose(Request(defense="fire", dataset="cifar10")).plan
+    same = NetworkFlops(100, 100, 200)
+    assert update_flops(same, plan.defense, plan.recipe) == 100 * forward_equivalents(plan.defense, plan.recipe)
+
+
+def test_a_grouped_convolution_is_no_dearer_backward() -> None:
+    found = network_flops(lambda: nn.Conv2d(8, 16, 3, groups=4, padding=1), (8, 10, 10))
+    forward = 2 * 100 * 16 * 2 * 9
+    assert found == NetworkFlops(forward, forward, forward)  # no gradient of the first layer's images
+
+
+class Stubborn(nn.Module):
+    """Needs values, which tensors on the meta device do not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(x.flatten(1))
+        return scores * max(float(x.detach().max()), 1.0)
+
+
+def test_a_network_that_needs_values_is_counted_all_the_same() -> None:
+    assert network_flops(Stubborn, (3, 2, 2)) == NetworkFlops(120, 120, 120)
+
+
+@pytest.mark.parametrize("build", [Stubborn, lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 5))])
+def test_counting_leaves_random_numbers_alone(build: type[nn.Module]) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    network_flops(build, (3, 2, 2))
+    assert torch.equal(torch.rand(2), expected)

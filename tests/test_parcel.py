@@ -1,0 +1,98 @@
+"""A run as it travels: what a machine does with it, and what it sends back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robench_fire import fetch
+from robench_fire.assessor import Evaluations
+from robench_fire.compose import Request, compose
+from robench_fire.errors import DataError
+from robench_fire.parcel import Letter, Parcel, work
+from robench_fire.reporting import Report
+from robench_fire.runs import Run
+from robench_fire.seed import Workplace, run_folder, run_seed
+from robench_fire.shipping import apply
+
+DIGITS = Request(defense="fire", dataset="digits", epochs=1)
+
+
+class Mail(list[Letter]):
+    """A mailbox that keeps everything."""
+
+    put = list.append
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker process takes over its driver's command and debugging: undone here."""
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setenv("ROBENCH_DEBUG", "")
+
+
+def parcel(request: Request, stage: Any, **changes: Any) -> Parcel:
+    folder = run_folder(compose(request), Path("results"), 0).folder.relative_to("results")
+    plain = Parcel(
+        name="fire seed 0", attempt=2, stage=stage, request=request, seed=0, evaluations=Evaluations(attacks=()),
+        folder=folder, output=Path("results"), files={}, code=b"", device="cpu", compiling=None, threads=1, data=None,
+        command=("robench", "train"), debug=False,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def test_letters_rebuild_the_run_folder(tmp_path: Path) -> None:
+    mail = Mail()
+    assert work(parcel(DIGITS, run_seed), None, mail) is None
+    for letter in mail:
+        assert letter[:2] == ("fire seed 0", 2)
+        apply(tmp_path / "seed-0", letter.change)
+    events = [event for letter in mail for event in letter.events]
+    assert events[-1].stage == "done"
+    assert any(event.stage == "train" for event in events)
+    run = Run(tmp_path / "seed-0")
+    assert run.trained
+    assert run.read("provenance.json")["sessions"][0]["command"] == "robench train"
+    found = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    again = Mail()  # with the files as they are: nothing is left to do
+    assert work(parcel(DIGITS, run_seed, files={f"seed-0/{name}": f for name, f in found.items()}), None, again) is None
+    assert not any(letter.change.files or letter.change.gone for letter in again)
+
+
+def test_a_machine_with_another_plan_is_refused() -> None:
+    mail = Mail()
+    other = parcel(DIGITS, run_seed, folder=Path("digits/Linf/fire/0123456789ab/seed-0"))
+    error = work(other, None, mail)
+    assert "makes another plan of fire" in str(error)
+    assert mail[-1].events[-1].stage == "failed"
+
+
+def fails(request: Request, seed: int, evaluations: Evaluations, place: Workplace, report: Report) -> None:
+    raise DataError(f"{place.output}/digits/state.pt cannot be read")
+
+
+def test_files_are_named_as_their_owner_calls_them() -> None:
+    error = work(parcel(DIGITS, fails), None, Mail())
+    assert (type(error), str(error)) == (DataError, "results/digits/state.pt cannot be read")
+
+
+def notes(request: Request, seed: int, evaluations: Evaluations, place: Workplace, report: Report) -> None:
+    (place.data / "noted").write_text(f"{place.device} {place.compiling}")
+
+
+def test_a_machine_brings_its_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = []
+    monkeypatch.setattr(fetch, "condition", lambda file, folder: "missing")
+    monkeypatch.setattr(fetch, "fetch", lambda name, dataset, folder, note: brought.append((name, folder)))
+    monkeypatch.setenv("ROBENCH_DATA", str(tmp_path / "own"))
+    cifar = Request(defense="trades", dataset="cifar10", arch="wrn-10-1")
+    assert work(parcel(cifar, notes), None, Mail()) is None
+    assert work(parcel(cifar, notes, data=tmp_path / "asked"), None, Mail()) is None
+    assert brought == [("cifar10", tmp_path / "own"), ("cifar10", tmp_path / "asked")]
+    assert (tmp_path / "own" / "noted").read_text() == "cpu False"
+    assert not os.environ["ROBENCH_DEBUG"]

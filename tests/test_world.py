@@ -1,0 +1,404 @@
+"""One training in two processes: the same as in one, but for rounding; who speaks, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robench_fire import processes
+from robench_fire.batch_norm import Ghost, Synchronised, arranged
+from robench_fire.cli import main
+from robench_fire.errors import RecipeError, UsageError
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.runs import Run
+from robench_fire.world import ALONE, World
+
+Found = dict[str, Any]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def checks() -> Iterator[Any]:
+    """The module world_checks, importable by the processes that this one starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        import world_checks
+
+        yield world_checks
+
+
+@pytest.fixture(scope="module")
+def folder(checks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("world")
+    checks.cut(ALONE, made / "cut-1.pt")
+    (made / "damaged.pt").write_bytes(b"half a state")
+    return made
+
+
+@pytest.fixture(scope="module")
+def pair(checks: Any, folder: Path) -> list[Found]:
+    """What each of two processes finds, by check: all checks in one go, as processes take long to start."""
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=checks.run, args=(folder, rank, 2)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+        process.kill()
+    return [torch.load(folder / f"found-{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone(checks: Any, folder: Path) -> Callable[[str], Any]:
+    """What one process finds in a check."""
+    return lambda name: checks.checks(folder)[name](ALONE)
+
+
+def near(found: dict[str, Tensor], expected: dict[str, Tensor], but: str = "nothing") -> None:
+    """Equal to float64's rounding, of which a few steps leave little."""
+    assert list(found) == list(expected)
+    for name in found:
+        if not name.endswith(but):
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+def same_training(both: list[Any], one: Any, tolerance: float = 1e-5, but: str = "nothing") -> None:
+    first, second = both
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+    assert first["curve"] == second["curve"]
+    near(first["weights"], one["weights"], but)
+    for row, expected in zip(first["curve"], one["curve"], strict=True):
+        assert row == pytest.approx(expected, rel=tolerance)  # the logits are rounded to float32
+    assert (first["processes"], one["processes"]) == ("2", "1")
+
+
+TRAININGS = [
+    "fire",
+    "trades, repeated pass",
+    "madry, statistics move in the attack",
+    "trades, statistics move in the attack",
+    "mart, chosen by validation",
+    "trades, moving average",
+    "fire, ghost batch norm",
+    "madry, ghost batch norm in the attack",
+    "resumed",
+]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_two_processes_train_as_one(pair: list[Found], alone: Callable[[str], Any], name: str) -> None:
+    """Also from where the other number of processes stopped after an epoch: two from one, and one from two."""
+    same_training([found[name] for found in pair], alone(name))
+
+
+def test_every_training_is_tested(checks: Any) -> None:
+    assert set(checks.TRAININGS) == {*TRAININGS, "fire, a last batch of one image"} - {"resumed"}
+
+
+def test_a_batch_of_one_image_is_seen_by_both(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    """Only the running variance knows: its correction for the mean counts the image twice."""
+    name = "fire, a last batch of one image"
+    same_training([found[name] for found in pair], alone(name), but="running_var")
+
+
+def test_memory_is_the_same_everywhere(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    first, second = (found["self-adaptive"] for found in pair)
+    assert torch.equal(first["soft"], second["soft"])
+    assert float(first["soft"].amax(1).min()) < 0.99  # it has moved
+    near(first, alone("self-adaptive"))
+
+
+def test_dropout_differs_between_processes(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    first, second = (found["dropped"]["weights"]["classifier.0.weight"] for found in pair)
+    assert torch.equal(first, second)
+    assert not torch.allclose(first, alone("dropped")["weights"]["classifier.0.weight"], atol=1e-4)
+
+
+def test_all_stop_at_a_loss_that_is_not_finite(pair: list[Found]) -> None:
+    """Though the images of one of them have finite losses."""
+    assert {found["diverged"] for found in pair} == {
+        "the loss is not finite at step 6 (epoch 2, batch 2 of 4); try a lower --lr"
+    }
+
+
+def test_all_hear_of_a_damaged_state(pair: list[Found]) -> None:
+    (said,) = {found["damaged"] for found in pair}
+    assert "damaged.pt cannot be read" in said
+
+
+def test_what_is_exchanged(pair: list[Found]) -> None:
+    whole = torch.arange(30.0).view(15, 2)
+    for found in (each["exchanged"] for each in pair):
+        assert torch.equal(found["gathered"], whole)
+        assert torch.equal(found["gathered slices"], whole)
+        assert torch.equal(found["gathered one"], whole[:1])
+        assert found["least"].tolist() == [0, -1]
+        assert found["total"] == 3
+        assert found["agreed"] == 0
+        assert found["said"] == "refused by 0"
+
+
+def joined(pair: list[Found], name: str, batches: tuple[int, int]) -> dict[str, Tensor]:
+    """What both processes found, as one would: outputs and input gradients put together, the rest being the same."""
+    first, second = (found[name] for found in pair)
+    made = {}
+    for key, value in first.items():
+        twice = key[-1:] in "01" and World(0, 2, 4 if "ghost" in name else 1).copies(batches[int(key[-1])]) == 2
+        if key.startswith("gradient"):
+            made[key] = value + second[key] if twice else torch.cat([value, second[key]])
+        elif key.startswith("out") and not twice:
+            made[key] = torch.cat([value, second[key]])
+        else:
+            assert torch.equal(value, second[key])
+            made[key] = value
+    return made
+
+
+@pytest.mark.parametrize("rows", [1, 5, 8])
+def test_synchronised_equals_torchs_own_on_the_whole_batch(
+    pair: list[Found], alone: Callable[[str], Any], rows: int
+) -> None:
+    name, odd = f"synchronised {rows}", "running_var" if rows == 1 else "nothing"
+    near(joined(pair, name, (rows, rows + 1)), alone(name), odd)
+
+
+def test_synchronised_takes_the_mean_of_all_batches(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    near(joined(pair, "synchronised, mean of all", (6, 7)), alone("synchronised, mean of all"))
+
+
+def test_an_activation_in_the_batch_norm_stays(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    found = torch.cat([each["activated"]["out"] for each in pair])
+    assert torch.allclose(found, alone("activated")["out"])
+    assert found.min() == 0
+
+
+def test_under_autocast(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    found, one = torch.cat([each["in bf16"]["out 0"] for each in pair]), alone("in bf16")
+    assert torch.allclose(found.float(), one["out 0"].float(), rtol=0.02, atol=0.02)
+    assert torch.allclose(pair[0]["in bf16"]["running_var"], one["running_var"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 8])
+def test_ghost_slices_stand_alone(checks: Any, pair: list[Found], rows: int) -> None:
+    """Stated anew: torch's batch norm on every slice of four; the running statistics move by the slices' mean."""
+    expected, layer = {}, checks.norm()
+    for turn in range(2):
+        x, weights = checks.batch(rows + turn)
+        x.requires_grad_()
+        slices = [checks.norm() for _ in x.split(4)]
+        for each in slices:
+            each.load_state_dict(layer.state_dict())
+            each.weight, each.bias = layer.weight, layer.bias
+        out = torch.cat([each(part) for each, part in zip(slices, x.split(4), strict=True)])
+        layer.zero_grad()
+        (out.square() * weights).sum().backward()
+        expected |= {f"out {turn}": out.detach(), f"gradient {turn}": x.grad}
+        for name in ("running_mean", "running_var"):
+            getattr(layer, name).copy_(torch.stack([getattr(each, name) for each in slices]).mean(0))
+        layer.num_batches_tracked += 1
+    expected |= {name: value.grad for name, value in layer.named_parameters()}
+    expected |= {f"state {name}": value for name, value in layer.state_dict().items()}
+    near(joined(pair, f"ghost {rows}", (rows, rows + 1)), expected)
+    near(checks.ghost(ALONE, rows), expected)
+
+
+@pytest.mark.parametrize("kind", [Ghost, Synchronised])
+def test_replaced_batch_norms_evaluate_and_are_saved_as_before(checks: Any, kind: type[Ghost]) -> None:
+    plain, world = checks.norm(), World(0, 2, 4)
+    plain(checks.batch(6)[0])
+    found = kind(plain, world).eval()
+    assert list(found.state_dict()) == list(plain.state_dict())
+    x = checks.batch(3)[0]
+    assert torch.equal(found(x), plain.eval()(x))
+
+
+def test_which_batch_norm_is_chosen() -> None:
+    untouched = DigitsCNN()
+    assert arranged(untouched, None, ALONE, CPU) is untouched
+    assert {type(part) for part in untouched.modules() if "Norm" in type(part).__name__} == {nn.BatchNorm2d}
+    model = arranged(DigitsCNN(), None, World(0, 2), CPU)
+    assert sum(isinstance(part, Synchronised) for part in model.modules()) == 2
+    model = arranged(DigitsCNN(), None, World(0, 2), torch.device("cuda"))
+    assert sum(isinstance(part, nn.SyncBatchNorm) for part in model.modules()) == 2
+    for world in (ALONE, World(0, 2)):
+        model = arranged(DigitsCNN(), 16, world, torch.device("cuda"))
+        assert sum(isinstance(part, Ghost) for part in model.modules()) == 2
+        assert list(model.state_dict()) == list(untouched.state_dict())
+    with pytest.raises(RecipeError, match="in place of this model's SyncBatchNorm"):
+        arranged(nn.Sequential(nn.SyncBatchNorm(3)), 16, ALONE, CPU)
+
+
+def test_parts_of_a_batch() -> None:
+    assert World(0, 3).lengths(128) == [42, 43, 43]
+    assert World(0, 2, 32).lengths(117) == [64, 53]
+    assert World(1, 2, 32).lengths(20) == [20, 20]
+    assert World(1, 4).copies(3) == 4
+    assert World(1, 4).copies(4) == 1
+    assert ALONE.lengths(7) == [7]
+    for size, rows, ghost in [(2, 117, 1), (3, 8, 2), (4, 5, 1), (2, 1, 1), (8, 128, 16)]:
+        parts = [World(rank, size, ghost).part(torch.arange(rows)) for rank in range(size)]
+        copies = World(0, size, ghost).copies(rows)
+        assert torch.cat(parts).sort().values.tolist() == [row for row in range(rows) for _ in range(copies)]
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """As if torchrun had started so many processes, this one being the first."""
+
+    def started(size: int, **more: str) -> None:
+        names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(size), "MASTER_ADDR": "", "MASTER_PORT": "no"}
+        for name, value in (names | more).items():
+            monkeypatch.setenv(name, value)
+
+    return started
+
+
+def test_batches_that_cannot_be_shared(checks: Any, torchrun: Callable[..., None]) -> None:
+    recipe = replace(checks.RECIPE, batch_size=128)
+    processes.check_batch(recipe)
+    torchrun(3)
+    with pytest.raises(UsageError, match="3 processes cannot share batches of 128 equally; use --nproc-per-node 2, or"):
+        processes.check_batch(recipe)
+    torchrun(4)
+    processes.check_batch(replace(recipe, ghost_batch=32))
+    with pytest.raises(UsageError, match=r"too few slices of 64 .*; use --set recipe\.ghost_batch=32"):
+        processes.check_batch(replace(recipe, ghost_batch=64))
+
+
+def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, torchrun: Callable[..., None]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    torchrun(2, LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+    assert processes.device("auto") == processes.device("cuda") == torch.device("cuda", 1)
+    assert processes.device("cpu") == CPU
+    assert processes.local_devices(torch.device("cuda", 1)) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+    with pytest.raises(UsageError, match="--device cuda:1: each of torchrun's processes"):
+        processes.device("cuda:1")
+    torchrun(4, LOCAL_WORLD_SIZE="2")
+    assert processes.local_devices(torch.device("cuda", 1)) == []
+    torchrun(4, LOCAL_WORLD_SIZE="4")
+    with pytest.raises(UsageError, match="4 processes on a machine with 2 GPUs; use --nproc-per-node 2"):
+        processes.device("auto")
+
+
+def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["robench", *words])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    try:
+        main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bench digits", "torchrun with 2 processes is for `train`, not for `bench`; to share an evaluation"),
+        ("eval x.pt --dataset digits", "--shard 1/2"),
+        ("train fire digits --jobs 2", "--jobs 2: the 2 processes of torchrun train one run at a time"),
+    ],
+)
+def test_what_does_not_run_in_several_processes(
+    monkeypatch: pytest.MonkeyPatch,
+    torchrun: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    said: str,
+) -> None:
+    torchrun(2)
+    assert robench(monkeypatch, *words.split()) == 2
+    assert said in capsys.readouterr().err
+    torchrun(2, RANK="1")
+    assert robench(monkeypatch, *words.split()) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
+SLOW = ["--set", "recipe.attack.steps=40", "--no-eval"]  # there is time to kill it between two epochs
+
+
+def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    return subprocess.Popen(
+        [*launcher, "robench_fire", *words, "--output", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def the_run(output: Path, seed: int = 0) -> Run:
+    return Run(next(output.glob(f"digits/Linf/fire/*/seed-{seed}")))
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run.folder / "curve.jsonl").read_text().splitlines()]
+
+
+def close(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    """In float32 a step of the attack that rounds to the other side changes what follows a little."""
+    assert [row["lr"] for row in found] == [row["lr"] for row in expected]
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in expected], rel=0.02)
+    assert [row["clean"] for row in found] == pytest.approx([row["clean"] for row in expected], abs=6)
+
+
+def stop(*_: Any) -> None:
+    raise RuntimeError("killed")
+
+
+def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 has been begun by one process, seed 1 by none."""
+    words = [*TRAIN, "--attack", "pgd20", "--examples", "50", "--jobs", "1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_curve", stop)
+        assert robench(patch, *words, "--output", str(two)) == 1
+    assert robench(monkeypatch, *words, "--seeds", "2", "--output", str(one)) == 0
+    process = two_processes(two, *words, "--seeds", "2")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("trained by 2 processes") == 2
+    assert said.count("FIRE") == 1  # its row
+    for seed, sessions in ((0, [1, 2]), (1, [2])):
+        found, expected = the_run(two, seed), the_run(one, seed)
+        close(rows(found), rows(expected))
+        assert found.folder.parent.name == expected.folder.parent.name  # the number of processes is not in the plan
+        arithmetic = expected.read("train.json")["arithmetic"]
+        assert found.read("train.json")["arithmetic"] == arithmetic | {"processes": "2"}
+        assert [each["processes"] for each in found.read("provenance.json")["sessions"]] == sessions
+        assert [each["examples"] for each in found.evaluations()] == [50]
+        assert not (found.folder / "state.pt").exists()
+
+
+def test_killed_in_two_processes_continues_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, tmp_path = tmp_path / "one", tmp_path / "two"
+    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(slow)) == 0
+    process = two_processes(tmp_path, *TRAIN, *SLOW)
+    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert said.count("robench: interrupted; finished epochs") == 1
+    done = len(rows(the_run(tmp_path)))
+    assert 1 <= done < 3
+    first = rows(the_run(tmp_path))
+    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(tmp_path)) == 0
+    assert rows(the_run(tmp_path))[:done] == first
+    close(rows(the_run(tmp_path)), rows(the_run(slow)))
+    assert [each["processes"] for each in the_run(tmp_path).read("provenance.json")["sessions"]] == [2, 1]

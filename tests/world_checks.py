@@ -1,0 +1,274 @@
+"""What test_world.py computes in one process and in two: functions of a World, in a module that processes import."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from robench_fire import registry
+from robench_fire.attacks import Pgd
+from robench_fire.batch_norm import Ghost, Synchronised
+from robench_fire.datasets import digits
+from robench_fire.engine import prepared, train
+from robench_fire.epoch import train_epoch
+from robench_fire.errors import DataError, DivergedError
+from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.quantity import Quantity
+from robench_fire.recipe import Augment, Recipe, Sgd
+from robench_fire.step import Problem
+from robench_fire.threat import Linf
+from robench_fire.world import World
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    arch="digits-cnn",
+    attack=Pgd(steps=2, step=Quantity("0.1")),
+    epochs=2,
+    batch_size=64,
+    optimiser=Sgd(lr=0.05),
+    augment=Augment(pad=1, flip=True),
+)
+TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, departures from RECIPE
+    "fire": ("fire", 251, {}),
+    "fire, a last batch of one image": ("fire", 193, {"epochs": 1}),
+    "trades, repeated pass": ("trades", 251, {"passes": ("clean", "adv", "clean")}),
+    "madry, statistics move in the attack": ("madry", 251, {"attack_mode": "train"}),
+    "trades, statistics move in the attack": ("trades", 251, {"attack_mode": "train"}),
+    "mart, chosen by validation": ("mart", 251, {"select": "validation"}),
+    "trades, moving average": ("trades", 251, {"ema_decay": 0.9}),
+    "fire, ghost batch norm": ("fire", 251, {"ghost_batch": 8}),
+    "madry, ghost batch norm in the attack": ("madry", 193, {"ghost_batch": 16, "attack_mode": "train"}),
+}
+
+
+class Double(DigitsCNN):
+    """Computes in float64, so that what two processes find differs from one by next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.double())
+
+
+class Dropping(DigitsCNN):
+    """Drops half of the images' features."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5, self.training))
+
+
+def problem(name: str, images: int, **changes: Any) -> Problem:
+    full, defense = digits.DATASET.splits(Path()), registry.load("defenses", name).module.DEFENSE
+    recipe = replace(RECIPE, **changes)
+    return Problem(defense, Linf(eps=Quantity("0.2")), recipe, full.train.take(slice(images)), full.validation, 10)
+
+
+def trained(world: World, given: Problem, build: Callable[[], nn.Module] = Double, **more: Any) -> dict[str, Any]:
+    found = train(build, given, seed=0, device=CPU, world=world, **more)
+    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in found.curve]
+    return {"weights": found.weights, "curve": rows, "processes": found.arithmetic["processes"]}
+
+
+def training(world: World, name: str) -> dict[str, Any]:
+    defense, images, changes = TRAININGS[name]
+    return trained(world, problem(defense, images, **changes))
+
+
+def self_adaptive(world: World) -> dict[str, Tensor]:
+    """The memory that two epochs leave, and the weights."""
+    given = problem("fire_sa", 251)
+    given = replace(given, defense=replace(given.defense, targets=replace(given.defense.targets, start=0.25)))
+    state, setup = prepared(Double, given, [0], CPU, False, world)
+    for epoch in (1, 2):
+        train_epoch(state, setup, epoch, set(), lambda done, rate: None)
+    return {**state.lanes[0].memory, **state.weights(0)}
+
+
+class Interrupted(Exception):
+    """Stands for a kill after an epoch."""
+
+
+def cut(world: World, state_file: Path) -> None:
+    """Ends after the first of two epochs, leaving ``state_file``."""
+
+    def stop(curve: list[Any]) -> None:
+        raise Interrupted
+
+    try:
+        trained(world, problem("fire", 251), state_file=state_file, epoch_done=stop)
+    except Interrupted:
+        return
+
+
+def resumed(world: World, state_file: Path) -> dict[str, Any]:
+    return trained(world, problem("fire", 251), state_file=state_file)
+
+
+def damaged(world: World, state_file: Path) -> str:
+    try:
+        trained(world, problem("fire", 251), state_file=state_file)
+    except DataError as fault:
+        return str(fault)
+    return ""
+
+
+def diverged(world: World) -> str:
+    """One image, of one process's part, has no finite loss."""
+
+    class Broken(DigitsCNN):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            self.calls += self.training and torch.is_grad_enabled()
+            return logits * (torch.nan if self.calls == 6 and self.training and world.rank == world.size - 1 else 1)
+
+    try:
+        trained(world, problem("madry", 251), Broken)
+    except DivergedError as fault:
+        return str(fault)
+    return ""
+
+
+def dropped(world: World) -> dict[str, Any]:
+    return trained(world, problem("madry", 64), Dropping)
+
+
+def batch(rows: int, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Images (rows, 3, 4, 5), and the weights with which the outputs enter a loss."""
+    source = torch.Generator().manual_seed(rows)
+    x, weights = torch.randn(2, rows, 3, 4, 5, generator=source, dtype=torch.float64)
+    return (3 * x + 2).to(kind), weights.to(kind)
+
+
+def norm(kind: torch.dtype = torch.float64, momentum: float | None = 0.1) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(3, momentum=momentum).to(kind)
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+        made.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    return made
+
+
+def passed(layer: nn.Module, world: World, rows: int, kind: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """Two batches through a batch norm: outputs, gradients of this process's part, and what the layer then holds."""
+    found: dict[str, Tensor] = {}
+    for turn in range(2):
+        x, weights = (world.part(each) for each in batch(rows + turn, kind))
+        x = x.clone().requires_grad_()
+        out = layer(x)
+        layer.zero_grad()
+        ((out.square() * weights).sum() / world.copies(rows + turn)).backward()
+        assert x.grad is not None
+        found |= {f"out {turn}": out.detach(), f"gradient {turn}": x.grad}
+    for name, value in layer.named_parameters():
+        assert value.grad is not None
+        found[name] = world.total(value.grad.clone())
+    return {**found, **{f"state {name}": value.clone() for name, value in layer.state_dict().items()}}
+
+
+def synchronised(world: World, rows: int, momentum: float | None = 0.1) -> dict[str, Tensor]:
+    layer = norm(momentum=momentum)
+    return passed(layer if world.size == 1 else Synchronised(layer, world), world, rows)
+
+
+def ghost(world: World, rows: int) -> dict[str, Tensor]:
+    world = replace(world, slice_size=4)
+    return passed(Ghost(norm(), world), world, rows)
+
+
+def activated(world: World) -> dict[str, Tensor]:
+    """timm's batch norm with an activation in it."""
+    from timm.layers import BatchNormAct2d
+
+    layer = BatchNormAct2d(3).double()
+    return {
+        "out": Synchronised(layer, world)(world.part(batch(6)[0])).detach() if world.size > 1 else layer(batch(6)[0])
+    }
+
+
+def in_bf16(world: World) -> dict[str, Tensor]:
+    """Under autocast a convolution gives bfloat16, and so does the batch norm after it; statistics stay float32."""
+    layer = Synchronised(norm(torch.float32), world) if world.size > 1 else norm(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(world.part(batch(6)[0].bfloat16()))
+    assert out.dtype == torch.bfloat16
+    return {"out 0": out.detach(), **layer.state_dict()}
+
+
+def exchanged(world: World) -> dict[str, Any]:
+    """Every method once."""
+    whole = torch.arange(30.0).view(15, 2)
+    said = ""
+    try:
+        world.agreed(lambda: refuse(world))
+    except DataError as fault:
+        said = str(fault)
+    sized = replace(world, slice_size=4)
+    return {
+        "gathered": world.gathered(world.part(whole), 15),
+        "gathered slices": sized.gathered(sized.part(whole), 15),
+        "gathered one": world.gathered(world.part(whole[:1]), 1),
+        "least": world.least(torch.tensor([world.rank, -world.rank])),
+        "total": world.total(torch.tensor(world.rank + 1)),
+        "agreed": world.agreed(lambda: world.rank),
+        "said": said,
+    }
+
+
+def refuse(world: World) -> None:
+    raise DataError(f"refused by {world.rank}")
+
+
+def checks(folder: Path) -> dict[str, Callable[[World], Any]]:
+    """By name; ``folder`` holds what one process left and what two leave."""
+    made: dict[str, Callable[[World], Any]] = {}
+    for name in TRAININGS:
+        made[name] = lambda world, name=name: training(world, name)
+    for rows in (1, 5, 8):
+        made[f"synchronised {rows}"] = lambda world, rows=rows: synchronised(world, rows)
+        made[f"ghost {rows}"] = lambda world, rows=rows: ghost(world, rows)
+    made |= {
+        "synchronised, mean of all": lambda world: synchronised(world, 6, None),
+        "self-adaptive": self_adaptive,
+        "cut": lambda world: cut(world, folder / f"cut-{world.size}.pt"),
+        "resumed": lambda world: resumed(world, folder / f"cut-{3 - world.size}.pt"),
+        "damaged": lambda world: damaged(world, folder / "damaged.pt"),
+        "diverged": diverged,
+        "dropped": dropped,
+        "activated": activated,
+        "in bf16": in_bf16,
+        "exchanged": exchanged,
+    }
+    return made
+
+
+def run(folder: Path, rank: int, size: int) -> None:
+    """In a process of its own: all checks; what each finds, or its traceback."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", ".*torch.jit.*", FutureWarning)
+        for name, check in checks(folder).items():
+            try:
+                found[name] = check(World(rank, size))
+            except Exception:
+                found[name] = traceback.format_exc()
+                torch.save(found, folder / f"found-{rank}.pt")
+                print(name, found[name], file=sys.stderr)
+                sys.exit(1)  # the other process would wait
+    torch.save(found, folder / f"found-{rank}.pt")
+    dist.destroy_process_group()
