@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ Stage = Callable[[Request, int, Evaluations, Workplace, Report], None]
 """``seed.run_seed`` or ``seed.judge_seed``."""
 
 POST_SECONDS = 0.2  # between two letters of a run
+SCRATCH, HELD = "robench-run-", ".held"  # a run's folder on its machine, and the lock in it while it is used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +82,22 @@ def work(parcel: Parcel, extra: np.ndarray | None, mail: Any) -> RobenchError | 
     torch.set_num_threads(parcel.threads)
     sys.argv = list(parcel.command)
     os.environ["ROBENCH_DEBUG"] = "1" if parcel.debug else ""
-    with tempfile.TemporaryDirectory(prefix="robench-", ignore_cleanup_errors=True) as scratch:
-        output = Path(scratch) / "runs"
+    with _scratch() as scratch:
+        output = scratch / "runs"
         apply((output / parcel.folder).parent, Change(parcel.files))
         with _posted(parcel, output / parcel.folder, mail) as listen:
             return attempt(parcel.name, partial(_done, parcel, extra, output), listen)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for one run; those of runs that were killed are removed."""
+    for held in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{HELD}"):
+        with suppress(OSError, filelock.Timeout), filelock.FileLock(held, timeout=0):
+            shutil.rmtree(held.parent, ignore_errors=True)
+    made = tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True)
+    with made as scratch, filelock.FileLock(Path(scratch) / HELD):
+        yield Path(scratch)
 
 
 @contextmanager

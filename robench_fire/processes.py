@@ -55,8 +55,9 @@ def refuse_options(**given: object) -> None:
     """
     for name, value in given.items():
         if count() > 1 and value:
+            said = f"--{name}" if value is True else f"--{name} {value}"
             raise UsageError(
-                f"--{name} {value}: the {count()} processes of torchrun train one run at a time; leave --{name} out"
+                f"{said}: the {count()} processes of torchrun train one run at a time; leave --{name} out"
             )
 
 

@@ -141,7 +141,9 @@ def described(wanted: Mapping[str, float]) -> str:
     """What was joined, in a line for the user."""
     there = machines()
     have = [(int(sum(each.get(name, 0) for each in there)), what) for name, what in (("CPU", "core"), ("GPU", "GPU"))]
-    counted = [
-        f"{count} {what}{'' if count == 1 else 's'}" for count, what in [(len(there), "machine"), *have] if count
-    ]
-    return f"Ray: {', '.join(counted)}, room for {room(wanted)} runs at a time"
+    counted = [_counted(count, what) for count, what in [(len(there), "machine"), *have] if count]
+    return f"Ray: {', '.join(counted)}, room for {_counted(room(wanted), 'run')} at a time"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from robench_fire import fetch
@@ -79,6 +81,16 @@ def fails(request: Request, seed: int, evaluations: Evaluations, place: Workplac
 def test_files_are_named_as_their_owner_calls_them() -> None:
     error = work(parcel(DIGITS, fails), None, Mail())
     assert (type(error), str(error)) == (DataError, "results/digits/state.pt cannot be read")
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("robench-run-left", "robench-run-used", "robench-run-new"):
+        (tmp_path / name / "runs").mkdir(parents=True)
+    (tmp_path / "robench-run-left" / ".held").touch()
+    with filelock.FileLock(tmp_path / "robench-run-used" / ".held"):
+        work(parcel(DIGITS, fails), None, Mail())
+        assert {path.name for path in tmp_path.iterdir()} == {"robench-run-used", "robench-run-new"}
 
 
 def notes(request: Request, seed: int, evaluations: Evaluations, place: Workplace, report: Report) -> None:

@@ -309,6 +309,8 @@ def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     [
         ("bench digits", "torchrun with 2 processes is for `train`, not for `bench`; to share an evaluation"),
         ("eval x.pt --dataset digits", "--shard 1/2"),
+        ("train fire digits --together", "--together: the 2 processes"),
+        ("train fire digits --launcher ray", "--launcher ray: the 2 processes"),
         ("train fire digits --jobs 2", "--jobs 2: the 2 processes of torchrun train one run at a time"),
     ],
 )

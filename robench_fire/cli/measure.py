@@ -33,7 +33,7 @@ def train(
 def bench(
     dataset: o.Dataset,
     *,
-    defenses: Annotated[str, typer.Option(help="Comma-separated names or files. [default: all]")] = "",
+    defenses: Annotated[str, typer.Option(help="Comma-separated names or files. (default: all)")] = "",
     seeds: o.Seeds = "5",
     recipe: RecipeOptions,
     evaluation: EvaluationOptions,

@@ -45,13 +45,13 @@ Seeds = Annotated[
 ]
 Profile = Annotated[ProfileName, typer.Option(help="matched: one protocol for all; official: as released.")]
 NormOption = Annotated[Norm, typer.Option("--norm", help="Norm of the threat model.")]
-Arch = Annotated[str, typer.Option(help="Architecture, see `robench ls archs`. [default: the recipe's]")]
+Arch = Annotated[str, typer.Option(help="Architecture, see `robench ls archs`. (default: the recipe's)")]
 Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]
 BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
 Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
 Precision = Annotated[str, typer.Option(help="Format of products: auto, fp32, tf32, bf16, fp16 (docs/performance.md).")]
 AttackPrecision = Annotated[str, typer.Option(help="The same for the attack; auto: as --precision, first step exact.")]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. [default: on a GPU]")]
+Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. (default: on a GPU)")]
 Eps = Annotated[str, typer.Option(help="Radius of the threat model, like 8/255 or 0.031.")]
 Set = Annotated[
     list[str] | None,
@@ -61,17 +61,17 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Runs at a time; 0: as many as this machine can use.")]
 Together = Annotated[bool, typer.Option("--together", help="Train seeds side by side: small networks, many cores.")]
 Launcher = Annotated[LauncherName, typer.Option(help="local: this machine; ray: those that Ray joins.")]
-Address = Annotated[str, typer.Option(help="With --launcher ray: HOST:PORT of its cluster. [default: this machine]")]
-Slots = Annotated[int | None, typer.Option(min=1, help="With --launcher ray: CPU cores of a run. [default: 1]")]
+Address = Annotated[str, typer.Option(help="With --launcher ray: HOST:PORT of its cluster. (default: this machine)")]
+Slots = Annotated[int | None, typer.Option(min=1, help="With --launcher ray: CPU cores of a run. (default: 1)")]
 Output = Annotated[Path, typer.Option("--output", "-o", envvar="ROBENCH_RUNS", help="Folder for run folders.")]
 Data = Annotated[
-    Path | None, typer.Option("--data-dir", envvar="ROBENCH_DATA", help="Data folder. [default: the user's cache]")
+    Path | None, typer.Option("--data-dir", envvar="ROBENCH_DATA", help="Data folder. (default: the user's cache)")
 ]
 ExtraData = Annotated[
     Path | None,
     typer.Option(help="Pseudo-labelled images: npz (image, label) or pickle (data, extrapolated_targets)."),
 ]
-Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. [default: all]")]
+Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. (default: all)")]
 Attack = Annotated[str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard).")]
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]

@@ -120,7 +120,7 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
 def table(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, boards, evaluated weights of RobustBench's. [default: --output]"),
+        typer.Argument(help="Run folders, boards, evaluated weights of RobustBench's. (default: --output)"),
     ] = None,
     output: o.Output = Path("runs"),
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,

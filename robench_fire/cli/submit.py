@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 def submit(
     run: Annotated[Path | None, typer.Argument(help="Folder of a plan's seeds; with --push, a bundle.")] = None,
-    seed: Annotated[str, typer.Option(help="median: of validation accuracy. [default: seed 0]")] = "",
+    seed: Annotated[str, typer.Option(help="median: of validation accuracy. (default: seed 0)")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundle.")] = Path("submission"),
-    eps: Annotated[str, typer.Option(help="Radius to claim, 8/255 or 0.031. [default: the plan's claim]")] = "",
-    name: Annotated[str, typer.Option(help="RobustBench's key, NameYearWord. [default: the paper's]")] = "",
+    eps: Annotated[str, typer.Option(help="Radius to claim, 8/255 or 0.031. (default: the plan's claim)")] = "",
+    name: Annotated[str, typer.Option(help="RobustBench's key, NameYearWord. (default: the paper's)")] = "",
     link: Annotated[str, typer.Option(help="Where the checkpoint was uploaded; fills the last blank.")] = "",
     check: Annotated[Path | None, typer.Option(metavar="DIR", help="Only check this bundle.")] = None,
     push: Annotated[str, typer.Option(metavar="hf:USER/REPO", help="Upload the bundle RUN.")] = "",
