@@ -38,7 +38,8 @@ def _advice(state: State, setup: Setup) -> str:
     asked, world = setup.problem.recipe.batch_size, setup.world
     if world.size > 1:  # the others wait in the middle of a step: nothing can be tried
         each = f"{asked // world.size} on each {setup.device.type}"
-        return f"out of memory with batches of {asked}, {each}; use more processes or a smaller --batch-size"
+        way_out = "use more processes or a smaller --batch-size (finished epochs are kept)"
+        return f"out of memory with batches of {asked}, {each}; {way_out}"
     state.optimiser.zero_grad(set_to_none=True)
     size = asked // 2
     while size and not _fits(state, setup, size):

@@ -56,9 +56,7 @@ def refuse_options(**given: object) -> None:
     for name, value in given.items():
         if count() > 1 and value:
             said = f"--{name}" if value is True else f"--{name} {value}"
-            raise UsageError(
-                f"{said}: the {count()} processes of torchrun train one run at a time; leave --{name} out"
-            )
+            raise UsageError(f"{said}: the {count()} processes of torchrun train one run at a time; leave --{name} out")
 
 
 def check_batch(recipe: Recipe) -> None:

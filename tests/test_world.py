@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from robench_fire import processes
 from robench_fire.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.cli import main
-from robench_fire.errors import RecipeError, UsageError
+from robench_fire.errors import RecipeError, RobenchError, UsageError
+from robench_fire.memory import within_memory
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.runs import Run
 from robench_fire.world import ALONE, World
@@ -291,6 +293,15 @@ def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, torchrun: Calla
     torchrun(4, LOCAL_WORLD_SIZE="4")
     with pytest.raises(UsageError, match="4 processes on a machine with 2 GPUs; use --nproc-per-node 2"):
         processes.device("auto")
+
+
+def test_memory_that_is_short_in_one_process(checks: Any) -> None:
+    """Nothing is tried, as the others wait in the middle of a step."""
+    setup: Any = SimpleNamespace(problem=SimpleNamespace(recipe=checks.RECIPE), world=World(1, 2), device=CPU)
+    state: Any = None
+    said = "out of memory with batches of 64, 32 on each cpu; use more processes or a smaller --batch-size"
+    with pytest.raises(RobenchError, match=said), within_memory(state, setup):
+        raise torch.OutOfMemoryError("out of memory")
 
 
 def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -108,7 +108,8 @@ class PlaceOptions:
         from robench_fire.seed import Workplace
 
         device = "cpu" if self.launcher is o.LauncherName.ray else str(processes.device(self.device))
-        compiling = device.startswith("cuda") if self.compiling is None else self.compiling
+        usual = device.startswith("cuda") and processes.count() == 1  # with DistributedDataParallel it is not measured
+        compiling = usual if self.compiling is None else self.compiling
         return Workplace(output=self.output, data=self.data_dir or data_folder(), device=device, compiling=compiling)
 
     def there(self) -> Cluster | None:

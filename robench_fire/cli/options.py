@@ -51,7 +51,7 @@ BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training bat
 Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
 Precision = Annotated[str, typer.Option(help="Format of products: auto, fp32, tf32, bf16, fp16 (docs/performance.md).")]
 AttackPrecision = Annotated[str, typer.Option(help="The same for the attack; auto: as --precision, first step exact.")]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. (default: on a GPU)")]
+Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. (default: on one GPU)")]
 Eps = Annotated[str, typer.Option(help="Radius of the threat model, like 8/255 or 0.031.")]
 Set = Annotated[
     list[str] | None,
