@@ -43,7 +43,7 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
         "flops": each * images,
         "flops_per_second": each * per_second,
         "matmul_flops_per_second": most,
-        "mfu": each * per_second / most,
+        "mfu": each * per_second / most if most else None,
         "arithmetic": trained.arithmetic,
         "processes": processes,
         "peak_memory_bytes": memory,

@@ -43,7 +43,7 @@ def resolve(recipe: Recipe, device: torch.device) -> Arithmetic:
     Raises:
         RecipeError: if the device cannot compute in a format that was asked for.
     """
-    exact: Format = "tf32" if device.type == "cuda" else "fp32"
+    exact: Format = "tf32" if "tf32" in supported(device) else "fp32"
     usual: Format = "bf16" if device.type == "cuda" and "bf16" in supported(device) else "fp32"
     update = usual if recipe.precision == "auto" else recipe.precision
     if recipe.attack_precision != "auto":
@@ -78,8 +78,11 @@ def rounding(chosen: Format) -> Iterator[None]:
 
 
 def autocast(chosen: Format, device: torch.device) -> torch.autocast:
-    """Forward passes in the body compute in a 16-bit format, if that is chosen."""
-    return torch.autocast(device.type, SHORT.get(chosen), enabled=chosen in SHORT)
+    """Forward passes in the body compute in a 16-bit format, if that is chosen.
+
+    Without autocast's cache: before torch 2.11 a pass without gradient left weights in it that gave later passes none.
+    """
+    return torch.autocast(device.type, SHORT.get(chosen), enabled=chosen in SHORT, cache_enabled=False)
 
 
 def lay_out(model: nn.Module, width: int) -> None:

@@ -57,8 +57,8 @@ class Ghost(_Trained):
             sums = torch.stack([torch.stack(pair) for pair in pairs]).sum(0)
             if self.world.size > 1:
                 counted = torch.cat([sums.flatten(), sums.new_full((1,), len(slices))])
-                *_, count = self.world.total(counted)
-                sums = counted[:-1].view_as(sums) / count
+                self.world.total(counted)
+                sums = counted[:-1].view_as(sums) / counted[-1]
             else:
                 sums = sums / len(slices)
         self._move(mean=sums[1], variance=sums[0])
@@ -76,7 +76,7 @@ class Synchronised(_Trained):
         rows = wide.new_full((1,), x.numel() // x.shape[1])
         counted = self.world.summed(torch.cat([wide.sum(dims), rows]))
         count = counted[-1].detach()
-        if count < 2:
+        if x.numel() // x.shape[1] * self.world.size < 2:
             raise ValueError("Expected more than 1 value per channel when training")  # as torch's batch norm does
         centred = wide - (counted[:-1] / count).view(shape)
         variance = self.world.summed(centred.square().sum(dims)) / count

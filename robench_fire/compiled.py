@@ -14,7 +14,7 @@ Say = Callable[[str], None]
 
 
 def once(say: Say) -> Say:
-    """``say``, which hears the first text only: what stops one compilation stops them all."""
+    """``say``, which hears the first text only: one line says enough of a compiler that is missing."""
     said: list[str] = []
 
     def first(text: str) -> None:
@@ -26,29 +26,28 @@ def once(say: Say) -> Say:
 
 
 class Compiled:
-    """A function compiled at its first call; where that fails, the function itself, and ``say`` hears why.
+    """A function that is compiled when it is called; where that fails, the function itself, and ``say`` hears why.
 
-    ``working``: whether it has not failed.
+    Each new shape or format of its values compiles it anew, so that any call may be the one that fails. ``working``:
+    whether none has.
     """
 
     def __init__(self, function: Callable[..., Any], say: Say) -> None:
         self._function, self._say, self.working = function, say, True
-        self._chosen: Callable[..., Any] = torch.compile(function, dynamic=False)
-        self._tried = False
+        self._compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU is no GPU
 
     def __call__(self, *values: Tensor | None) -> Any:
-        if self._tried:
-            return self._chosen(*values)
-        self._tried = True
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU is no GPU
+        if not self.working:
+            return self._function(*values)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler's own imports
-                return self._chosen(*values)
+                return self._compiled(*values)
         except torch.OutOfMemoryError:  # not the compiler's fault
             raise
         except Exception as fault:
-            self._chosen, self.working = self._function, False
+            self.working = False
             result = self._function(*values)  # raises what the function itself raises
             reason = str(fault).strip().split("\n")[0][:200]
             self._say(f"not compiled ({type(fault).__name__}: {reason}); training goes on without")

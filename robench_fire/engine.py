@@ -1,4 +1,4 @@
-"""The one training loop: the only owner of mode, optimiser, randomness and gradient flags."""
+"""The one training loop, around epochs (robench_fire.epoch) and their steps (robench_fire.step)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from robench_fire.data import batches_per_epoch
 from robench_fire.dataset import Split
 from robench_fire.epoch import Row, train_epoch
 from robench_fire.errors import RecipeError
+from robench_fire.memory import within_memory
 from robench_fire.recipe import Recipe, effective_passes
 from robench_fire.reporting import Progress, silent
 from robench_fire.seeding import derive
@@ -26,6 +27,9 @@ from robench_fire.state import Lane, State, fresh, read
 from robench_fire.step import Passes, Problem, Setup, gain_of
 from robench_fire.validation import validate
 from robench_fire.world import ALONE, World
+
+CPU = torch.device("cpu")
+
 
 CPU = torch.device("cpu")
 
@@ -106,8 +110,9 @@ def train_together(
     """
     state, setup = prepared(build, problem, seeds, device, compiling, world, say)
     files = [path for path in state_files if path is not None]
-    if files and all(path.exists() for path in files):
-        state.restore([read(path, device) for path in files])
+    known = world.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
+    if known:
+        state.restore(known)
     _finish(state, setup, files, progress, epoch_done)
     facts = _facts(setup, len(seeds))
     return [
@@ -134,8 +139,10 @@ def _finish(
         ticked = partial(_tick, progress, (epoch - 1) * steps, recipe.epochs * steps, _note(state.lanes[0].curve))
         rows = train_epoch(state, setup, epoch, known_sizes, ticked)
         started = time.perf_counter()
-        for number, (row, found) in enumerate(zip(rows, validate(state, setup, validation, epoch), strict=True)):
-            _keep(state, recipe, number, row | found)
+        with within_memory(state, setup):
+            found = validate(state, setup, validation, epoch)
+        for number, row in enumerate(rows):
+            _keep(state, recipe, number, row | found[number])
         state.took({"validation": time.perf_counter() - started})
         for number, lane in enumerate(state.lanes):
             if files and setup.world.first:
@@ -163,6 +170,8 @@ def prepared(
     models = [arranged(initialised(build, seed), recipe.ghost_batch, world, device).to(device) for seed in seeds]
     if len(seeds) > 1 and (why := refuses(models[0])):
         raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
+    if len(seeds) > 1 and arithmetic.update == "fp16":
+        raise RecipeError("fp16 has one scale for all seeds; leave out --together, or use --precision bf16")
     model = Stacked(models) if len(seeds) > 1 else models[0]
     lay_out(model, width)
     lanes = [Lane(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]

@@ -84,7 +84,7 @@ def _steps(
             state.took({"warm_up": time.perf_counter() - begun})
             state.warm_up_images += size
         for name, value in terms.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value
+            sums[name] = sums[name] + value if name in sums else value
         finite = torch.stack(list(terms.values())).isfinite().all(0)
         bad = torch.where(finite, bad, bad.clamp_max(number))
         images += size * len(lanes)
@@ -122,6 +122,10 @@ def _stop_if_diverged(state: State, setup: Setup, bad: Tensor, epoch: int, steps
         if first < steps:
             where = f"step {(epoch - 1) * steps + first + 1} (epoch {epoch}, batch {first + 1} of {steps})"
             whose = f" of seed {lane.seed}" if len(state.lanes) > 1 else ""
-            raise DivergedError(f"the loss{whose} is not finite at {where}; try a lower --lr")
+            way_out = (
+                "--precision bf16" if "fp16" in (setup.arithmetic.update, setup.arithmetic.attack) else "a lower --lr"
+            )
+            others = "; without --together the other seeds go on" if len(state.lanes) > 1 else ""
+            raise DivergedError(f"the loss{whose} is not finite at {where}; try {way_out}{others}")
     if state.scaler.is_enabled() and state.scaler.get_scale() < 1:
         raise DivergedError(f"fp16 cannot hold the gradients of epoch {epoch}; use --precision bf16 or fp32")

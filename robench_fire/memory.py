@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
 from robench_fire.errors import RobenchError
+from robench_fire.recipe import effective_passes
 from robench_fire.state import State
-from robench_fire.step import Setup, frozen
+from robench_fire.step import Passes, Setup, Streams, gain_of, step
+from robench_fire.timing import Clock
+
+SHORT = ("not enough memory", "can't allocate memory", "ALLOC_FAILED", "unable to find an engine")
+"""What errors say, in torch's CPU allocator, cuBLAS, cuDNN and its search for algorithms, where memory is short."""
 
 
 @contextmanager
@@ -19,19 +26,17 @@ def within_memory(state: State, setup: Setup) -> Iterator[None]:
     Raises:
         RobenchError: in place of torch's own error; what was saved stays.
     """
-    short = ""
     try:
         yield
-    except RuntimeError as fault:  # torch.OutOfMemoryError is one; a CPU's allocator raises it plainly
+    except RuntimeError as fault:  # torch.OutOfMemoryError is one
         if not _is_short_of_memory(fault):
             raise
-        short = str(fault).split(". ")[0]
-    if short:  # out of the handler, whose traceback would hold on to the batch's tensors
-        raise RobenchError(_advice(state, setup))
+        traceback.clear_frames(fault.__traceback__)  # they hold on to the batch's tensors
+        raise RobenchError(_advice(state, setup)) from None
 
 
 def _is_short_of_memory(fault: RuntimeError) -> bool:
-    return isinstance(fault, torch.OutOfMemoryError) or "not enough memory" in str(fault)
+    return isinstance(fault, torch.OutOfMemoryError) or any(text in str(fault) for text in SHORT)
 
 
 def _advice(state: State, setup: Setup) -> str:
@@ -40,7 +45,6 @@ def _advice(state: State, setup: Setup) -> str:
         each = f"{asked // world.size} on each {setup.device.type}"
         way_out = "use more processes or a smaller --batch-size (finished epochs are kept)"
         return f"out of memory with batches of {asked}, {each}; {way_out}"
-    state.optimiser.zero_grad(set_to_none=True)
     size = asked // 2
     while size and not _fits(state, setup, size):
         size //= 2
@@ -49,23 +53,23 @@ def _advice(state: State, setup: Setup) -> str:
 
 
 def _fits(state: State, setup: Setup, size: int) -> bool:
-    """Whether attack and update of ``size`` images can be computed; the model's statistics are of no use afterwards."""
+    """Whether a step on ``size`` images of each seed can be made; the state is of no use afterwards.
+
+    Not compiled, which would take minutes for each size, and needs no less memory.
+    """
+    state.optimiser.zero_grad(set_to_none=True)
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
-    shape, classes = setup.pool.images.shape[1:], setup.problem.num_classes
+    defense, recipe = setup.problem.defense, setup.problem.recipe
+    passes = Passes(state.model, effective_passes(recipe, defense.clean_in_outer))
+    plain = replace(setup, passes=passes, gain=gain_of(state.model, defense))
+    index = torch.zeros(size, dtype=torch.int64, device=setup.device)
+    streams = [Streams(*(torch.Generator(setup.device) for _ in Streams._fields)) for _ in state.lanes]
     try:
-        x = setup.layout(torch.rand(size, *shape, device=setup.device))
-        target = torch.full((size, classes), 1 / classes, device=setup.device)
-        label = torch.zeros(size, dtype=torch.int64, device=setup.device)
-        with frozen(state.model):
-            clean = state.model(x) if setup.problem.defense.clean_in_inner else None
-            setup.gain(x.requires_grad_(), clean, target, label).sum().backward()
-        x = x.detach()
-        sum(value.sum() for value in setup.passes(x, x).values()).backward()  # type: ignore[union-attr]
+        step(state, plain, [index] * len(state.lanes), 0.0, streams, Clock(setup.device))
     except RuntimeError as fault:
         if not _is_short_of_memory(fault):
             raise
+        traceback.clear_frames(fault.__traceback__)
         return False
-    finally:
-        state.optimiser.zero_grad(set_to_none=True)
     return True

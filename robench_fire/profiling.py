@@ -133,7 +133,7 @@ def _measured(
         "flops_per_update": each * recipe.batch_size,
         "flops_per_second": each * per_second,
         "matmul_flops_per_second": most,
-        "mfu": each * per_second / most,
+        "mfu": each * per_second / most if most else None,
         "peak_memory_bytes": peak_memory(device),
         "peak_memory_of": "process" if device.type == "cpu" else "device",
         "arithmetic": trained.arithmetic,

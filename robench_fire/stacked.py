@@ -44,7 +44,7 @@ class Stacked(nn.Module):
     def state_of(self, number: int) -> dict[str, Tensor]:
         """The state dict of model ``number``."""
         values = self._stack()
-        return {name: values[name].detach()[number] for name in self._skeleton[0].state_dict()}
+        return {name: values[name].detach()[number].clone() for name in self._skeleton[0].state_dict()}
 
     def load_states(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Continue from one state dict per model."""

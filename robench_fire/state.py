@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from robench_fire.errors import DataError
 from robench_fire.files import replaced
-from robench_fire.recipe import Adam, Cosine, Recipe
+from robench_fire.recipe import Adam, Cosine, Recipe, Sgd
 from robench_fire.stacked import Stacked
 
 
@@ -70,6 +70,10 @@ class State:
         first = plain[0]
         _load(self.model, [each["model"] for each in plain])
         self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
+        for parameter, own in self.optimiser.state.items():  # a fused kernel walks memory: lay it out as the weights
+            for name, value in own.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    own[name] = torch.empty_like(parameter).copy_(value)
         self.schedule.load_state_dict(first["schedule"])
         if self.average:
             _load(_averaged(self.average), [each["average"] for each in plain])
@@ -101,7 +105,7 @@ class State:
     def _sliced(self, number: int) -> Callable[[Any], Any]:
         if not isinstance(self.model, Stacked):
             return lambda tree: tree
-        return lambda tree: tree_map(lambda x: x[number] if isinstance(x, Tensor) and x.dim() else x, tree)
+        return lambda tree: tree_map(lambda x: x[number].clone() if isinstance(x, Tensor) and x.dim() else x, tree)
 
     def _joined(self, trees: list[Any]) -> Any:
         if not isinstance(self.model, Stacked):
@@ -128,6 +132,10 @@ def _averaged(average: nn.Module) -> nn.Module:
 def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler) -> State:
     """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``."""
     optimiser = _optimiser(model, recipe)
+    if scaler.is_enabled() and isinstance(recipe.optimiser, Sgd):
+        # torch's fused SGD makes a buffer at the first step and leaves it unwritten if the scaler skips that step
+        for parameter in model.parameters():
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     schedule: LRScheduler
     if isinstance(recipe.schedule, Cosine):
         schedule = CosineAnnealingLR(optimiser, recipe.epochs)

@@ -100,7 +100,9 @@ def gain_of(model: nn.Module, defense: Defense) -> Callable[[Tensor, Tensor | No
     """The defense's inner objective as a function of the perturbed images: forward and gain, for one compilation."""
 
     def gain(x_adv: Tensor, clean: Tensor | None, target: Tensor, label: Tensor) -> Tensor:
-        return _per_example(defense.inner(Views(clean, model(x_adv).float(), target, label)), label, "inner")
+        logits = model(x_adv).float()
+        with torch.autocast(x_adv.device.type, enabled=False):
+            return _per_example(defense.inner(Views(clean, logits, target, label)), label, "inner")
 
     return gain
 
@@ -154,6 +156,7 @@ def _attacked(
     ]
     begin, x, label = setup.layout(part(torch.cat(begun))), part(x), part(label)
     target = part(_targets(state, setup, index))
+    finite: list[Tensor] = []
     with frozen(state.model, problem.recipe.attack_mode):
         clean = None
         if defense.clean_in_inner:
@@ -164,12 +167,18 @@ def _attacked(
             def gain(z: Tensor) -> Tensor:
                 with autocast(chosen, setup.device):
                     found = setup.gain(z, clean, target, label)
-                return found * GAIN_SCALE if chosen == "fp16" else found
+                if chosen != "fp16":
+                    return found
+                z.register_hook(lambda grad: finite.append(grad.isfinite().all()))
+                return found * GAIN_SCALE
 
             return gain
 
         rest = [value(formats.attack)] * (attack.steps - 1)
-        return attack.climb([value(formats.first), *rest], x, begin, problem.threat)
+        x_adv = attack.climb([value(formats.first), *rest], x, begin, problem.threat)
+    if finite:  # the sign of a NaN is 0: without this a gradient beyond fp16's range would be a step not taken
+        x_adv = torch.where(torch.stack(finite).all(), x_adv, torch.full_like(x_adv, torch.nan))
+    return x_adv
 
 
 def _targets(state: State, setup: Setup, index: Sequence[Tensor]) -> Tensor:

@@ -64,9 +64,12 @@ def train_runs(
         compiling=compiling, world=world, say=lambda text: report(NOTE, 0, 1, text),
     )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
-    for run, each, joules in zip(runs, trained, spent, strict=True):
+    energy = [joules() for joules in spent]
+    for run, each, joules in zip(runs, trained, energy, strict=True):
         if world.first:
-            about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules()}
+            about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
+            if len({session["device"] for session in run.read("provenance.json")["sessions"]}) > 1:
+                about["mfu"] = None  # a rate over two devices is no part of what one of them reaches
             _record(run, each, about)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robench_fire.arithmetic import rounding
 from robench_fire.attacks import Pgd, misclassify
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
@@ -18,14 +19,15 @@ BATCH = 512
 def validate(state: State, setup: Setup, validation: Split, epoch: int) -> list[dict[str, float]]:
     """Each lane's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
 
-    In float32, whatever the recipe's precision. The processes of a world share the batches.
+    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a world share the batches.
     """
     attack, lanes, world = setup.problem.recipe.attack, state.lanes, setup.world
     noises = [generator(setup.device, lane.seed, "validation", epoch) for lane in lanes]
     right = torch.zeros(2, len(lanes), device=setup.device)
     model = state.evaluated()
-    with frozen(model):
-        for number, (images, labels) in enumerate(zip(*(part.split(BATCH) for part in validation), strict=True)):
+    size = max(min(BATCH, setup.problem.recipe.batch_size) // len(lanes), 1)  # what training fits, this does
+    with frozen(model), rounding("tf32"):
+        for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
             x, label = setup.layout(to_float(images).repeat(len(lanes), 1, 1, 1)), labels.repeat(len(lanes))
             mine = number % world.size == world.rank
             if mine:

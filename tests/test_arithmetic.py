@@ -53,7 +53,8 @@ def problem(small: Splits, name: str = "fire", **changes: Any) -> Problem:
 @pytest.fixture
 def any_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor with instructions for everything: emulated, slowly."""
-    monkeypatch.setattr(arithmetic, "supported", lambda device: ("fp32", "tf32", "bf16", "fp16"))
+    every = {"cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+    monkeypatch.setattr(arithmetic, "supported", lambda device: every[device.type])
 
 
 @pytest.mark.usefixtures("any_format")
@@ -208,6 +209,31 @@ def test_fp16_whose_gradients_never_fit_stops_and_says_so(small: Splits) -> None
     with pytest.raises(DivergedError, match=r"fp16 cannot hold the gradients of epoch 1; use --precision bf16"):
         train_epoch(state, setup, 1, set(), lambda done, rate: None)
     assert all(torch.equal(before[name], value) for name, value in state.model.named_parameters())
+
+
+@pytest.mark.usefixtures("any_format")
+def test_a_first_step_that_the_scaler_skips_leaves_no_trace(small: Splits) -> None:
+    """torch's fused SGD would take a momentum that was never written for the one to go on with."""
+    given = problem(small, precision="fp16", batch_size=256)
+    state, setup = prepared(DigitsCNN, given, [0], CPU)
+    state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 2.0**60})
+    before = {name: value.clone() for name, value in state.model.named_parameters()}
+    train_epoch(state, setup, 1, set(), lambda done, rate: None)
+    assert all(torch.equal(before[name], value) for name, value in state.model.named_parameters())
+    buffers = [own["momentum_buffer"] for own in state.optimiser.state.values()]
+    assert len(buffers) == len(before)
+    assert not any(buffer.any() for buffer in buffers)
+
+
+@pytest.mark.usefixtures("any_format")
+def test_an_attack_beyond_fp16s_range_is_never_silent(small: Splits) -> None:
+    class Steep(DigitsCNN):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (1 if self.training else 1e6)
+
+    given = problem(small, precision="fp32", attack_precision="fp16")
+    with pytest.raises(DivergedError, match=r"step 1 .*; try --precision bf16"):
+        train(Steep, given, seed=0, device=CPU)
 
 
 @pytest.mark.usefixtures("any_format")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from robench_fire import registry
 from robench_fire.attacks import Pgd
 from robench_fire.compiled import Compiled
 from robench_fire.dataset import Splits
-from robench_fire.engine import train
+from robench_fire.engine import train, train_together
 from robench_fire.errors import RecipeError, RobenchError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
@@ -85,6 +86,23 @@ def test_a_compiled_function_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [{"dynamic": False}]
 
 
+def test_a_shape_that_does_not_compile_ends_compilation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiler(function: Any, **how: Any) -> Any:
+        def call(x: Tensor) -> Any:
+            if len(x) == 2:
+                raise RuntimeError("no kernel for this shape")
+            return function(x) + 1
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    said: list[str] = []
+    double = Compiled(lambda x: 2 * x, said.append)
+    assert [double(torch.ones(size)).sum().item() for size in (1, 2, 1)] == [3, 4, 2]
+    assert said == ["not compiled (RuntimeError: no kernel for this shape); training goes on without"]
+    assert not double.working
+
+
 class Hungry(DigitsCNN):
     """Runs out of memory on more than 20 images."""
 
@@ -100,7 +118,9 @@ class Hungry(DigitsCNN):
 
 class HungryOnCpu(Hungry):
     error = RuntimeError
-    text = "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."
+    text = (
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+    )
 
 
 class Insatiable(Hungry):
@@ -121,6 +141,40 @@ def test_out_of_memory_names_a_batch_that_fits(small: Splits, model: type[Hungry
         train(model, problem(small, name), seed=0, device=CPU)
     assert str(raised.value) == f"out of memory with batches of 64 on cpu; {advice} (finished epochs are kept)"
     assert raised.value.exit_code == 1
+
+
+def test_out_of_memory_with_several_seeds(small: Splits) -> None:
+    class Wants(Hungry):
+        most = 3 * 20
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = x.shape[0] * (3 if torch._C._functorch.is_batchedtensor(x) else 1)
+            if rows > self.most and self.training:
+                raise self.error(self.text)
+            return DigitsCNN.forward(self, x)
+
+    with pytest.raises(RobenchError, match="--batch-size 16 would fit"):
+        train_together(Wants, problem(small), seeds=(0, 1, 2), device=CPU, state_files=[None] * 3)
+
+
+def test_what_a_failed_step_held_is_free_when_a_smaller_one_is_tried(small: Splits) -> None:
+    alive: list[bool] = []
+    held: list[weakref.ref[Tensor]] = []
+
+    class Greedy(DigitsCNN):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training and len(x) > 20:
+                wanted = torch.empty(len(x))
+                held.append(weakref.ref(wanted))
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            if held and self.training:
+                alive.append(held[0]() is not None)
+            return super().forward(x)
+
+    with pytest.raises(RobenchError, match="would fit"):
+        train(Greedy, problem(small), seed=0, device=CPU)
+    assert alive
+    assert not any(alive)
 
 
 def test_the_state_survives_running_out_of_memory(small: Splits, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import registry
+from robench_fire import arithmetic, registry
 from robench_fire.attacks import Pgd
 from robench_fire.dataset import Splits
-from robench_fire.engine import Trained, initialised, train, train_together
+from robench_fire.engine import Trained, initialised, prepared, train, train_together
 from robench_fire.errors import DivergedError, RecipeError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.models.small_cnn import SmallCNN
@@ -24,6 +24,7 @@ from robench_fire.quantity import Quantity
 from robench_fire.recipe import Adam, Augment, Cosine, Extra, Recipe, Sgd
 from robench_fire.runs import find
 from robench_fire.stacked import Stacked, refuses
+from robench_fire.state import read
 from robench_fire.step import Problem
 from robench_fire.threat import L2, Linf
 
@@ -138,6 +139,40 @@ def test_a_group_continues_from_its_files_and_so_does_each_alone(small: Splits, 
     assert seconds == [3]  # two epochs were made together
     assert [row["loss"] for row in single.curve[:2]] == [row["loss"] for row in whole[1].curve[:2]]
     assert single.curve[2]["loss"] == pytest.approx(whole[1].curve[2]["loss"], rel=1e-2)
+
+
+def test_momentum_of_a_group_is_laid_out_as_the_weights_it_moves(
+    small: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, convolutions lie channels last; a fused optimiser would take the group's layout for that."""
+    monkeypatch.setattr(arithmetic, "WIDE", 1)
+    given = problem(small, "madry", epochs=2)
+    files = [tmp_path / f"{seed}.pt" for seed in SEEDS]
+
+    def cut(number: int, curve: list[dict[str, float]]) -> None:
+        if number == len(SEEDS) - 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        together(given, state_files=files, epoch_done=cut)
+    plain = read(files[0], CPU)
+    state, _ = prepared(DigitsCNN, given, [SEEDS[0]], CPU)
+    state.restore([plain])
+    saved = [each["momentum_buffer"] for each in plain["optimiser"]["state"].values()]
+    for parameter, expected in zip(state.model.parameters(), saved, strict=True):
+        found = state.optimiser.state[parameter]["momentum_buffer"]
+        assert found.stride() == parameter.stride()
+        assert torch.equal(found, expected)
+    assert next(state.model.parameters()).is_contiguous(memory_format=torch.channels_last)
+    sizes = [path.stat().st_size for path in files]
+    alone(given, SEEDS[0], state_file=(single := tmp_path / "alone.pt"))
+    assert max(sizes) < 1.2 * single.stat().st_size  # each file holds its own seed and no other
+
+
+def test_one_scale_for_several_seeds_is_refused(small: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "supported", lambda device: ("fp32", "fp16"))
+    with pytest.raises(RecipeError, match="fp16 has one scale for all seeds"):
+        together(problem(small, precision="fp16"))
 
 
 def test_a_seed_that_diverges_is_named(small: Splits) -> None:

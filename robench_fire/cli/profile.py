@@ -95,7 +95,7 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
         "FLOPs": f"{scaled(found['flops_per_update'], 'FLOP')} an update of {found['recipe_batch_size']} images",
         "achieved": f"{scaled(found['flops_per_second'], 'FLOP/s')} in {', '.join(kinds)}{compiled}",
         "matrix products": f"{scaled(found['matmul_flops_per_second'], 'FLOP/s')} in {formats['update']}",
-        "MFU": f"{100 * found['mfu']:.1f} %",
+        "MFU": f"{100 * found['mfu']:.1f} %" if found["mfu"] else "–",
         "peak memory": f"{scaled(found['peak_memory_bytes'] or 0, 'B')} of the {of}",
         "the whole recipe": f"about {one} a seed, {several} for {SEEDS} ({found['epochs']} epochs; no evaluation)",
     }
