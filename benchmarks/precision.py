@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--arch", default="wrn-10-1")
     parser.add_argument("--defense", default="fire")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="At least 2.")
     parser.add_argument("--dataset", default="cifar10", help="For training.")
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=5)

@@ -10,14 +10,15 @@ Real CIFAR-10 images. Steps take turns, round by round, so that all meet the sam
 - ``bare``: the step that we compute, as a dozen lines with no harness around them.
 - ``ours``: robench_fire's own epoch, with its random streams, clock, finiteness check and progress.
 
-Peak memory is of one step each in a process of its own: allocated on a GPU; on a CPU, resident beyond the model's.
+Peak memory is of two steps, each way in a process of its own: allocated on a GPU; on a CPU (Linux), resident beyond
+what was there before.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,13 +58,15 @@ class Case:
     device: torch.device
     split: Split  # one batch
     precision: str
-    compiling: bool
+    compiling: bool = False
+    attack_precision: str = "auto"
 
     @property
     def problem(self) -> Problem:
         batch = len(self.split.labels)
         plan = compose(Request(defense=self.defense, dataset="cifar10", arch=self.arch, epochs=10**6)).plan
-        recipe = replace(plan.recipe, batch_size=batch, precision=self.precision)  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {"precision": self.precision, "attack_precision": self.attack_precision}
+        recipe = replace(plan.recipe, batch_size=batch, **chosen)
         return Problem(plan.defense, plan.threat, recipe, self.split, self.split, 10)
 
     def model(self) -> nn.Module:
@@ -138,9 +142,10 @@ def bare(case: Case) -> Step:
                 (grad,) = torch.autograd.grad(divergence(clean, logits).sum(), x_adv)
                 x_adv = x_adv.detach() + STEP * grad.sign()
                 x_adv = torch.minimum(torch.maximum(x_adv, x - EPS), x + EPS).clamp(0, 1)
-        with rounding(formats.update), autocast(formats.update, device):
-            z, z_adv = model(x).float(), model(x_adv).float()
-        (cross_entropy(z, target).mean() + weight * divergence(z, z_adv).mean()).backward()
+        with rounding(formats.update):
+            with autocast(formats.update, device):
+                z, z_adv = model(x).float(), model(x_adv).float()
+            (cross_entropy(z, target).mean() + weight * divergence(z, z_adv).mean()).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -166,17 +171,26 @@ def took(step: Step, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
+def status(field: str) -> int:
+    """A size of this process in bytes, as Linux keeps it: VmRSS, VmHWM."""
+    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
 def peak(case: Case, way: str) -> float:
-    """MB at the peak of two steps."""
+    """MB at the peak of two steps beyond what is there before them."""
     step = WAYS[way](case)
     if case.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(case.device)
-    before = 0 if case.device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    else:
+        ctypes.CDLL(None).malloc_trim(0)  # give back what loading the data took
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = 0 if case.device.type == "cuda" else status("VmRSS")
     for _ in range(2):
         took(step, case.device)
     if case.device.type == "cuda":
         return torch.cuda.max_memory_allocated(case.device) / 1e6
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
+    return (status("VmHWM") - before) / 1e6
 
 
 def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]:
@@ -193,7 +207,7 @@ def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]
     first = next(iter(medians.values()))
     for name, median in medians.items():
         spread = f"{min(found[name]):.3f} to {max(found[name]):.3f}"
-        print(f"{defense:7} {name:24} {median:8.3f} s ({spread}) {first / median:6.2f}x", flush=True)
+        print(f"{defense:7} {name:29} {median:8.3f} s ({spread}) {first / median:6.2f}x", flush=True)
     return medians
 
 
@@ -225,21 +239,25 @@ def main() -> None:
     parser.add_argument("--peak", nargs=2, metavar=("WAY", "PRECISION"), help="Only the peak memory of one way.")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
+    torch.backends.cudnn.benchmark = True  # for all ways, as ours has it
     device = torch.device(asked.device)
     splits = fetch.splits("cifar10", compose(Request(defense="fire", dataset="cifar10")).dataset, fetch.data_folder())
     batch = head(splits.train, asked.batch)
     if asked.peak:
-        print(peak(Case("fire", asked.arch, device, batch, asked.peak[1], False), asked.peak[0]))
+        print(peak(Case("fire", asked.arch, device, batch, asked.peak[1]), asked.peak[0]))
         return
     where = f"{provenance.device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{where}; {asked.arch}, batch {asked.batch}")
     results = {}
     for defense in ("fire", "trades"):
-        plain = Case(defense, asked.arch, device, batch, "fp32", False)
+        plain = Case(defense, asked.arch, device, batch, "fp32")
         short = replace(plain, precision="bf16")
+        through = replace(short, attack_precision="bf16")
         cases = {"released": plain, "ours fp32": plain, "bare bf16": short, "ours bf16": short}
+        cases["ours bf16 throughout"] = through
         if asked.compile:
             cases["ours bf16 compiled"] = replace(short, compiling=True)
+            cases["ours bf16 throughout compiled"] = replace(through, compiling=True)
         results[defense] = times(defense, cases, asked.rounds)
     results["peak MB"] = peaks(["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)])
     if asked.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from robench_fire import account, archs, extra, processes, provenance, pseudo
+from robench_fire.arithmetic import resolve
 from robench_fire.compose import Composed, Request, by_hand
 from robench_fire.dataset import Split, Splits
 from robench_fire.engine import Trained, train_together
@@ -106,7 +108,8 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
         "by_hand": by_hand(request),
     }
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
-    session = provenance.describe(device) | {"processes": world.size}
+    formats = asdict(resolve(composed.plan.recipe, device))
+    session = provenance.describe(device) | {"processes": world.size, "arithmetic": formats}
     run.write("provenance.json", about | {"sessions": [*known, session]})
     return len(known) + 1
 
