@@ -66,17 +66,16 @@ def train_runs(
         compiling=compiling, world=world, say=lambda text: report(NOTE, 0, 1, text),
     )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
-    energy = [joules() for joules in spent]
-    for run, each, joules in zip(runs, trained, energy, strict=True):
+    for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
         if world.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
-            if len({session["device"] for session in run.read("provenance.json")["sessions"]}) > 1:
-                about["mfu"] = None  # a rate over two devices is no part of what one of them reaches
             _record(run, each, about)
 
 
 def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
     """Write what makes a run trained; its last file says that it is."""
+    if len({session["device"] for session in run.read("provenance.json")["sessions"]}) > 1:
+        about["mfu"] = None  # a rate over two devices is no part of what one of them reaches
     run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
     with replaced(run.weights) as partial:
         save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)

@@ -191,8 +191,8 @@ def flipped(masks: Path, rows: int) -> tuple[float, float]:
     found = np.load(masks)
     found[:rows, np.flatnonzero(~found[0])[0]] = True
     np.save(masks, found)
-    clean, robust = 100 * found.mean(1)
-    return float(clean), float(robust)
+    clean, robust = map(percent, found)
+    return clean, robust
 
 
 Break = Callable[[Path], object]
