@@ -24,6 +24,7 @@ from robench_fire.ray_launch import Cell
 from robench_fire.reporting import Event, Listen
 from robench_fire.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
 from robench_fire.spoken import spoken
+from robench_fire.training import check_together
 from robench_fire.workers import useful
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
@@ -49,11 +50,11 @@ def bench(
     """Train and evaluate every request over the seeds; the rows of their plans, and the errors by run.
 
     Everything is composed and checked first, so that nothing is spent before a mistake is found. ``jobs`` runs go at a
-    time (0: as many as are useful); ``together``: each of them trains several seeds side by side. All happens on this
-    machine, or on those of a ``cluster``.
+    time (0: as many as are useful); ``together``: the seeds of each request are trained side by side, in as many groups
+    as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
     composed = [compose(request) for request in requests]
-    check(composed, place.output)
+    check(composed, place.output, together)
     for request, each in zip(requests, composed, strict=True):
         if request.extra_data is not None:
             extra.load(request.extra_data, each.dataset.shape, each.dataset.num_classes)
@@ -68,9 +69,9 @@ def bench(
             failed = _train_and_judge(partial(_there, evaluations, place, cluster, jobs), cells, evaluations, listening)
         return _rows(composed, place), failed
     bring_data(composed[0], place.data, listening)
-    jobs = useful(jobs, len(cells), place.device)
+    groups_each, jobs = jobs or 1, useful(jobs, len(cells), place.device)
     _announce(composed, seeds, jobs, place, say)
-    failed = _side_by_side(requests, composed, seeds, place, jobs, listening) if together else {}
+    failed = _side_by_side(requests, composed, seeds, place, groups_each, jobs, listening) if together else {}
     left = {name: cell for name, cell in cells.items() if name not in failed}
     if evaluations.attacks or not together:  # else nothing is left to do
         failed |= _train_and_judge(partial(_here, evaluations, place, jobs), left, evaluations, listening)
@@ -113,21 +114,22 @@ def _side_by_side(
     composed: Sequence[Composed],
     seeds: Sequence[int],
     place: Workplace,
+    groups_each: int,
     jobs: int,
     listening: Listening,
 ) -> dict[str, RobenchError]:
-    """Train the seeds of each request in as many groups as there are processes for it; the errors by run."""
+    """Train the seeds of each request in ``groups_each`` groups, ``jobs`` groups at a time; the errors by run."""
     groups: dict[str, list[int]] = {}
     tasks: dict[str, Task] = {}
     names: dict[str, str] = {}
-    parts = min(-(-jobs // len(requests)), len(seeds))
+    parts = min(groups_each, len(seeds))
     for request, each in zip(requests, composed, strict=True):
         for part in (list(seeds[first::parts]) for first in range(parts)):
             group = f"{each.plan.name} seed{'s' * (len(part) > 1)} {','.join(map(str, part))}"
             groups[group], names[group] = part, each.plan.name
             tasks[group] = partial(train_group, request, part, place)
     with listening(len(tasks), f"{composed[0].plan.dataset}: training") as listen:
-        failed = launch(tasks, jobs, listen)
+        failed = launch(tasks, min(jobs, len(tasks)), listen)
     return {f"{names[group]} seed {seed}": fault for group, fault in failed.items() for seed in groups[group]}
 
 
@@ -147,12 +149,14 @@ def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
             )
 
 
-def check(composed: Sequence[Composed], output: Path) -> None:
-    """Refuse names that are there twice, and an output folder that cannot be used.
+def check(composed: Sequence[Composed], output: Path, together: bool = False) -> None:
+    """Refuse names that are there twice, an output folder that cannot be used, and what cannot go ``together``.
 
     Raises:
-        UsageError: naming what to change.
+        UsageError, RecipeError: naming what to change.
     """
+    for each in composed if together else ():
+        check_together(each)
     names = [each.plan.name for each in composed]
     if len(set(names)) < len(names):
         raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")

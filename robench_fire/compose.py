@@ -61,6 +61,8 @@ class Composed(NamedTuple):
                     found[path] = (value, source)
         own = {"defense.": f"{self.paper.method} ({self.paper.key})"}
         own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        backend = ("recipe.precision.", "recipe.attack_precision.", "recipe.ghost_batch.")
+        own |= dict.fromkeys(backend, "robench_fire (docs/performance.md)")
         listed = []
         for path, _ in leaves(to_plain(self.plan)):
             value, source = found[path]

@@ -21,6 +21,7 @@ from robench_fire.files import replaced, sha256
 from robench_fire.meters import energy_counter
 from robench_fire.reporting import NOTE, Report
 from robench_fire.runs import Run
+from robench_fire.stacked import refuses
 from robench_fire.stats import percent
 from robench_fire.step import Problem
 from robench_fire.world import ALONE, World
@@ -45,9 +46,7 @@ def train_runs(
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
     """
-    share, extra_images = len(runs), composed.plan.recipe.extra
-    if share > 1 and extra_images and extra_images.source == "hidden":
-        raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
+    share = len(runs)
     spent = [_session(run, composed, request, device, world, share) if world.first else lambda: None for run in runs]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -70,6 +69,19 @@ def train_runs(
         if world.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
             _record(run, each, about)
+
+
+def check_together(composed: Composed) -> None:
+    """Whether several seeds of a plan can be trained side by side.
+
+    Raises:
+        RecipeError: if they cannot.
+    """
+    recipe = composed.plan.recipe
+    if recipe.extra and recipe.extra.source == "hidden":
+        raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
+    if why := refuses(composed.build()):
+        raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
 
 
 def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops 
 BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
 Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
 Precision = Annotated[str, typer.Option(help="Format of products: auto, fp32, tf32, bf16, fp16 (docs/performance.md).")]
-AttackPrecision = Annotated[str, typer.Option(help="The same for the attack; auto: as --precision, first step exact.")]
+AttackPrecision = Annotated[str, typer.Option(help="For the attack; auto: as --precision, but for its first step.")]
 Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile. (default: on one GPU)")]
 Eps = Annotated[str, typer.Option(help="Radius of the threat model, like 8/255 or 0.031.")]
 Set = Annotated[
@@ -59,7 +59,7 @@ Set = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Runs at a time; 0: as many as this machine can use.")]
-Together = Annotated[bool, typer.Option("--together", help="Train seeds side by side: small networks, many cores.")]
+Together = Annotated[bool, typer.Option("--together", help="Train a plan's seeds side by side, in --jobs groups.")]
 Launcher = Annotated[LauncherName, typer.Option(help="local: this machine; ray: those that Ray joins.")]
 Address = Annotated[str, typer.Option(help="With --launcher ray: HOST:PORT of its cluster. (default: this machine)")]
 Slots = Annotated[int | None, typer.Option(min=1, help="With --launcher ray: CPU cores of a run. (default: 1)")]
