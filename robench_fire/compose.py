@@ -32,6 +32,7 @@ class Request:
     epochs: int | None = None
     settings: tuple[tuple[str, str, str], ...] = ()  # (flag, path, text), applied in order
     extra_data: Path | None = None
+    hide_labels: bool = False
 
 
 class Composed(NamedTuple):
@@ -106,8 +107,14 @@ def _compose(request: Request) -> Composed:
         recipe=dataset.recipes[threat],
     )
     layers = [(dataset.source, plan)]
+    if request.profile == "short":
+        layers.append(("the short profile (docs/defenses.md)", plan := plan.shortened()))
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
+    if request.hide_labels and request.extra_data is not None:
+        raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
+    if request.hide_labels:
+        layers.append(("--hide-labels", plan := plan.with_extra(Extra())))
     if request.extra_data is not None:
         plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
         layers.append(("--extra-data", plan := plan.with_recipe(arch=dataset.extra_arch)))

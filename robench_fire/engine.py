@@ -31,9 +31,6 @@ from robench_fire.world import ALONE, World
 CPU = torch.device("cpu")
 
 
-CPU = torch.device("cpu")
-
-
 @dataclass
 class Trained:
     """One seed's weights to evaluate, its curve (one row per epoch), and what the training took.
@@ -174,8 +171,10 @@ def prepared(
         raise RecipeError("fp16 has one scale for all seeds; leave out --together, or use --precision bf16")
     model = Stacked(models) if len(seeds) > 1 else models[0]
     lay_out(model, width)
+    updates = recipe.epochs * batches_per_epoch(recipe, len(problem.train.labels))
     lanes = [Lane(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
-    state = fresh(model, recipe, lanes, torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16"))
+    scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
+    state = fresh(model, recipe, lanes, scaler, updates)
     passes = world.averaging(Passes(model, effective_passes(recipe, problem.defense.clean_in_outer)))
     gain = gain_of(model, problem.defense)
     say = once(say)

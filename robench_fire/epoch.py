@@ -24,7 +24,7 @@ Row = dict[str, float]
 def train_epoch(
     state: State, setup: Setup, epoch: int, known_sizes: set[int], ticked: Callable[[int, float], None]
 ) -> list[Row]:
-    """Train on every batch once; each lane's row: mean losses, learning rate, seconds.
+    """Train on every batch once; each lane's row: mean losses, highest learning rate, seconds.
 
     The only waits for the device are at the end and after the first batch of a size, which is the warm-up;
     ``known_sizes`` remembers these. ``ticked`` hears the number of batches done and images per second.
@@ -33,12 +33,12 @@ def train_epoch(
         DivergedError: at the first non-finite loss, naming the step.
         RobenchError: if memory is short, naming a batch that fits.
     """
-    rate = float(state.schedule.get_last_lr()[0])
     clock, started, warm_up = Clock(setup.device), time.perf_counter(), state.seconds.get("warm_up", 0.0)
     orders = [_order(setup, lane.seed, epoch) for lane in state.lanes]
     with within_memory(state, setup), _random(setup, state.lanes[0].seed, epoch), _timed_convolutions(setup.device):
-        sums, bad = _steps(state, setup, epoch, orders, clock, known_sizes, ticked)
-    state.schedule.step()
+        sums, bad, rate = _steps(state, setup, epoch, orders, clock, known_sizes, ticked)
+    if not setup.problem.recipe.schedule.per_update:
+        state.schedule.step()
     _stop_if_diverged(state, setup, bad, epoch, len(orders[0]))
     means = {name: setup.world.total(value).div(len(orders[0])).tolist() for name, value in sums.items()}
     sections = clock.read()
@@ -65,18 +65,18 @@ def _steps(
     clock: Clock,
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The sum of every term over the batches, and the first batch whose loss was not finite; both per lane."""
+) -> tuple[dict[str, Tensor], Tensor, float]:
+    """The sum of every term over the batches, the first batch whose loss was not finite (both per lane), the top rate."""
     device, lanes, images, started = setup.device, state.lanes, 0, time.perf_counter()
     names = ("augmentation", "attack")
     streams = [Streams(*(generator(device, lane.seed, name, epoch) for name in names)) for lane in lanes]
     sums: dict[str, Tensor] = {}
-    bad = torch.full((len(lanes),), len(orders[0]), device=device)
+    bad, rate = torch.full((len(lanes),), len(orders[0]), device=device), 0.0
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
         size, begun = len(index[0]), time.perf_counter()
         new = size not in known_sizes
-        share = epoch / setup.problem.recipe.epochs
+        share, rate = epoch / setup.problem.recipe.epochs, max(rate, float(state.schedule.get_last_lr()[0]))
         terms = step(state, setup, index, share, streams, Clock(device) if new else clock)
         if new:
             wait(device)
@@ -89,7 +89,7 @@ def _steps(
         bad = torch.where(finite, bad, bad.clamp_max(number))
         images += size * len(lanes)
         ticked(number + 1, images / (time.perf_counter() - started))
-    return sums, bad
+    return sums, bad, rate
 
 
 def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:

@@ -13,10 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from robench_fire.defense import Defense
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Cosine, Extra, Recipe, effective_passes
+from robench_fire.recipe import Cosine, Cyclic, Extra, Recipe, effective_passes
 from robench_fire.threat import Threat
 
-Profile = Literal["matched", "official"]
+Profile = Literal["matched", "short", "official"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,22 @@ class Plan:
         return RecipeError(f"{self.name} has no released training code for {where}; use --profile matched")
 
     def with_extra(self, extra: Extra) -> Plan:
-        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine."""
-        return self.with_recipe(extra=extra, epochs=2 * self.recipe.epochs, schedule=Cosine())
+        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine.
+
+        A cyclic schedule stays: the short profile has one for all.
+        """
+        kept = self.recipe.schedule
+        schedule = kept if isinstance(kept, Cyclic) else Cosine()
+        return self.with_recipe(extra=extra, epochs=2 * self.recipe.epochs, schedule=schedule)
+
+    def shortened(self) -> Plan:
+        """The short profile: three tenths of the epochs, one cycle of the rate, up to twice its usual value."""
+        recipe = self.recipe
+        return self.with_recipe(
+            epochs=max(round(0.3 * recipe.epochs), 1),
+            optimiser=replace(recipe.optimiser, lr=2 * recipe.optimiser.lr),
+            schedule=Cyclic(),
+        )
 
 
 def to_plain(value: Any) -> Any:

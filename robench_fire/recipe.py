@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from robench_fire.attacks import Pgd
 
@@ -42,6 +42,7 @@ class Steps:
     ``at=(0.75, 0.9)`` of 100 epochs drops at the beginning of epochs 75 and 90. No share: a constant rate.
     """
 
+    per_update: ClassVar[bool] = False
     at: tuple[float, ...] = (0.75, 0.9)
     factor: float = 0.1
 
@@ -53,6 +54,23 @@ class Steps:
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
     """Per epoch e = 1..E: lr (1 + cos(pi (e - 1) / E)) / 2."""
+
+    per_update: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclic:
+    """Per update: from 0 in a straight line up to lr, reached at the share ``peak`` of the updates, and back to 0.
+
+    One triangle, as in fast adversarial training (Wong et al. 2020).
+    """
+
+    per_update: ClassVar[bool] = True
+    peak: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < 1:
+            raise ValueError(f"peak {self.peak}: a share of the updates, strictly between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +134,7 @@ class Recipe:
     epochs: int = 100
     batch_size: int = 256
     optimiser: Sgd | Adam = Sgd()
-    schedule: Steps | Cosine = Steps()
+    schedule: Steps | Cosine | Cyclic = Steps()
     augment: Augment = Augment()
     normalise: Literal["none", "dataset", "image"] = "none"
     ema_decay: float | None = None

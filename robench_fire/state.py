@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
 from robench_fire.errors import DataError
 from robench_fire.files import replaced
-from robench_fire.recipe import Adam, Cosine, Recipe, Sgd
+from robench_fire.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
 from robench_fire.stacked import Stacked
 
 
@@ -129,21 +129,31 @@ def _averaged(average: nn.Module) -> nn.Module:
     return inner
 
 
-def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler) -> State:
-    """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``."""
+def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler, updates: int) -> State:
+    """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``.
+
+    ``updates``: how many the whole training makes.
+    """
     optimiser = _optimiser(model, recipe)
     if scaler.is_enabled() and isinstance(recipe.optimiser, Sgd):
         # torch's fused SGD makes a buffer at the first step and leaves it unwritten if the scaler skips that step
         for parameter in model.parameters():
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    schedule: LRScheduler
-    if isinstance(recipe.schedule, Cosine):
-        schedule = CosineAnnealingLR(optimiser, recipe.epochs)
-    else:  # torch counts epochs from 0, the papers from 1
-        drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in recipe.schedule.at]
-        schedule = MultiStepLR(optimiser, drops, recipe.schedule.factor)
     average = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
-    return State(model, optimiser, schedule, average, scaler, lanes)
+    return State(model, optimiser, _schedule(optimiser, recipe, updates), average, scaler, lanes)
+
+
+def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) -> LRScheduler:
+    chosen = recipe.schedule
+    if isinstance(chosen, Cosine):
+        return CosineAnnealingLR(optimiser, recipe.epochs)
+    if isinstance(chosen, Cyclic):
+        up = max(round(chosen.peak * updates), 1)
+        down = max(updates - up, 1)
+        return CyclicLR(optimiser, 0.0, recipe.optimiser.lr, up, down, cycle_momentum=False)
+    # torch counts epochs from 0, the papers from 1
+    drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in chosen.at]
+    return MultiStepLR(optimiser, drops, chosen.factor)
 
 
 def _moving_average(model: nn.Module, decay: float) -> nn.Module:

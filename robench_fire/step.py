@@ -128,6 +128,8 @@ def step(
         state.scaler.step(state.optimiser)
         state.scaler.update()
         state.optimiser.zero_grad(set_to_none=True)
+        if setup.problem.recipe.schedule.per_update:
+            state.schedule.step()
         if state.average:
             state.average.update(state.model)  # type: ignore[operator]
     return {name: value.detach() for name, value in terms.items()}

@@ -217,7 +217,8 @@ def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expe
     """Epochs count from 1, as in the papers: a drop at 75 of 100 begins with epoch 75."""
     from robench_fire.state import fresh
 
-    state = fresh(DigitsCNN(), replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0)), [], UNSCALED)
+    recipe = replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0))
+    state = fresh(DigitsCNN(), recipe, [], UNSCALED, updates=epochs)
     rates = {}
     for epoch in range(1, epochs + 1):
         rates[epoch] = state.schedule.get_last_lr()[0]
@@ -229,7 +230,7 @@ def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expe
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:
     from robench_fire.state import fresh
 
-    optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), [], UNSCALED).optimiser
+    optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), [], UNSCALED, 9).optimiser
     decayed, spared = optimiser.param_groups
     assert all(p.dim() > 1 for p in decayed["params"])
     assert all(p.dim() == 1 for p in spared["params"])

@@ -177,7 +177,7 @@ def test_only_fields_of_defense_threat_claim_and_recipe_are_set(path: str) -> No
         ("recipe.optimiser.nesterov", "yes", "expected true or false"),
         ("recipe.select", "valid", "unknown value 'valid': did you mean validation? choose from last, validation"),
         ("recipe.passes", "clean,noisy", "unknown value 'noisy': choose from adv, clean"),
-        ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, steps"),
+        ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, cyclic, steps"),
         ("recipe.optimiser", "lion", "unknown kind 'lion': choose from adam, sgd"),
         ("recipe.attack", "pgd", "Pgd has fields without a default; set those one by one"),
         ("defense.targets", "hardlabels", "cannot be set as a whole"),

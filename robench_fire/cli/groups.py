@@ -34,6 +34,7 @@ class RecipeOptions:
     eps: o.Eps = ""
     set_: o.Set = None
     extra_data: o.ExtraData = None
+    hide_labels: o.HideLabels = False
 
     def request(self, defense: str, dataset: str) -> Request:
         """These options for a defense on a data set.
@@ -53,6 +54,7 @@ class RecipeOptions:
             epochs=o.epochs(self.epochs),
             settings=o.settings(self.batch_size, self.lr, self.precision, self.attack_precision, self.set_),
             extra_data=self.extra_data,
+            hide_labels=self.hide_labels,
         )
 
 
