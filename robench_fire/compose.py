@@ -111,13 +111,8 @@ def _compose(request: Request) -> Composed:
         layers.append(("the short profile (docs/defenses.md)", plan := plan.shortened()))
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
-    if request.hide_labels and request.extra_data is not None:
-        raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
-    if request.hide_labels:
-        layers.append(("--hide-labels", plan := plan.with_extra(Extra())))
-    if request.extra_data is not None:
-        plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
-        layers.append(("--extra-data", plan := plan.with_recipe(arch=dataset.extra_arch)))
+    layers += _extended(plan, dataset, request)
+    plan = layers[-1][1]
     if request.arch:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
     for profile in ("matched", "official") if request.profile == "official" else ("matched",):
@@ -134,6 +129,16 @@ def _compose(request: Request) -> Composed:
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
     return Composed(plan, defense.module.PAPER, dataset, tuple(layers))
+
+
+def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str, Plan]]:
+    """The layer with pseudo-labelled images, if the user asks for some; those of a file bring a network."""
+    if request.hide_labels and request.extra_data is not None:
+        raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
+    if request.extra_data is not None:
+        plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
+        return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch))]
+    return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
 
 
 def by_hand(request: Request) -> dict[str, Any]:

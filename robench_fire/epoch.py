@@ -66,7 +66,7 @@ def _steps(
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
 ) -> tuple[dict[str, Tensor], Tensor, float]:
-    """The sum of every term over the batches, the first batch whose loss was not finite (both per lane), the top rate."""
+    """Per lane the sum of every term over the batches, and the first with a loss that is not finite; the top rate."""
     device, lanes, images, started = setup.device, state.lanes, 0, time.perf_counter()
     names = ("augmentation", "attack")
     streams = [Streams(*(generator(device, lane.seed, name, epoch) for name in names)) for lane in lanes]

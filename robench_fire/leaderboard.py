@@ -150,7 +150,7 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
 
 
 def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
-    trained = {run.seed: run for run in runs if run.trained}
+    trained = {run.seed: run for run in runs if run.finished}
     found = {seed: run.evaluations() for seed, run in trained.items()}
     if not any(found.values()):
         return None

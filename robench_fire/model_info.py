@@ -17,6 +17,8 @@ from robench_fire.runs import read_json
 from robench_fire.schema import problems
 
 MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it
+SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden"}
+"""What a file's name says of pseudo-labelled images, beside the paper's key; the first two as in RobustBench."""
 BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
 
 
@@ -136,7 +138,7 @@ def _is_board_file(path: Path) -> bool:
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
-    """Write each row to board/<dataset>/<norm>/<Key>.json, with "_extra" after the key where extra data was used.
+    """Write each row to board/<dataset>/<norm>/<Key>.json, with what was mixed in after the key ("_extra", "_hidden").
 
     Raises:
         DataError: if a row has no AutoAttack result, its file belongs to another plan, or it would not be what
@@ -146,7 +148,7 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
     for row in rows:
         if row.attack != "aa":
             raise DataError(f"{row.paper['method']} has no AutoAttack result; run `robench eval RUN --attack aa`")
-        stem = row.paper["key"] + ("_extra" if row.extra == "file" else "")
+        stem = row.paper["key"] + SUFFIXES[row.extra]
         path = board / row.dataset / row.norm / f"{stem}.json"
         other = chosen.get(path) or (from_model_info(path) if path.exists() else row)
         if (other.fingerprint, other.eps) != (row.fingerprint, row.eps):

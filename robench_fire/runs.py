@@ -36,16 +36,24 @@ class Run:
         return self.folder / "weights.safetensors"
 
     @property
+    def finished(self) -> bool:
+        """Whether its training has ended; the weights may lie elsewhere since."""
+        return (self.folder / "train.json").exists()
+
+    @property
     def trained(self) -> bool:
-        return (self.folder / "train.json").exists() and self.weights.exists()
+        """Whether its training has ended and the weights are here."""
+        return self.finished and self.weights.exists()
 
     def status(self) -> str:
         """One line: how far it got."""
-        if not self.trained:
+        if not self.finished:
             curve = self.folder / "curve.jsonl"
             done = len(curve.read_text(encoding="utf-8").splitlines()) if curve.exists() else 0
             return f"{done} of {self.read('plan.json')['recipe']['epochs']} epochs"
         results = [f"{each['attack']} {each['robust']:.2f} ({each['examples']})" for each in self.evaluations()]
+        if not self.weights.exists():
+            results.append("its weights are not here")
         return ", ".join(results) or "trained, not evaluated"
 
     def read(self, name: str) -> dict[str, Any]:
@@ -64,7 +72,7 @@ class Run:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Every finished evaluation of the weights that this folder's training ended with."""
-        if not self.trained:
+        if not self.finished:
             return []
         weights = self.read("train.json")["weights_sha256"]
         found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]

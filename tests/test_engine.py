@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from robench_fire.engine import Trained, initialised, train
 from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Cosine, Extra, Recipe, Sgd, Steps
+from robench_fire.recipe import Augment, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
 from robench_fire.step import Problem, frozen
 from robench_fire.threat import L2, Linf
 
@@ -95,6 +96,7 @@ class Interrupted(Exception):
         ("trades", {"ema_decay": 0.9}),
         ("mart", {"select": "validation"}),
         ("madry", {"schedule": Cosine()}),
+        ("trades", {"schedule": Cyclic()}),
     ],
 )
 def test_resumed_equals_uninterrupted(small: Splits, tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
@@ -225,6 +227,29 @@ def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expe
         state.optimiser.step()
         state.schedule.step()
     assert {epoch: rates[epoch] for epoch in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("peak", "epochs"), [(0.5, 4), (0.25, 2), (0.01, 1)])
+def test_a_cyclic_rate_is_one_triangle_over_all_updates(small: Splits, peak: float, epochs: int) -> None:
+    """Wong et al. 2020: straight from 0 to the peak and back, update by update; against piecewise interpolation."""
+    rates: list[float] = []
+    inner = torch.optim.SGD.step
+
+    def step(self: torch.optim.SGD, *given: Any, **more: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return inner(self, *given, **more)
+
+    recipe = replace(RECIPE, epochs=epochs, schedule=Cyclic(peak=peak), optimiser=Sgd(lr=0.2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", step)
+        result = trained(problem(small, recipe=recipe))
+    updates = epochs * math.ceil(len(small.train.labels) / recipe.batch_size)
+    top = max(round(peak * updates), 1)
+    expected = np.interp(np.arange(updates), [0, top, updates], [0.0, 0.2, 0.0])
+    assert rates == pytest.approx(expected.tolist(), abs=1e-12)
+    each = updates // epochs
+    highest = [max(rates[first : first + each]) for first in range(0, updates, each)]
+    assert [row["lr"] for row in result.curve] == pytest.approx(highest)
 
 
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:

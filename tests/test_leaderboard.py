@@ -154,7 +154,7 @@ def test_board_round_trip(tmp_path: Path) -> None:
     paths = render.publish(rows, tmp_path / "board")
     assert {path.relative_to(tmp_path / "board").as_posix() for path in paths} == {
         "digits/Linf/Picot2021Adversarial.json",
-        "digits/Linf/Carmon2019Unlabeled.json",
+        "digits/Linf/Carmon2019Unlabeled_hidden.json",
         "digits/Linf.md",
         "digits/Linf.html",
     }
@@ -164,6 +164,22 @@ def test_board_round_trip(tmp_path: Path) -> None:
     again = model_info.find_rows(tmp_path / "board")
     assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in rows]
     assert [of_row(row) for row in again] == [of_row(row) for row in rows]
+
+
+def test_a_method_with_and_without_hidden_labels_has_two_files(tmp_path: Path) -> None:
+    write_five(tmp_path / "runs")
+    write_five(tmp_path / "runs", hide_labels=True)
+    paths = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    assert {path.name for path in paths} == {"Picot2021Adversarial.json", "Picot2021Adversarial_hidden.json"}
+    assert [row.extra for row in model_info.find_rows(tmp_path / "board")] in (["", "hidden"], ["hidden", ""])
+
+
+def test_a_row_does_not_need_the_weights(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    (whole,) = leaderboard.collect(tmp_path)
+    for weights in tmp_path.rglob("weights.safetensors"):
+        weights.unlink()
+    assert leaderboard.collect(tmp_path) == [whole]
 
 
 def test_two_plans_cannot_claim_one_board_file(tmp_path: Path) -> None:

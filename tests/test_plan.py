@@ -21,7 +21,7 @@ from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.errors import DataError, RecipeError, UsageError
 from robench_fire.plan import Plan, fingerprint, leaves, override, to_plain
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Adam, Cosine, Extra, Recipe, Sgd, Steps
+from robench_fire.recipe import Adam, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
 from robench_fire.threat import L2
 
 THREAT_MODEL = "the data set's threat model (docs/data.md)"
@@ -697,6 +697,45 @@ def test_self_training_hides_labels_unless_extra_data_are_given(tmp_path: Path) 
     assert given_file.extra is not None
     assert given_file.extra.source == "file"
     assert (given_file.arch, given_file.epochs) == ("wrn-28-10", 200)
+
+
+@pytest.mark.parametrize("defense", ["rst_adv", "fire"])
+def test_labels_can_be_hidden_for_any_defense(defense: str) -> None:
+    asked = plan(defense, epochs=30, hide_labels=True)
+    assert asked.recipe.extra == Extra(source="hidden")
+    assert (asked.recipe.epochs, asked.recipe.arch, asked.recipe.schedule) == (60, "wrn-34-10", Cosine())
+    assert by_hand(Request(defense=defense, dataset="cifar10", hide_labels=True)) == {}
+
+
+def test_pseudo_labelled_images_have_one_source(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="choose one source"):
+        plan(hide_labels=True, extra_data=extra_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "defense", "epochs", "lr"),
+    [
+        ("cifar10", "fire", 30, 0.2),
+        ("cifar10", "rst_adv", 60, 0.2),
+        ("mnist", "trades", 30, 0.02),
+        ("digits", "mart", 6, 0.1),
+    ],
+)
+def test_the_short_profile_is_the_matched_one_but_for_epochs_and_rate(
+    dataset: str, defense: str, epochs: int, lr: float
+) -> None:
+    short, matched = (plan(defense, dataset, profile=each) for each in ("short", "matched"))
+    assert (short.recipe.epochs, short.recipe.optimiser.lr, short.recipe.schedule) == (epochs, lr, Cyclic())
+    back = matched.recipe
+    changed = short.with_recipe(epochs=back.epochs, optimiser=back.optimiser, schedule=back.schedule)
+    assert replace(changed, profile="matched") == matched
+
+
+def test_the_users_word_comes_after_the_short_profile() -> None:
+    short = plan(profile="short", epochs=4, settings=(("--lr", "recipe.optimiser.lr", "0.3"),))
+    assert (short.recipe.epochs, short.recipe.optimiser.lr) == (4, 0.3)
+    sources = {path: source for path, _, source in composed(profile="short").sources()}
+    assert "short profile" in sources["recipe.schedule"] == sources["recipe.optimiser.lr"]
 
 
 def test_a_composed_plan_builds_its_model() -> None:

@@ -224,6 +224,8 @@ def test_the_status_says_how_far_a_run_got(tmp_path: Path) -> None:
     assert run.status() == "pgd20 51.23 (300)"
     run.write("eval.aa-Linf-0.2-300.json", evaluation("aa", 48.0, 300))
     assert run.status() == "aa 48.00 (300), pgd20 51.23 (300)"
+    run.weights.unlink()
+    assert run.status() == "aa 48.00 (300), pgd20 51.23 (300), its weights are not here"
 
 
 def test_the_curve_is_one_object_a_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from robench_fire.assess import is_judged
 from robench_fire.entries import published
 from robench_fire.errors import DataError, UnreliableError, UsageError
 from robench_fire.leaderboard import SEEDS, Row, collect
-from robench_fire.model_info import MATHJAX, reported, to_model_info
+from robench_fire.model_info import MATHJAX, SUFFIXES, reported, to_model_info
 from robench_fire.runs import Run
 from robench_fire.schema import problems
 
@@ -78,8 +78,7 @@ def seeds_at(folder: Path) -> list[Run]:
 def default_name(every: Sequence[Run]) -> str:
     """The paper's key, as RobustBench would call it."""
     extra = every[0].read("plan.json")["recipe"]["extra"]
-    suffix = "_extra" if extra and extra["source"] == "file" else ""
-    return str(every[0].read("provenance.json")["paper"]["key"]) + suffix
+    return str(every[0].read("provenance.json")["paper"]["key"]) + SUFFIXES[extra["source"] if extra else ""]
 
 
 def claimed(every: Sequence[Run], *, seed: str, eps: str, name: str, link: str, synthetic: bool, images: int) -> Claim:
