@@ -69,11 +69,11 @@ def test_time_is_counted_per_gpu_and_per_core() -> None:
 GOLDEN = """\
 | # | Method | Architecture | Clean | AutoAttack | Device time | FLOPs | Energy | Per point | Images/s | MFU | Device |
 | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| 1 | A [1] | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 15.0 GPU-h | 2.25 EFLOP | 3.00 kWh | 18.0 min | 4,000 | 40.0 % | NVIDIA H200 |
-| 1 | B [1] | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 27.0 CPU-s | 2.25 EFLOP | – | 0.540 s | 4,000 | 40.0 % | AMD EPYC |
-| 1 | C [1] | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 15.0 GPU-h | – | – | 18.0 min | – | – | NVIDIA H200 |
+| 1 | A | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 15.0 GPU-h | 2.25 EFLOP | 3.00 kWh | 18.0 min | 4,000 | 40.0 % | NVIDIA H200 |
+| 1 | B | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 27.0 CPU-s | 2.25 EFLOP | – | 0.540 s | 4,000 | 40.0 % | AMD EPYC |
+| 1 | C | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 15.0 GPU-h | – | – | 18.0 min | – | – | NVIDIA H200 |
 
-[1] 2 of 5 seeds.  
+Every row: 2 of 5 seeds.  
 Costs are of training a seed. Per point: device time per percentage point of AutoAttack accuracy.
 """  # noqa: E501, W291
 
@@ -91,7 +91,7 @@ def test_a_table_of_costs() -> None:
 def test_a_single_device_stands_below_the_table() -> None:
     (table,) = tables([ours("A"), ours("B")], cost=True)
     assert "Device" not in table.columns
-    assert table.remarks[0].startswith("Costs are of training a seed on NVIDIA H200.")
+    assert table.remarks[1].startswith("Costs are of training a seed on NVIDIA H200.")
 
 
 @pytest.mark.parametrize("width", [80, 120])

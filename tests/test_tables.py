@@ -204,6 +204,17 @@ def test_markdown_has_a_title_a_rule_and_its_notes() -> None:
     assert any(line.startswith("97 entries are published figures (RobustBench model_info") for line in lines)
 
 
+def test_what_all_rows_share_is_said_once() -> None:
+    short = {seed: {"clean": 80.0, "robust": 40.0, "train_seconds": 1.0} for seed in range(3)}
+    table = one(ours("A", per_seed=short, unfinished=(3,)), ours("B", per_seed=short))
+    assert table.remarks == ["Every row: 3 of 5 seeds."]
+    assert (table.notes, table.marks) == (["Seed 3 not finished."], [[1], []])
+    beside_others = one(ours("A", per_seed=short), ours("B", per_seed=short), published=True)
+    assert beside_others.remarks[0] == "Every row of ours: 3 of 5 seeds."
+    alone = one(ours("A", per_seed=short))
+    assert (alone.notes, alone.marks, alone.remarks) == (["3 of 5 seeds."], [[1]], [])
+
+
 def test_bold_in_latex() -> None:
     text = render([ours("A", 50.0, 80.0), ours("B", 50.5, 90.0), ours("C", 40.0, 70.0)], "latex")
     assert r" & 80.00 $\pm$ 1.27 & \textbf{50.00 $\pm$ 1.27} & 65.00 $\pm$ 1.27 & 5 & " in text

@@ -21,7 +21,8 @@ class Table(NamedTuple):
     """``cells``: a text per column for each of ``entries``. ``ranks``: the place of each, see ``tables``.
 
     ``best``: for each entry, the columns where it is best or as good within noise. ``marks``: for each entry, the
-    numbers of its notes; ``notes`` counted from 1, ``remarks`` about the whole table.
+    numbers of its notes; ``notes`` counted from 1, ``remarks`` about the whole table, among them the notes that all
+    of its own rows share.
     """
 
     title: str
@@ -61,13 +62,15 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
     entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
     columns = _columns(measured, paper, cost)
-    notes = list(dict.fromkeys(note for entry in entries for note in entry.notes))
-    marks = [sorted(notes.index(note) + 1 for note in entry.notes) for entry in entries]
+    shared = [note for note in first.notes if len(measured) > 1 and all(note in entry.notes for entry in measured)]
+    notes = list(dict.fromkeys(note for entry in entries for note in entry.notes if note not in shared))
+    marks = [sorted(notes.index(note) + 1 for note in entry.notes if note in notes) for entry in entries]
     cells = []
     for entry, rank, own in zip(entries, ranks, marks, strict=True):
         values = _values(entry, rank, own, bool(published)) | (costs.texts(entry) if cost else {})
         cells.append([values[column] for column in columns])
-    remarks = (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
+    remarks = [f"Every row{' of ours' * asked}: {note}" for note in shared]
+    remarks += (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
 
 
