@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,8 +206,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs"))
     parser.add_argument("--into", type=Path, default=Path("small"), help="Where collect copies to.")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what `timeout` sends
     try:
         {"plan": plan, "run": run, "strength": strength, "collect": collect}[asked.verb](asked)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command continues") from None
     except RobenchError as fault:
         raise SystemExit(f"error: {fault}") from None
 
