@@ -17,6 +17,7 @@ import argparse
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,8 @@ from robench_fire.display import listening, say
 from robench_fire.entries import of_row
 from robench_fire.errors import RobenchError
 from robench_fire.fetch import data_folder
-from robench_fire.leaderboard import Row, ranked
+from robench_fire.leaderboard import collect as collected
+from robench_fire.leaderboard import ranked
 from robench_fire.seed import Workplace, run_folder
 from robench_fire.spoken import spoken
 from robench_fire.stats import mean_std
@@ -97,7 +99,7 @@ def plan(asked: argparse.Namespace) -> None:
     todo: dict[str, list[int]] = {}
     for seed, rows, output in slices(asked):
         for name, request in rows.items():
-            left = [] if run_folder(compose(request), output, seed).finished else [seed]
+            left = [] if run_folder(compose(request), output, seed).trained else [seed]
             todo[name] = todo.get(name, []) + left
     title = f"{asked.dataset}, {asked.arch}, AutoAttack on the first {asked.examples:,} test images, on {device}"
     drawn, total = _table(title, "seeds left", "epochs", "forwards\nan update", "training\na seed", "in all"), 0.0
@@ -116,29 +118,37 @@ def run(asked: argparse.Namespace) -> None:
     """Train and evaluate what is not there yet, and print the board.
 
     Raises:
-        RobenchError: the first failure, once everything else is done.
+        RobenchError: of the first run that failed, once everything else is done.
     """
     place = Workplace(
         output=asked.output / BOARD, data=data_folder(), device=str(resolve(asked.device)), compiling=asked.compile
     )
     evaluations = Evaluations(examples=asked.examples)
-    failed: dict[str, RobenchError] = {}
-    for seed, rows, output in slices(asked):
+    failed: list[tuple[str, RobenchError]] = []
+
+    def do(rows: dict[str, Request], numbers: list[int], output: Path) -> None:
         there = replace(place, output=output)
-        failed |= bench(list(rows.values()), [seed], evaluations, there, asked.jobs, listening, say)[1]
-    rows, found = board(asked), list[Row]()
-    for part in ([rows.pop(HIDDEN)], list(rows.values())):  # once more, since a verdict looks at all seeds
-        found += bench(part, seeds(asked.seeds), evaluations, place, asked.jobs, listening, say)[0]
-    render.show([of_row(row) for row in ranked(found)], "terminal", Console())
-    if failed:
-        raise next(iter(failed.values()))
+        faults = bench(list(rows.values()), numbers, evaluations, there, asked.jobs, listening, say)[1]
+        failed.extend((name if len(rows) > 1 else next(iter(rows)), fault) for name, fault in faults.items())
+
+    for seed, rows, output in slices(asked):
+        do(rows, [seed], output)
+    rows = board(asked)
+    plans = [run_folder(compose(request), place.output, 0).folder.parent for request in rows.values()]
+    if not failed:  # once more, since a verdict looks at all seeds
+        do({HIDDEN: rows.pop(HIDDEN)}, seeds(asked.seeds), place.output)
+        do(rows, seeds(asked.seeds), place.output)
+    found = ranked(row for folder in plans for row in collected(folder))
+    render.show([of_row(row) for row in found], "terminal", Console())
+    for name, fault in failed[:1]:
+        raise type(fault)(f"{len(failed)} runs failed; {name}: {fault}")
 
 
 def strength(asked: argparse.Namespace) -> None:
     """Print FIRE's three strengths beside TRADES: validation images decide, test images are only shown."""
     requests = {name: board(asked)[name] for name in ("trades", "fire")}
-    found = {name: measured(request, asked.output / BOARD) for name, request in requests.items()}
-    found |= {name: measured(each, asked.output / STRENGTH) for name, each in strengths(asked).items()}
+    found = {name: measured(request, asked.output / BOARD, asked.examples) for name, request in requests.items()}
+    found |= {name: measured(each, asked.output / STRENGTH, asked.examples) for name, each in strengths(asked).items()}
     theirs = found["trades"]["validation"]
     columns = ("seeds", "valid.\nclean", "less\nTRADES", "test\nclean", "PGD-20", "Auto-\nAttack")
     drawn = _table(f"{asked.dataset}, {asked.arch}, {asked.examples:,} test images", *columns)
@@ -150,32 +160,34 @@ def strength(asked: argparse.Namespace) -> None:
     Console().print(drawn)
 
 
-def measured(request: Request, output: Path) -> dict[str, dict[int, float]]:
-    """By measure and seed: validation clean accuracy after the last epoch, and the evaluations on test images."""
+def measured(request: Request, output: Path, examples: int) -> dict[str, dict[int, float]]:
+    """By measure and seed: validation clean accuracy after the last epoch; the evaluations on ``examples`` images."""
+    composed = compose(request)
+    claim = {"eps": str(composed.plan.claim.eps), "examples": examples, "seed": 0}
     found: dict[str, dict[int, float]] = {"validation": {}, "clean": {}, "pgd20": {}, "aa": {}}
-    for each in runs.find(run_folder(compose(request), output, 0).folder.parent):
-        if each.finished:
-            last = (each.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-            found["validation"][each.seed] = json.loads(last)["clean"]
-        for evaluation in (one for one in each.evaluations() if one["attack"] in found):
-            found[evaluation["attack"]][each.seed] = evaluation["robust"]
-            found["clean"][each.seed] = evaluation["clean"]
+    for each in (run for run in runs.find(run_folder(composed, output, 0).folder.parent) if run.trained):
+        last = (each.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        found["validation"][each.seed] = json.loads(last)["clean"]
+        for evaluation in each.evaluations():
+            if claim.items() <= evaluation.items() and evaluation["attack"] in found:
+                found[evaluation["attack"]][each.seed] = evaluation["robust"]
+                found["clean"][each.seed] = evaluation["clean"]
     return found
 
 
 def collect(asked: argparse.Namespace) -> None:
     """Copy every finished run without its weights; of FIRE's seed 0 also the weights, in half precision."""
-    kept = run_folder(compose(board(asked)["fire"]), asked.output / BOARD, 0).folder
-    for each in runs.find(asked.output):
-        if each.finished:
-            into = asked.into / each.folder.relative_to(asked.output)
-            into.mkdir(parents=True, exist_ok=True)
-            for path in each.folder.iterdir():
-                if path.suffix in (".json", ".jsonl", ".npy"):
-                    shutil.copy2(path, into)
-            if each.folder == kept and each.trained:
-                halved = {name: x.half() if x.is_floating_point() else x for name, x in load_file(each.weights).items()}
-                save_file(halved, into / "weights.half.safetensors")
+    output = asked.output.resolve()
+    kept = run_folder(compose(board(asked)["fire"]), output / BOARD, 0).folder
+    for each in (run for part in (BOARD, STRENGTH) for run in runs.find(output / part) if run.trained):
+        into = asked.into / each.folder.relative_to(output)
+        into.mkdir(parents=True, exist_ok=True)
+        for path in each.folder.iterdir():
+            if path.suffix in (".json", ".jsonl", ".npy"):
+                shutil.copy2(path, into)
+        if each.folder == kept:
+            halved = {name: x.half() if x.is_floating_point() else x for name, x in load_file(each.weights).items()}
+            save_file(halved, into / "weights.half.safetensors")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -210,9 +222,11 @@ def main() -> None:
     try:
         {"plan": plan, "run": run, "strength": strength, "collect": collect}[asked.verb](asked)
     except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command continues") from None
+        say("interrupted; the same command continues")
+        sys.exit(75)
     except RobenchError as fault:
-        raise SystemExit(f"error: {fault}") from None
+        say(f"error: {fault}")
+        sys.exit(fault.exit_code)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class Composed(NamedTuple):
 
 
 def compose(request: Request) -> Composed:
-    """Resolve a request: data set, extra data, architecture, epochs, the defense's departures, radius, settings.
+    """Resolve a request: data set, profile, epochs, extra data, network, the defense's departures, radius, settings.
 
     Architecture and epochs come before the departures, which may depend on them: with extra data an epoch covers half
     of the labelled images, so ``epochs`` of the shared schedule become twice as many.
@@ -117,7 +117,8 @@ def _compose(request: Request) -> Composed:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
     for profile in ("matched", "official") if request.profile == "official" else ("matched",):
         depart = getattr(defense.module, profile, None)
-        if profile == "official" and (depart is None or request.norm != "Linf"):
+        hidden = layers[-1][1].recipe.extra == Extra(source="hidden")
+        if profile == "official" and (depart is None or request.norm != "Linf" or hidden):
             raise layers[-1][1].unreleased()
         if depart is not None:
             reason = (depart.__doc__ or "").split("\n")[0]

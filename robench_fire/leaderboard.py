@@ -93,15 +93,18 @@ class Row:
             return ""
         return f", where AutoAttack leaves {mean_std(list(found.values()))}"
 
+    @property
+    def hidden(self) -> str:
+        """What a reader must know of a row whose labels were hidden."""
+        share = self.plan["recipe"]["extra"]["hidden"]
+        return (
+            f"No extra data: the labels of {share:.0%} of the training images were hidden, and those images "
+            "pseudo-labelled by a standard classifier trained on the rest."
+        )
+
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
-        notes = []
-        if self.extra == "hidden":
-            share = self.plan["recipe"]["extra"]["hidden"]
-            notes.append(
-                f"No extra data: the labels of {share:.0%} of the training images were hidden, and those images "
-                "pseudo-labelled by a standard classifier trained on the rest."
-            )
+        notes = [self.hidden] if self.extra == "hidden" else []
         if len(self.per_seed) < SEEDS:
             notes.append(f"{len(self.per_seed)} of {SEEDS} seeds.")
         if self.unfinished:
@@ -150,7 +153,7 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
 
 
 def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
-    trained = {run.seed: run for run in runs if run.finished}
+    trained = {run.seed: run for run in runs if run.trained}
     found = {seed: run.evaluations() for seed, run in trained.items()}
     if not any(found.values()):
         return None

@@ -36,18 +36,13 @@ class Run:
         return self.folder / "weights.safetensors"
 
     @property
-    def finished(self) -> bool:
+    def trained(self) -> bool:
         """Whether its training has ended; the weights may lie elsewhere since."""
         return (self.folder / "train.json").exists()
 
-    @property
-    def trained(self) -> bool:
-        """Whether its training has ended and the weights are here."""
-        return self.finished and self.weights.exists()
-
     def status(self) -> str:
         """One line: how far it got."""
-        if not self.finished:
+        if not self.trained:
             curve = self.folder / "curve.jsonl"
             done = len(curve.read_text(encoding="utf-8").splitlines()) if curve.exists() else 0
             return f"{done} of {self.read('plan.json')['recipe']['epochs']} epochs"
@@ -72,7 +67,7 @@ class Run:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Every finished evaluation of the weights that this folder's training ended with."""
-        if not self.finished:
+        if not self.trained:
             return []
         weights = self.read("train.json")["weights_sha256"]
         found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]

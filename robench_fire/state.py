@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, RecipeError
 from robench_fire.files import replaced
 from robench_fire.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
 from robench_fire.stacked import Stacked
@@ -133,6 +133,9 @@ def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp
     """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``.
 
     ``updates``: how many the whole training makes.
+
+    Raises:
+        RecipeError: for a cyclic rate over a single update, which would be made at rate 0.
     """
     optimiser = _optimiser(model, recipe)
     if scaler.is_enabled() and isinstance(recipe.optimiser, Sgd):
@@ -148,6 +151,8 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) ->
     if isinstance(chosen, Cosine):
         return CosineAnnealingLR(optimiser, recipe.epochs)
     if isinstance(chosen, Cyclic):
+        if updates < 2:
+            raise RecipeError("a cyclic rate needs two updates: raise --epochs, or lower --batch-size")
         up = max(round(chosen.peak * updates), 1)
         down = max(updates - up, 1)
         return CyclicLR(optimiser, 0.0, recipe.optimiser.lr, up, down, cycle_momentum=False)

@@ -128,7 +128,7 @@ def step(
         state.scaler.step(state.optimiser)
         state.scaler.update()
         state.optimiser.zero_grad(set_to_none=True)
-        if setup.problem.recipe.schedule.per_update:
+        if setup.problem.recipe.schedule.per_update:  # also where the scaler skipped: the last batch ends the triangle
             state.schedule.step()
         if state.average:
             state.average.update(state.model)  # type: ignore[operator]

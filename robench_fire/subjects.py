@@ -85,8 +85,10 @@ def subject_of(run: Run) -> Subject:
     """A run's weights, as its plan.json describes them.
 
     Raises:
-        DataError: if the plan is missing or broken.
+        DataError: if the plan is missing or broken, or the weights are not there.
     """
+    if not run.weights.exists():
+        raise DataError(f"{run.weights} is not here: bring it back, or move train.json away to train the seed again")
     plan = run.read("plan.json")
     recipe = plan["recipe"]
     claim, trained = (THREATS[each["kind"]](eps=Quantity(each["eps"])) for each in (plan["claim"], plan["threat"]))

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,21 @@ def test_the_same_command_again_does_nothing(benched: tuple[Path, str]) -> None:
     again = robench(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 1".split())
     assert again.stdout == out
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_seed_whose_weights_are_elsewhere_is_tabulated_and_not_trained_again(
+    benched: tuple[Path, str], tmp_path: Path
+) -> None:
+    shutil.copytree(benched[0] / "runs", tmp_path / "runs")
+    before = robench(tmp_path, "table", "--json").stdout
+    (weights,) = tmp_path.glob("runs/digits/Linf/fire/*/seed-1/weights.safetensors")
+    weights.unlink()
+    assert robench(tmp_path, "table", "--json").stdout == before
+    train = "train fire digits --seeds 2 --epochs 4 --examples 40 --jobs 1"
+    for command in (train, "eval runs/digits/Linf/fire --examples 40", "transfer runs/digits/Linf --examples 40"):
+        said = robench(tmp_path, *command.split(), code=4).stderr
+        assert "seed-1/weights.safetensors is not here: bring it back" in said
+    assert robench(tmp_path, "table", "--json").stdout == before
 
 
 def test_more_seeds_extend_the_row(benched: tuple[Path, str]) -> None:

@@ -19,7 +19,7 @@ from robench_fire.cost import forward_equivalents
 from robench_fire.dataset import Split, Splits
 from robench_fire.defense import Defense
 from robench_fire.engine import Trained, initialised, train
-from robench_fire.errors import DataError, DivergedError
+from robench_fire.errors import DataError, DivergedError, RecipeError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
@@ -250,6 +250,12 @@ def test_a_cyclic_rate_is_one_triangle_over_all_updates(small: Splits, peak: flo
     each = updates // epochs
     highest = [max(rates[first : first + each]) for first in range(0, updates, each)]
     assert [row["lr"] for row in result.curve] == pytest.approx(highest)
+
+
+def test_a_cyclic_rate_over_one_update_is_refused(small: Splits) -> None:
+    recipe = replace(RECIPE, epochs=1, batch_size=len(small.train.labels), schedule=Cyclic())
+    with pytest.raises(RecipeError, match="two updates"):
+        trained(problem(small, recipe=recipe))
 
 
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:

@@ -707,6 +707,12 @@ def test_labels_can_be_hidden_for_any_defense(defense: str) -> None:
     assert by_hand(Request(defense=defense, dataset="cifar10", hide_labels=True)) == {}
 
 
+@pytest.mark.parametrize("defense", ["fire", "trades", "madry", "rst_adv"])
+def test_nobody_released_code_that_hides_labels(defense: str) -> None:
+    with pytest.raises(RecipeError, match="no released training code for cifar10 Linf with hidden labels"):
+        plan(defense, profile="official", hide_labels=True)
+
+
 def test_pseudo_labelled_images_have_one_source(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="choose one source"):
         plan(hide_labels=True, extra_data=extra_file(tmp_path))

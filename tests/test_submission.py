@@ -314,13 +314,21 @@ def test_a_bundle_that_fails_lies_beside_the_older_one(bundle: Path, own: Path, 
     assert "- [ ] log: it does not say 'initial accuracy: " in (failed / "CHECKLIST.md").read_text()
 
 
-def extra(folder: Path, images: int) -> None:
+def extra(folder: Path, images: int, source: str = "file") -> None:
     """As training with a file of extra images leaves it."""
     for run in runs.find(folder):
         plan = run.read("plan.json")
-        mixed = {"kind": "Extra", "source": "file", "sha256": "0", "hidden": 0.5, "share": 0.5}
+        mixed = {"kind": "Extra", "source": source, "sha256": "0", "hidden": 0.5, "share": 0.5}
         run.write("plan.json", plan | {"recipe": plan["recipe"] | {"extra": mixed}})
         run.write("train.json", run.read("train.json") | {"extra_images": images})
+
+
+def test_hidden_labels_are_said_in_the_name_and_in_the_footnote(own: Path) -> None:
+    extra(own, 10, "hidden")
+    assert default_name(runs.find(own)) == f"{made.NAME}_hidden"
+    info = claim(own).model_info()
+    assert info["additional_data"] is False
+    assert info["footnote"].startswith("No extra data: the labels of 50% of the training images were hidden")
 
 
 @pytest.mark.parametrize(("images", "said"), [(1_000_000, "1M"), (500_000, "500K"), (1_500_000, "1.5M")])

@@ -211,8 +211,18 @@ def test_what_all_rows_share_is_said_once() -> None:
     assert (table.notes, table.marks) == (["Seed 3 not finished."], [[1], []])
     beside_others = one(ours("A", per_seed=short), ours("B", per_seed=short), published=True)
     assert beside_others.remarks[0] == "Every row of ours: 3 of 5 seeds."
+    assert render([ours("A", per_seed=short), ours("B", per_seed=short)], "html").count("3 of 5 seeds.") == 1
     alone = one(ours("A", per_seed=short))
     assert (alone.notes, alone.marks, alone.remarks) == (["3 of 5 seeds."], [[1]], [])
+
+
+def test_what_ours_share_is_still_marked_in_published_entries() -> None:
+    table = one(*(ours(name, eps="0.031") for name in "AB"), published=True)
+    assert any("0.031" in remark for remark in table.remarks)
+    theirs = next(n for n, entry in enumerate(table.entries) if entry.key == "Zhang2019Theoretically")
+    assert any("0.031" in table.notes[mark - 1] for mark in table.marks[theirs])
+    mine = next(n for n, entry in enumerate(table.entries) if entry.method == "A")
+    assert not any("0.031" in table.notes[mark - 1] for mark in table.marks[mine])
 
 
 def test_bold_in_latex() -> None:

@@ -21,7 +21,7 @@ from robench_fire.errors import DivergedError, RecipeError
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.models.small_cnn import SmallCNN
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Adam, Augment, Cosine, Extra, Recipe, Sgd
+from robench_fire.recipe import Adam, Augment, Cosine, Cyclic, Extra, Recipe, Sgd
 from robench_fire.runs import find
 from robench_fire.stacked import Stacked, refuses
 from robench_fire.state import read
@@ -78,6 +78,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fire", {"optimiser": Sgd(lr=0.05, decay_only_weights=True, weight_decay=0.1)}),
     ("fire", {"optimiser": Adam(lr=1e-3)}),
     ("fire_sa", {"select": "validation"}),
+    ("trades", {"schedule": Cyclic()}),
 ]
 
 

@@ -48,6 +48,7 @@ class Claim:
         """RobustBench's JSON of this model: the chosen seed's own accuracies, nothing of ours."""
         whole, facts = to_model_info(self.row), self.facts
         notes = [f"It uses additional {self.synthetic} synthetic images in training."] if self.synthetic else []
+        notes += [self.row.hidden] if self.row.extra == "hidden" else []
         notes += [MATHJAX] if (self.row.norm, self.row.eps) == ("Linf", "0.031") else []
         own = {
             "additional_data": whole["additional_data"] and not self.synthetic,
@@ -76,7 +77,7 @@ def seeds_at(folder: Path) -> list[Run]:
 
 
 def default_name(every: Sequence[Run]) -> str:
-    """The paper's key, as RobustBench would call it."""
+    """The paper's key, and what was mixed in, as on our boards."""
     extra = every[0].read("plan.json")["recipe"]["extra"]
     return str(every[0].read("provenance.json")["paper"]["key"]) + SUFFIXES[extra["source"] if extra else ""]
 

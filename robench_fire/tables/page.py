@@ -77,7 +77,7 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
         "title": title,
         "link": entry.link if entry.link.lower().startswith(("https://", "http://")) else "",  # never javascript:
         "method": entry.method if entry.method != title else "",
-        "notes": entry.notes,
+        "notes": [table.notes[mark - 1] for mark in table.marks[number]],
         "ours": ours,
         "badge": "ours" if ours else entry.origin if entry.origin == REEVALUATED else "",
         "cells": dict(zip(COLUMNS, _cells(table, number, entry), strict=True)),

@@ -62,16 +62,23 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
     entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
     columns = _columns(measured, paper, cost)
-    shared = [note for note in first.notes if len(measured) > 1 and all(note in entry.notes for entry in measured)]
-    notes = list(dict.fromkeys(note for entry in entries for note in entry.notes if note not in shared))
-    marks = [sorted(notes.index(note) + 1 for note in entry.notes if note in notes) for entry in entries]
+    shared = _shared([entry for entry in measured if entry.origin == OURS])
+    marked = [[note for note in entry.notes if entry.origin != OURS or note not in shared] for entry in entries]
+    notes = list(dict.fromkeys(note for each in marked for note in each))
+    marks = [sorted(notes.index(note) + 1 for note in each) for each in marked]
     cells = []
     for entry, rank, own in zip(entries, ranks, marks, strict=True):
         values = _values(entry, rank, own, bool(published)) | (costs.texts(entry) if cost else {})
         cells.append([values[column] for column in columns])
-    remarks = [f"Every row{' of ours' * asked}: {note}" for note in shared]
+    others = any(entry.origin != OURS for entry in entries)
+    remarks = [f"Every row{' of ours' * others}: {note}" for note in shared]
     remarks += (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
+
+
+def _shared(ours: Sequence[Entry]) -> list[str]:
+    """The notes that all of several entries have."""
+    return [note for note in ours[0].notes if all(note in entry.notes for entry in ours)] if len(ours) > 1 else []
 
 
 def _above(other: Entry, entry: Entry, published: bool) -> bool:
@@ -83,12 +90,12 @@ def _above(other: Entry, entry: Entry, published: bool) -> bool:
 
 def _columns(measured: Sequence[Entry], paper: bool, cost: bool) -> list[str]:
     without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
-    official = any(entry.profile not in ("", "matched") for entry in measured)
+    profiles = any(entry.profile not in ("", "matched") for entry in measured)
     first = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
     reported = ["FIRE paper", "RobustBench"] if paper else []
     if cost:
         return [*first, *costs.columns(measured), *reported]
-    return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if official else []), *reported]
+    return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if profiles else []), *reported]
 
 
 def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> dict[str, str]:
