@@ -465,6 +465,6 @@ def test_a_terminal_of_any_width_shows_every_number_whole(
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_our_board(width: int) -> None:
     lines = drawn(BOARD, width).splitlines()
-    for text in ("94.27", "Self-Adaptive", "RST-adv [2]", "± 2.12"):
+    for text in ("94.27", "Adaptive", "RST-adv [2]", "± 2.12"):
         assert any(text in line for line in lines)
     assert any(line.startswith("[2] No extra data") for line in lines)
