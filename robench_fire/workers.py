@@ -41,6 +41,8 @@ def pool(jobs: int, begin: Callable[..., None], *values: Any) -> Iterator[Proces
 
 
 def _begin(threads: int, begin: Callable[..., None], values: tuple[Any, ...]) -> None:
+    # torch.compile would start processes of its own, which are still there when this one is terminated
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     import torch
 
     torch.set_num_threads(threads)
