@@ -117,7 +117,8 @@ def _compose(request: Request) -> Composed:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
     for profile in ("matched", "official") if request.profile == "official" else ("matched",):
         depart = getattr(defense.module, profile, None)
-        hidden = layers[-1][1].recipe.extra == Extra(source="hidden")
+        extra = layers[-1][1].recipe.extra
+        hidden = extra is not None and extra.source == "hidden"
         if profile == "official" and (depart is None or request.norm != "Linf" or hidden):
             raise layers[-1][1].unreleased()
         if depart is not None:

@@ -173,8 +173,12 @@ def test_unless_asked_otherwise_the_claim_comes_first_and_then_what_was_trained_
 def test_a_run_is_evaluated_at_its_claim_and_at_its_own_radius(
     asked: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    Run(tmp_path / "seed-0").write("plan.json", to_plain(compose(Request(dataset="cifar10", **asked)).plan))
-    assert texts(Evaluations().threats(subject_of(Run(tmp_path / "seed-0")))) == expected
+    run = Run(tmp_path / "seed-0")
+    run.write("plan.json", to_plain(compose(Request(dataset="cifar10", **asked)).plan))
+    with pytest.raises(DataError, match="not here: bring it back"):
+        subject_of(run)
+    run.weights.touch()
+    assert texts(Evaluations().threats(subject_of(run))) == expected
 
 
 @pytest.mark.parametrize(
