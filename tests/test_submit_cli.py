@@ -102,7 +102,7 @@ def as_is(folder: Path) -> None:
 L2 = {"kind": "L2", "eps": "0.5"}
 REFUSED: list[tuple[str, Break, str, int, str]] = [
     ("unfinished", gone("seed-2/train.json"), "", 4, r"not finished: seed 2 \(4 of 4 epochs\); `robench.*` continues"),
-    ("without weights", gone("seed-0/weights.safetensors"), "", 4, r"seed-0/weights\.safetensors is not here: bring it"),
+    ("without weights", gone("seed-0/weights.safetensors"), "", 4, r"seed-0/weights\.safetensors is not here: bring"),
     ("four seeds", gone("seed-4"), "", 4, r"4 of 5 seeds are trained; .* with --seeds 5 adds the others"),
     ("no attack", gone("seed-*/eval.*"), "", 4, r"no AutoAttack result at eps 8/255; `robench eval .* --attack aa"),
     ("only PGD", edit(f"seed-*/{AA}.json", attack="pgd20"), "", 4, "there is no AutoAttack result at eps 8/255"),
