@@ -55,4 +55,6 @@ def _cell(cell: str, column: str, squeezed: int) -> str:
         cell = re.sub(r"((?:19|20)\d\d)|_", lambda found: found[0] + "\n", cell, count=2)
     if squeezed == 2 and column not in NUMBERS:  # WideResNet-, Self-
         cell = re.sub(r"\b(?=[\w-]{11})([A-Za-z]{4,}-)", r"\1\n", cell, count=1)
+    if squeezed == 2 and column == "Train time":  # the unit below
+        cell = re.sub(r" (\w+)$", r"\n\1", cell)
     return cell.replace(" ± ", "\n± ").replace(" / ", "\n/ ").replace(" at ", "\nat ").replace(" (", "\n(")
