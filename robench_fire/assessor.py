@@ -83,7 +83,8 @@ class Assessor:
             seed=self.evaluations.seed, batch_size=self.evaluations.batch_size,
         )  # fmt: skip
         if self.subject.run is None:  # a run's plan knows its normalisation
-            checks.normalisation(arena.model, *arena.block(0), self.dataset.mean, self.dataset.std)
+            x, label = arena.block(0)
+            checks.normalisation(arena.model, x, label, self.subject.normalise, self.dataset.mean, self.dataset.std)
         return arena, flags
 
     def name(self, attack: str, threat: Threat) -> str:
@@ -98,7 +99,7 @@ class Assessor:
 
     def identity(self, attack: str, threat: Threat) -> dict[str, str | int]:
         """What a record of this evaluation is bound to."""
-        return {
+        found: dict[str, str | int] = {
             "attack": attack,
             "version": VERSION,
             "norm": threat.norm,
@@ -111,3 +112,4 @@ class Assessor:
             "weights_sha256": self.weights,
             "images_sha256": self.images,
         }
+        return found | ({"weights_key": self.subject.key} if self.subject.key else {})

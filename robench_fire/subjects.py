@@ -15,6 +15,7 @@ from robench_fire.archs import ARCHS
 from robench_fire.dataset import Dataset
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
+from robench_fire.models import first_layer
 from robench_fire.quantity import Quantity
 from robench_fire.runs import Run
 from robench_fire.threat import THREATS, Threat
@@ -27,6 +28,8 @@ class Subject:
     """Weights to evaluate; results go to ``stem``.<name>.json and .npy.
 
     ``arch`` is one of ours, or "rb:NAME" for a model of RobustBench's zoo, whose folder ``weights`` lies in.
+    ``normalise``: the layer in front of the network, see models.first_layer.layer. ``key``: where in a file the
+    network's tensors are, "" for the file as a whole. ``notes``: what a user should know of how a file was read.
     """
 
     weights: Path
@@ -36,6 +39,8 @@ class Subject:
     normalise: str
     claim: Threat
     trained: Threat  # the threat model of its training, where that is known; else the claim
+    key: str = ""
+    notes: tuple[str, ...] = ()
 
     def parts(self) -> Dataset:
         dataset: Dataset = registry.load("datasets", self.dataset).module.DATASET
@@ -51,12 +56,21 @@ class Subject:
             folder = self.weights.parent.parent.parent
             model = zoo.load(folder, self.arch.removeprefix(ZOO), self.dataset, self.claim.norm)
         else:
-            parts = self.parts()
+            model = self._read()
+        return model.to(device).eval().requires_grad_(False)
+
+    def _read(self) -> nn.Module:
+        """A run's weights hold the layer that normalises; of a file's, only the network's tensors are taken."""
+        parts, network = self.parts(), models.builder(self.arch, self.parts().shape)
+        if self.run:
             build = partial(
                 models.build, self.arch, parts.shape, parts.num_classes, self.normalise, parts.mean, parts.std
             )
-            model = checkpoints.load(self.weights, build, device)
-        return model.to(device).eval().requires_grad_(False)
+            return checkpoints.load(self.weights, build, torch.device("cpu"))
+        build = partial(network, parts.shape, parts.num_classes)
+        model = checkpoints.load(self.weights, build, torch.device("cpu"), self.key)
+        first = first_layer.layer(self.normalise, parts.mean, parts.std)
+        return model if first is None else nn.Sequential(first, model)
 
     def sha256(self) -> str:
         """Of the weights; of an ensemble's, all in turn."""
@@ -103,12 +117,59 @@ def subject_of(run: Run) -> Subject:
     )
 
 
-def subject_from_file(path: Path, dataset: str, arch: str) -> Subject:
-    """Someone's checkpoint, claimed at the data set's default radius; inputs are not normalised."""
+def subject_from_file(path: Path, dataset: str, arch: str, how: str = "", key: str = "") -> Subject:
+    """Someone's checkpoint, claimed at the data set's default radius.
+
+    ``how``: the normalisation in front of the network, "" for the one that the file holds, or else none. ``key``: which
+    of several weights in the file, see checkpoints.find.
+
+    Raises:
+        UsageError: for a normalisation that is none, or another than the file holds.
+        DataError: if the file cannot be read or does not fit the architecture.
+    """
     found = registry.load("datasets", dataset)
-    claim = next(iter(found.module.DATASET.recipes))
-    stem = path.with_name(f"{path.name}.eval")
-    return Subject(weights=path, stem=stem, dataset=found.name, arch=arch, normalise="none", claim=claim, trained=claim)
+    parts = found.module.DATASET
+    try:
+        weights = checkpoints.find(path, models.shapes(arch, parts.shape, parts.num_classes), key)
+    except checkpoints.MisfitError as fault:
+        raise DataError(f"{fault}{_likely(path, parts, arch)}") from None
+    own = ":".join(",".join(map(str, side)) for side in (weights.mean, weights.std) if side)
+    try:
+        first = first_layer.layer(how or own or "none", parts.mean, parts.std)
+    except ValueError as fault:
+        raise UsageError(f"--normalise {fault}") from None
+    if how and own:
+        raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {own}; leave --normalise out")
+    claim = next(iter(parts.recipes))
+    stem = path.with_name(f"{path.name}{f'.{key}' if key else ''}.eval")
+    return Subject(
+        weights=path, stem=stem, dataset=found.name, arch=arch, normalise=(how or own or "none").replace(" ", ""),
+        claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),
+    )  # fmt: skip
+
+
+def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool) -> tuple[str, ...]:
+    notes = []
+    if weights.others:
+        kept = weights.key or "those at the top"
+        notes.append(
+            f"{path} holds several weights that fit: {kept} were taken, --key chooses {', '.join(weights.others)}"
+        )
+    if own:
+        notes.append(f"{path} normalises images by its first layer, {own}: that is done here too")
+    if weights.behind and not normalised:
+        notes.append(
+            f"{path}: in front of the network stood a layer without weights; if it normalised each image, "
+            "say --normalise image"
+        )
+    return tuple(notes)
+
+
+def _likely(path: Path, parts: Dataset, arch: str) -> str:
+    """What a file that does not fit ``arch`` may be instead."""
+    known = {name: models.shapes(name, parts.shape, parts.num_classes) for name in models.bundled(parts.shape)}
+    fits = [name for name in checkpoints.fitting(path, known) if name != arch]
+    return f"; it is {' or '.join(fits)}: say --arch {fits[0]}" if fits else "; check --arch and --dataset"
 
 
 def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subject:
@@ -129,8 +190,12 @@ def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subjec
     )
 
 
-def subjects(text: str, dataset: str, arch: str, norm: str, zoo_folder: Path) -> list[Subject]:
+def subjects(
+    text: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
+) -> list[Subject]:
     """What ``text`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
+
+    ``how`` and ``key``: of a file, see subject_from_file.
 
     Raises:
         UsageError: if a file comes without ``dataset`` and ``arch``, or a folder or a zoo's model with what it knows.
@@ -140,20 +205,27 @@ def subjects(text: str, dataset: str, arch: str, norm: str, zoo_folder: Path) ->
     named = bool(colon) and (prefix in ARCHS or bool(re.match(r"wrn-\d+-\d+$|timm/", prefix)))
     if arch and (named or text.startswith(ZOO)):
         raise UsageError(f"{text} says its architecture; leave out --arch")
+    path = Path(rest if named else text)
+    given = [flag for flag, value in (("--normalise", how), ("--key", key)) if value]
+    if given and (text.startswith(ZOO) or path.is_dir()):
+        raise UsageError(f"{text} knows its own weights and normalisation: leave out {' and '.join(given)}")
     if text.startswith(ZOO):
         return [subject_from_zoo(text.removeprefix(ZOO), dataset, norm, zoo_folder)]
-    if named:
-        text, arch = rest, prefix
-    path = Path(text)
+    arch = prefix if named else arch
     if path.is_dir():
         return _runs(path, dataset, arch)
     if not path.exists():
         raise DataError(f"{path} does not exist; `robench ls runs` lists the runs")
     if not (dataset and arch):
-        raise UsageError(
-            f"{path} is a file: say what it is with --dataset and --arch, or as ARCH:FILE (`robench ls archs`)"
-        )
-    return [subject_from_file(path, dataset, arch)]
+        raise UsageError(f"{path} is a file: {_unsaid(dataset, arch)}")
+    return [subject_from_file(path, dataset, arch, how, key)]
+
+
+def _unsaid(dataset: str, arch: str) -> str:
+    """What must be said of a file, and how."""
+    sets = f"its data set with --dataset ({', '.join(registry.names('datasets'))})"
+    network = "its architecture with --arch, or as ARCH:FILE (`robench ls archs`)"
+    return f"say {' and '.join(text for known, text in ((dataset, sets), (arch, network)) if not known)}"
 
 
 def _runs(path: Path, dataset: str, arch: str) -> list[Subject]:

@@ -257,18 +257,21 @@ def test_a_model_that_uses_gradients_is_flagged_and_the_next_one_is_not(model: n
 def test_wrong_normalisation_is_refused(model: nn.Module, picky: nn.Module) -> None:
     test, layer = digits.DATASET.splits(Path()).test, Standardise(MEAN, STD)
     x, label = to_float(test.images), test.labels
-    checks.normalisation(nn.Sequential(layer, picky), x, label, MEAN, STD)
-    checks.normalisation(model.eval(), x, label, MEAN, STD)
+    checks.normalisation(nn.Sequential(layer, picky), x, label, "none", MEAN, STD)
+    checks.normalisation(model.eval(), x, label, "none", MEAN, STD)
     with pytest.raises(DataError, match=r"but \d+\.\d % with one normalisation undone: .* twice"):
-        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, MEAN, STD)
-    with pytest.raises(DataError, match=r"but \d+\.\d % on normalised images: put the normalisation into the model"):
-        checks.normalisation(picky, x, label, MEAN, STD)
+        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, "none", MEAN, STD)
+    with pytest.raises(DataError, match=r"is \d+\.\d % with --normalise none, but \d+\.\d % with --normalise data"):
+        checks.normalisation(picky, x, label, "none", MEAN, STD)
+    with pytest.raises(DataError, match=r"with --normalise dataset, but \d+\.\d % with --normalise none"):
+        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, "dataset", MEAN, STD)
+    checks.normalisation(nn.Sequential(layer, picky), x, label, "dataset", MEAN, STD)
 
 
 def test_a_few_images_say_nothing_about_normalisation(model: nn.Module) -> None:
     test = digits.DATASET.splits(Path()).test
     for image, label in zip(to_float(test.images), test.labels, strict=True):  # some are right by chance
-        checks.normalisation(model.eval(), image[None], label[None], digits.DATASET.mean, digits.DATASET.std)
+        checks.normalisation(model.eval(), image[None], label[None], "none", digits.DATASET.mean, digits.DATASET.std)
 
 
 class Altered(Subject):
@@ -290,7 +293,7 @@ def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(
 ) -> None:
     subject = altered("digits", tmp_path / "mine.safetensors")
     save_file(picky.state_dict(), subject.weights)
-    with pytest.raises(DataError, match="put the normalisation into the model"):
+    with pytest.raises(DataError, match="with --normalise dataset; say how its training script normalised"):
         evaluate_subject(subject, small.test, Evaluations(attacks=("pgd20",)), torch.device("cpu"), quiet)
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [subject.weights]
 

@@ -23,7 +23,7 @@ LAYERS = [
     "defenses datasets models",
     "registry",
     "data arithmetic world batch_norm stacked compiled state step memory epoch validation engine pseudo flops "
-    "meters cost checkpoints zoo extra fetch provenance devices",
+    "meters cost harmless checkpoints zoo extra fetch provenance devices",
     "runs leaderboard model_info schema entries tables",
     "evaluation",
     "launch parcel ray_cluster ray_launch compose subjects assessor assess transfer account training seed bench joint "

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from robench_fire import models, robustbench
 from robench_fire.archs import ARCHS, display_name
 from robench_fire.errors import RecipeError
+from robench_fire.models import timm_models
 from robench_fire.models.normalise import Standardise, StandardiseEachImage
 
 CIFAR, MNIST, DIGITS = (3, 32, 32), (1, 28, 28), (1, 8, 8)
@@ -203,7 +204,48 @@ def test_a_timm_model_learns_the_number_of_channels_and_classes() -> None:
 
 def test_a_vision_transformer_learns_the_size_of_the_image() -> None:
     model = bare("timm/vit_tiny_patch16_224", CIFAR)
-    assert model.get_parameter("pos_embed").shape[1] == 1 + (32 // 16) ** 2
+    assert model.get_parameter("pos_embed").shape[1] == 1 + (32 // 4) ** 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "chosen"),
+    [
+        ("vit_tiny_patch16_224", (1, 8, 8), {"img_size": 8, "patch_size": 2}),
+        ("vit_tiny_patch16_224", (1, 28, 28), {"img_size": 28, "patch_size": 4}),
+        ("swin_tiny_patch4_window7_224", (3, 32, 32), {"img_size": 32, "patch_size": 4}),
+        ("mixer_s16_224", (3, 32, 32), {"img_size": 32}),
+        ("levit_128", (3, 32, 32), {"img_size": 32}),
+        ("resnet18", (1, 8, 8), {}),
+    ],
+)
+def test_a_timm_model_is_built_for_the_size_of_the_images(
+    name: str, shape: models.Shape, chosen: dict[str, int]
+) -> None:
+    assert timm_models.settings(name, shape) == chosen
+    made = models.builder(f"timm/{name}", shape)(shape, 7).eval()
+    assert made(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+def test_trying_a_timm_model_leaves_the_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    timm_models.settings.cache_clear()
+    timm_models.settings("deit_tiny_patch16_224", (1, 8, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "vgg11", "mixer_s16_224", "inception_v3"])
+def test_a_timm_model_that_cannot_take_small_images_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(
+        RecipeError, match=rf"timm/{name} does not take 1x8x8 images \(.+\); choose another --arch"
+    ) as it:
+        models.builder(f"timm/{name}", (1, 8, 8))
+    assert len(str(it.value).splitlines()) == 1
+
+
+def test_a_colon_leads_to_timms_own_spelling() -> None:
+    with pytest.raises(RecipeError, match=r"unknown architecture 'timm:resnet18': a timm model is timm/resnet18"):
+        models.builder("timm:resnet18", CIFAR)
 
 
 def test_an_unknown_timm_model_is_refused() -> None:

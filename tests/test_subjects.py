@@ -70,10 +70,12 @@ def test_arch_and_file_in_one_word_are_the_two_options(checkpoint: Path) -> None
     assert same(short.load(CPU), initial("digits-cnn", (1, 8, 8)).state_dict())
 
 
-@pytest.mark.parametrize("arch", ["wrn-10-1", "wrn-34-20", "resnet-18", "preact-resnet-18", "timm/resnet18"])
-def test_every_architecture_can_stand_before_a_file(arch: str, checkpoint: Path) -> None:
-    found = named(f"{arch}:{checkpoint}", "cifar10")
-    assert (found.arch, found.weights, found.dataset) == (arch, checkpoint, "cifar10")
+@pytest.mark.parametrize("arch", ["wrn-10-1", "wrn-40-2", "resnet-18", "preact-resnet-18", "timm/resnet18"])
+def test_every_architecture_can_stand_before_a_file(arch: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file({name: torch.zeros(shape) for name, shape in models.shapes(arch, (3, 32, 32), 10).items()}, path)
+    found = named(f"{arch}:{path}", "cifar10")
+    assert (found.arch, found.weights, found.dataset) == (arch, path, "cifar10")
 
 
 def test_a_wide_resnet_loads_by_its_name(tmp_path: Path) -> None:
@@ -85,8 +87,86 @@ def test_a_wide_resnet_loads_by_its_name(tmp_path: Path) -> None:
 
 
 def test_a_colon_after_anything_else_belongs_to_the_path(tmp_path: Path) -> None:
-    (tmp_path / "epoch:76").touch()
+    torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), tmp_path / "epoch:76")
     assert named(f"{tmp_path}/epoch:76", "digits", "digits-cnn").weights == tmp_path / "epoch:76"
+
+
+def test_another_architecture_that_fits_is_named(tmp_path: Path) -> None:
+    torch.save(initial("resnet-18", (3, 32, 32)).state_dict(), tmp_path / "mine.pt")
+    with pytest.raises(DataError, match=r"does not fit the architecture: .*; it is resnet-18: say --arch resnet-18$"):
+        named(f"wrn-28-10:{tmp_path}/mine.pt", "cifar10")
+
+
+def normalised(how: str, folder: Path) -> tuple[Path, Path, nn.Module]:
+    """A network behind a layer that normalises: its file, that of the network alone, and itself."""
+    parts = digits.DATASET
+    torch.manual_seed(3)
+    model = models.build("digits-cnn", parts.shape, 10, how, parts.mean, parts.std).eval()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, folder / "in.pt")
+    torch.save({"net": model[1].state_dict()}, folder / "out.pt")  # type: ignore[index]
+    return folder / "in.pt", folder / "out.pt", model
+
+
+@pytest.mark.parametrize("how", ["dataset", "0.25:0.5"])
+def test_a_first_layer_in_the_file_is_part_of_the_model(how: str, tmp_path: Path) -> None:
+    inside, outside, model = normalised(how, tmp_path)
+    x = torch.rand(4, 1, 8, 8)
+    found = named(f"digits-cnn:{inside}", "digits")
+    assert torch.equal(found.load(CPU)(x), model(x))
+    assert "normalises images by its first layer" in found.notes[0]
+    with pytest.raises(UsageError, match=r"holds its own normalisation, .*; leave --normalise out"):
+        subjects(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "none")
+    (given,) = subjects(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
+    assert torch.equal(given.load(CPU)(x), model(x))
+    assert given.normalise == how
+    assert not given.notes
+
+
+def test_each_images_own_normalisation_leaves_no_trace_but_its_place(tmp_path: Path) -> None:
+    inside, _, model = normalised("image", tmp_path)
+    assert "--normalise image" in named(f"digits-cnn:{inside}", "digits").notes[0]
+    (given,) = subjects(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "image")
+    x = torch.rand(4, 1, 8, 8)
+    assert torch.equal(given.load(CPU)(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("imagenet", "'imagenet' is none of none, dataset, image, or MEAN:STD"),
+        ("0.5,0.5,0.5:0.5", "3 means and 1 deviations; the images have 1 channels"),
+        ("127.5:127.5", "is of pixels from 0 to 255, and images here are in .0, 1.: say 0.5:0.5"),
+        ("0.5:0", "a standard deviation must be above 0"),
+        ("0.5:", "is none of none"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused(how: str, said: str, tmp_path: Path) -> None:
+    _, outside, _ = normalised("dataset", tmp_path)
+    with pytest.raises(UsageError, match=f"--normalise .*{said}"):
+        subjects(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
+
+
+def test_averaged_weights_are_evaluated_under_a_name_of_their_own(tmp_path: Path) -> None:
+    plain, averaged = initial("digits-cnn", (1, 8, 8)).state_dict(), initial("digits-cnn", (1, 8, 8)).state_dict()
+    averaged["classifier.2.bias"] += 1
+    torch.save({"ema": averaged, "model": plain}, tmp_path / "two.pt")
+    taken = named(f"digits-cnn:{tmp_path}/two.pt", "digits")
+    assert same(taken.load(CPU), plain)
+    assert "model were taken" in taken.notes[0]
+    assert "--key chooses" in taken.notes[0]
+    (asked,) = subjects(f"digits-cnn:{tmp_path}/two.pt", "digits", "", "", Path("models"), "", "ema")
+    assert same(asked.load(CPU), averaged)
+    assert asked.stem != taken.stem
+
+
+@pytest.mark.parametrize("given", [{"how": "image"}, {"key": "ema"}])
+@pytest.mark.parametrize("text", [".", "rb:Carmon2019Unlabeled"])
+def test_what_knows_itself_is_not_told(text: str, given: dict[str, str], tmp_path: Path) -> None:
+    text = str(tmp_path) if text == "." else text
+    with pytest.raises(
+        UsageError, match=f"knows its own weights and normalisation: leave out --{'n' if 'how' in given else 'k'}"
+    ):
+        subjects(text, "", "", "", Path("models"), **given)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +191,16 @@ def test_every_kind_of_file_is_the_same_model(name: str, wrap: Callable[..., obj
     [
         ("absent.pt", "digits", "digits-cnn", DataError, "absent.pt does not exist; `robench ls runs`"),
         ("digits-cnn:absent.pt", "digits", "", DataError, "absent.pt does not exist"),
-        ("mine.pt", "", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
-        ("mine.pt", "digits", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
-        ("mine.pt", "", "digits-cnn", UsageError, "--dataset and --arch, or as ARCH:FILE"),
-        ("digits-cnn:mine.pt", "", "", UsageError, "--dataset and --arch, or as ARCH:FILE"),
+        (
+            "mine.pt",
+            "",
+            "",
+            UsageError,
+            r"--dataset \(cifar10, .*, mnist\) and its architecture with --arch, or as ARCH:FILE",
+        ),
+        ("mine.pt", "digits", "", UsageError, "is a file: say its architecture with --arch, or as ARCH:FILE"),
+        ("mine.pt", "", "digits-cnn", UsageError, r"is a file: say its data set with --dataset \(cifar10, .*\)$"),
+        ("digits-cnn:mine.pt", "", "", UsageError, r"is a file: say its data set with --dataset \(cifar10, .*\)$"),
         (".", "digits", "", UsageError, "leave out --dataset and --arch"),
         (".", "", "digits-cnn", UsageError, "leave out --dataset and --arch"),
         ("digits-cnn:.", "", "", UsageError, "leave out --dataset and --arch"),

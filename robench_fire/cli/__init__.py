@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 app.command()(grouped(measure.train))
 app.command()(grouped(measure.bench))
-app.command(name="eval")(attack.evaluate)
+app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(read.table)
 app.command()(submit)

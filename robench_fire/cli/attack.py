@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -12,14 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli import options as o
+from robench_fire.cli.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.stats import mean_std
+
+if TYPE_CHECKING:
+    from robench_fire.subjects import Subject
 
 
 def evaluate(
     subject: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
-    dataset: Annotated[str, typer.Option(help="For a checkpoint file: its data set.")] = "",
-    arch: Annotated[str, typer.Option(help="For a checkpoint file: its architecture, see `robench ls archs`.")] = "",
+    file: FileOptions,
     attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(o.ATTACKS)}.")] = "pgd20,aa",
     norm: Annotated[str, typer.Option(help="Linf or L2. (default: the run's)")] = "",
     eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. (default: claimed and trained)")] = "",
@@ -49,7 +54,7 @@ def evaluate(
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
         "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs,
     }  # fmt: skip
-    facts = _assess(subject, dataset, arch, model_dir, wanted, data_dir, device)
+    facts = _assess(partial(file.named, subject, norm, model_dir), wanted, data_dir, device)
     if json:
         print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))
     else:
@@ -59,16 +64,17 @@ def evaluate(
 
 
 def _assess(
-    subject: str, dataset: str, arch: str, model_dir: Path, wanted: dict[str, Any], data_dir: Path | None, device: str
+    named: Callable[[], list[Subject]], wanted: dict[str, Any], data_dir: Path | None, device: str
 ) -> list[dict[str, Any]]:
     from robench_fire.assess import assess
     from robench_fire.assessor import Evaluations
     from robench_fire.devices import resolve
-    from robench_fire.display import listening
+    from robench_fire.display import listening, say
     from robench_fire.fetch import data_folder
-    from robench_fire.subjects import subjects
 
-    found = subjects(subject, dataset, arch, wanted["norm"], model_dir)
+    found = named()
+    for note in (note for each in found for note in each.notes):
+        say(note)
     return assess(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
 
 

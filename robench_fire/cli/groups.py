@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
+import typer
+
 from robench_fire import processes
 from robench_fire.cli import options as o
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from robench_fire.compose import Request
     from robench_fire.ray_cluster import Cluster
     from robench_fire.seed import Workplace
+    from robench_fire.subjects import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,24 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What a checkpoint file does not say of itself."""
+
+    dataset: Annotated[str, typer.Option(help="Its data set.")] = ""
+    arch: Annotated[str, typer.Option(help="Its architecture, see `robench ls archs`; or say ARCH:FILE.")] = ""
+    normalise: Annotated[
+        str, typer.Option(help="Normalisation outside it: none, dataset, image or MEAN:STD. (default: the file's own)")
+    ] = ""
+    key: Annotated[str, typer.Option(help="Which of several weights in it, by their key.")] = ""
+
+    def named(self, subject: str, norm: str, zoo_folder: Path) -> list[Subject]:
+        """What ``subject`` names, see subjects.subjects."""
+        from robench_fire.subjects import subjects
+
+        return subjects(subject, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
     """Where the runs are made, and how many at a time."""
 
@@ -125,7 +146,12 @@ class PlaceOptions:
         return Cluster(address=address, slots=slots, device=self.device, compiling=self.compiling, data=data)
 
 
-GROUPS = {RecipeOptions: "Recipe", EvaluationOptions: "Evaluation", PlaceOptions: "Where it runs"}
+GROUPS = {
+    FileOptions: "A checkpoint file",
+    RecipeOptions: "Recipe",
+    EvaluationOptions: "Evaluation",
+    PlaceOptions: "Where it runs",
+}
 """Each group's heading in a command's help."""
 
 

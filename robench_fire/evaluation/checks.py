@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from robench_fire.attacks import Forward
 from robench_fire.errors import DataError
 from robench_fire.evaluation.autoattack import Heard
+from robench_fire.models import first_layer, normalise
 from robench_fire.stats import more, percent
 
 
@@ -98,29 +100,51 @@ def _calls(wanted: set[Any]) -> Iterator[Callable[[], bool]]:
         sys.setprofile(before)
 
 
-def normalisation(forward: Forward, x: Tensor, label: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+def _ways(given: str, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What could be done to images before a model that is ``given`` one normalisation, by the option that does it.
+
+    The option "" means that the model's own normalisation is one too many.
+    """
+    channels = len(mean)
+    usual = {"dataset": (mean, std), "0.5:0.5": ((0.5,) * channels, (0.5,) * channels)}
+    if channels == 3:
+        usual["0.485,0.456,0.406:0.229,0.224,0.225"] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
+    if given != "none":
+        own = usual[given] if given in usual else first_layer.statistics(given, channels) if given != "image" else None
+        return {"none": partial(_undone, *own)} if own else {}
+    done: dict[str, Callable[[Tensor], Tensor]] = {"": partial(_undone, mean, std)}
+    layers = {name: normalise.Standardise(*each) for name, each in usual.items()}
+    return done | layers | {"image": normalise.StandardiseEachImage()}
+
+
+def _undone(mean: tuple[float, ...], std: tuple[float, ...], x: Tensor) -> Tensor:
+    centre, spread = (x.new_tensor(each).view(1, -1, 1, 1) for each in (mean, std))
+    return x * spread + centre
+
+
+def normalisation(
+    forward: Forward, x: Tensor, label: Tensor, given: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
     """Refuse a model that clearly wants its images normalised otherwise than it gets them.
 
+    ``given``: what it gets, see models.first_layer.layer; ``mean`` and ``std`` of the data set.
+
     Raises:
-        DataError: if its clean accuracy is far higher on images that undo, or do, one normalisation.
+        DataError: if its clean accuracy is far higher so, naming the option. Nothing is chosen by that accuracy.
     """
-    per_channel = (1, -1, 1, 1)
-    centre, spread = (torch.tensor(each, device=x.device).view(per_channel) for each in (mean, std))
     with torch.no_grad():
-        given, undone, done = (
-            forward(each).argmax(1) == label for each in (x, x * spread + centre, (x - centre) / spread)
-        )
-    was = f"clean accuracy is {percent(given):.1f} %, but"
-    if _better(undone, given):
-        raise DataError(
-            f"{was} {percent(undone):.1f} % with one normalisation undone: the model normalises its images twice; "
-            "leave one out"
-        )
-    if _better(done, given):
-        raise DataError(
-            f"{was} {percent(done):.1f} % on normalised images: put the normalisation into the model, which gets "
-            "images in [0, 1]"
-        )
+        own = forward(x).argmax(1) == label
+        found = {
+            option: forward(change.to(x.device)(x) if isinstance(change, nn.Module) else change(x)).argmax(1) == label
+            for option, change in _ways(given, mean, std).items()
+        }
+    option = max(found, key=lambda name: percent(found[name]), default=given)
+    if option == given or not _better(found[option], own):
+        return
+    was = f"clean accuracy is {percent(own):.1f} % with --normalise {given}, but {percent(found[option]):.1f} %"
+    if not option:
+        raise DataError(f"{was} with one normalisation undone: the model normalises its images twice; leave one out")
+    raise DataError(f"{was} with --normalise {option}; say how its training script normalised images")
 
 
 def _better(one: Tensor, other: Tensor) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
+from functools import cache
 
+import torch
 from torch import nn
 
 from robench_fire.errors import RecipeError, unknown
-from robench_fire.models.normalise import Standardise, StandardiseEachImage
+from robench_fire.models import timm_models
+from robench_fire.models.first_layer import layer
 
 Shape = tuple[int, int, int]
 
@@ -59,23 +61,6 @@ def _digits_cnn(shape: Shape, num_classes: int) -> nn.Module:
     return DigitsCNN(num_classes)
 
 
-def _timm(name: str) -> Callable[[Shape, int], nn.Module]:
-    import timm
-
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=4, cutoff=0.4)
-        raise RecipeError(
-            f"unknown timm model {name!r}: near it are {', '.join(near) or 'none; see timm.list_models()'}"
-        )
-
-    def build(shape: Shape, num_classes: int) -> nn.Module:
-        sized = {"img_size": shape[1]} if re.match("vit|deit|swin|xcit|mixer", name) else {}
-        made: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=shape[0], **sized)
-        return made
-
-    return build
-
-
 _FIXED: dict[str, tuple[Callable[[Shape, int], nn.Module], Shape]] = {
     "resnet-18": (_resnet18, (3, 32, 32)),
     "preact-resnet-18": (_preact_resnet18, (3, 32, 32)),
@@ -91,7 +76,9 @@ def builder(arch: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
         RecipeError: for an unknown architecture or one that does not take images of ``shape``.
     """
     if arch.startswith("timm/"):
-        return _timm(arch.removeprefix("timm/"))
+        return timm_models.builder(arch.removeprefix("timm/"), shape)
+    if arch.startswith("timm:"):
+        raise RecipeError(f"unknown architecture {arch!r}: a timm model is timm/{arch.removeprefix('timm:')}")
     if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
         found, takes = _wrn(int(match[1]), int(match[2])), (3, 32, 32)
     elif arch in _FIXED:
@@ -110,10 +97,29 @@ def build(
 ) -> nn.Module:
     """A freshly initialised model, drawn from torch's global generator.
 
-    ``how``: the normalisation layer in front of it: "none", "dataset" (mean and std) or "image" (each image's own).
+    ``how``: the normalisation layer in front of it, see ``first_layer.layer``.
     """
     model = builder(arch, shape)(shape, num_classes)
-    if how == "none":
-        return model
-    first = Standardise(mean, std) if how == "dataset" else StandardiseEachImage()
-    return nn.Sequential(first, model)
+    first = layer(how, mean, std)
+    return model if first is None else nn.Sequential(first, model)
+
+
+def bundled(shape: Shape) -> list[str]:
+    """The architectures for images of ``shape`` that a checkpoint may be of, timm's apart."""
+    named = [name for name, (_, takes) in _FIXED.items() if takes == shape]
+    return named + [f"wrn-{depth}-{width}" for depth, width in _WRNS] * (shape == (3, 32, 32))
+
+
+_WRNS = ((28, 10), (34, 10), (34, 20), (34, 15), (70, 16), (28, 4), (40, 2), (16, 4), (16, 8), (28, 2), (10, 1))
+
+
+@cache
+def shapes(arch: str, shape: Shape, num_classes: int) -> dict[str, torch.Size]:
+    """The shape of every tensor in the state dict of an architecture."""
+    make = builder(arch, shape)
+    if arch.startswith("timm/"):
+        made = make(shape, num_classes)
+    else:
+        with torch.device("meta"):
+            made = make(shape, num_classes)
+    return {name: value.shape for name, value in made.state_dict().items()}

@@ -17,7 +17,7 @@ from typing import Any
 from robench_fire import robustbench
 from robench_fire.dataset import Dataset
 from robench_fire.errors import DataError
-from robench_fire.models import builder, normalise
+from robench_fire.models import builder, first_layer, normalise, timm_models
 
 NO_ID = "FILL-IN-AFTER-UPLOAD"
 CARRIED = "robustbench/model_zoo/architectures/input_normalisation.py"
@@ -100,13 +100,23 @@ def entry_of(name: str, dataset: str, parts: Dataset, norm: str, arch: str, how:
         DataError: for one that neither RobustBench nor timm has, or an unknown normalisation.
     """
     builder(arch, parts.shape)
-    if how not in ("none", "dataset", "image") or not re.fullmatch(r"[\w-]*", drive_id):
-        raise DataError(f"normalisation {how!r} or Drive id {drive_id!r} is not one")
-    expression, carried = _expression(arch, parts), ""
-    if how != "none":
-        first = "StandardiseEachImage()" if how == "image" else f"Standardise({parts.mean}, {parts.std})"
+    if not re.fullmatch(r"[\w-]*", drive_id):
+        raise DataError(f"Drive id {drive_id!r} is not one")
+    expression, carried, first = _expression(arch, parts), "", _first(how, parts)
+    if first:
         expression, carried = f"nn.Sequential({first}, {expression})", inspect.getsource(normalise)
     return ZooEntry(name=name, dataset=dataset, norm=norm, expression=expression, drive_id=drive_id, carried=carried)
+
+
+def _first(how: str, parts: Dataset) -> str:
+    """The layer in front of the network, "" for none."""
+    if how in ("none", "image"):
+        return "StandardiseEachImage()" if how == "image" else ""
+    try:
+        mean, std = (parts.mean, parts.std) if how == "dataset" else first_layer.statistics(how, parts.shape[0])
+    except ValueError as fault:
+        raise DataError(f"normalisation {fault}") from None
+    return f"Standardise({mean}, {std})"
 
 
 def _expression(arch: str, parts: Dataset) -> str:
@@ -118,8 +128,9 @@ def _expression(arch: str, parts: Dataset) -> str:
     if arch == "preact-resnet-18":
         return f"PreActResNet(PreActBlock, [2, 2, 2, 2]{classes}, bn_before_fc=True, out_shortcut=True)"
     if arch.startswith("timm/"):
-        sized = f", img_size={parts.shape[1]}" if re.match("timm/(vit|deit|swin|xcit|mixer)", arch) else ""
-        return f"timm.create_model({arch.removeprefix('timm/')!r}, num_classes={parts.num_classes}{sized})"
+        name = arch.removeprefix("timm/")
+        chosen = {"num_classes": parts.num_classes, **timm_models.settings(name, parts.shape)}
+        return f"timm.create_model({name!r}, {', '.join(f'{each}={value}' for each, value in chosen.items())})"
     raise DataError(f"{arch} is an architecture that neither RobustBench nor timm has; it cannot be submitted")
 
 

@@ -1,0 +1,72 @@
+"""Torch files read without executing anything: tensors, plain values, inert stand-ins for what scripts save beside."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robench_fire.errors import DataError
+
+
+class Inert:
+    """Stands where a file holds an object that says nothing of the weights; made of anything, it does nothing."""
+
+    def __new__(cls, *given: object, **named: object) -> Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *given: object, **named: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _plain(*given: object) -> dict[Any, Any]:
+    """An empty dict, which the reader fills, for a dict of another kind."""
+    return {}
+
+
+_NUMPY = [
+    f"numpy.{core}.{name}"
+    for core in ("core", "_core")
+    for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
+]
+_DTYPES = "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Str Object".split()
+_PATHS = [
+    f"{module}.{name}"
+    for module in ("pathlib", "pathlib._local")
+    for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+]
+INERT = (
+    *_NUMPY, "numpy.ndarray", "numpy.dtype", *(f"numpy.dtypes.{name}DType" for name in _DTYPES),
+    "_codecs.encode", *_PATHS, "argparse.Namespace", "types.SimpleNamespace",
+    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    *(f"builtins.{name}" for name in ("list", "dict", "tuple", "int", "float", "str", "bool")),
+)  # fmt: skip
+"""What training scripts save beside weights. None of it is ever called: each becomes an ``Inert``."""
+
+SAVE = "save model.state_dict() alone, best as .safetensors"
+
+
+def read(path: Path) -> Any:
+    """What a file of ``torch.save`` holds, tensors on the CPU; zip files and those of before torch 1.6.
+
+    Raises:
+        DataError: if it cannot be read, or holds a class that is not known to be harmless, which is named.
+    """
+    known = [(Inert, name) for name in INERT]
+    try:
+        with torch.serialization.safe_globals([*known, (_plain, "collections.defaultdict")]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:  # whatever the reader raises on a broken file, it is unreadable
+        if found := re.search(r"GLOBAL ([\w.]+)", str(fault)):
+            raise DataError(f"{path} holds a {found[1]}, which is not read as it could execute code; {SAVE}") from None
+        raise unreadable(path, fault) from None
+
+
+def unreadable(path: Path, fault: Exception) -> DataError:
+    """What is said of a file that a reader of weights could not read."""
+    return DataError(f"{path} cannot be read safely ({type(fault).__name__}); it must hold tensors: {SAVE}")
