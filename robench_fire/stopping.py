@@ -6,13 +6,15 @@ must not be cut (``deferred``) nothing else happens; elsewhere the signal raises
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import c_int
 from types import FrameType
 from typing import Any
@@ -42,7 +44,8 @@ def exit_code(signum: int) -> int:
 
 
 def listen() -> None:
-    """From now on Ctrl-C and SIGTERM act as this module says."""
+    """From now on Ctrl-C and SIGTERM act as this module says, and no process is left when this one ends."""
+    atexit.register(_end_tracker)  # before multiprocessing registers its own, so that it comes after that
     for signum in SIGNALS:
         signal.signal(signum, _heard)
 
@@ -151,6 +154,14 @@ def _heard(signum: int, frame: FrameType | None) -> None:
         _end_children()
         threading.Thread(target=_leave_soon, daemon=True).start()
     raise Stopped(_noted.value)
+
+
+def _end_tracker() -> None:
+    """Wait for the process in which multiprocessing counts semaphores; recent Pythons do so by themselves."""
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    if tracker is not None:
+        with suppress(Exception):
+            tracker._resource_tracker._stop()
 
 
 def _end_children() -> None:
