@@ -45,7 +45,7 @@ def exit_code(signum: int) -> int:
 
 def listen() -> None:
     """From now on Ctrl-C and SIGTERM act as this module says, and no process is left when this one ends."""
-    atexit.register(_end_tracker)  # before multiprocessing registers its own, so that it comes after that
+    atexit.register(_at_exit)  # before multiprocessing and others register their own, so that it comes after these
     for signum in SIGNALS:
         signal.signal(signum, _heard)
 
@@ -156,8 +156,10 @@ def _heard(signum: int, frame: FrameType | None) -> None:
     raise Stopped(_noted.value)
 
 
-def _end_tracker() -> None:
-    """Wait for the process in which multiprocessing counts semaphores; recent Pythons do so by themselves."""
+def _at_exit() -> None:
+    """Wait for the process in which multiprocessing counts semaphores, as recent Pythons do by themselves."""
+    for signum in SIGNALS:  # Python undoes other handlers next, and a signal would change the exit code
+        signal.signal(signum, signal.SIG_IGN)
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
         with suppress(Exception):
