@@ -53,7 +53,7 @@ def listen() -> None:
 def over() -> None:
     """The command is done or has said why not; a signal that comes now ends the process without a word."""
     for signum in SIGNALS:
-        signal.signal(signum, _leave)
+        signal.signal(signum, _late)
 
 
 def asked() -> int:
@@ -139,16 +139,15 @@ def follow(noted: Any) -> None:
 
 def _heard(signum: int, frame: FrameType | None) -> None:
     global _last, _twice
-    now, first = time.monotonic(), not _noted.value
-    if not first and now - _last < ECHO:
+    if _is_echo():
         return
-    _last = now
+    first, _last = not asked(), time.monotonic()
     if first:
         _noted.value = signum
         if _deferrals:
             return
     elif _twice:
-        _leave(signum, frame)
+        _leave()
     else:
         _twice = True
         _end_children()
@@ -173,9 +172,19 @@ def _end_children() -> None:
 
 def _leave_soon() -> None:
     time.sleep(UNWINDING)
-    os._exit(exit_code(asked()))
+    _leave()
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _late(signum: int, frame: FrameType | None) -> None:
+    if not _is_echo():
+        _noted.value = _noted.value or signum
+        _leave()
+
+
+def _is_echo() -> bool:
+    return bool(asked()) and time.monotonic() - _last < ECHO
+
+
+def _leave() -> None:
     _end_children()
-    os._exit(exit_code(asked() or signum))
+    os._exit(exit_code(asked()))

@@ -127,7 +127,7 @@ def test_training_in_two_processes(
 def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:
     robench("train madry digits --seeds 1 --epochs 1 --no-eval")
     (run,) = find(tmp_path)
-    words = f"eval {run.folder} --attack apgd-t --examples 100 --batch-size 5 --jobs"
+    words = f"eval {run.folder} --attack apgd-t --examples 50 --batch-size 5 --jobs"
     command = Started(tmp_path, f"{words} 2")
     command.wait_for(lambda: list(run.folder.glob("*.state")))
     command.group(signal.SIGINT)
