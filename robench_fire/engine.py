@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from robench_fire import stopping
 from robench_fire.arithmetic import lay_out, layout, resolve
 from robench_fire.batch_norm import arranged
 from robench_fire.compiled import Compiled, Say, once
@@ -73,6 +74,7 @@ def train(
     and the first one writes.
 
     Raises:
+        Stopped: after a signal, between two steps; finished epochs are in ``state_file``.
         DivergedError: at the first non-finite loss, naming the step.
         DataError: if ``state_file`` cannot be read.
         RecipeError: if the device cannot compute in the recipe's precision.
@@ -110,7 +112,8 @@ def train_together(
     known = world.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
     if known:
         state.restore(known)
-    _finish(state, setup, files, progress, epoch_done)
+    with stopping.deferred():
+        _finish(state, setup, files, progress, epoch_done)
     facts = _facts(setup, len(seeds))
     return [
         Trained(

@@ -17,6 +17,7 @@ from robench_fire.seeding import derive, generator
 from robench_fire.state import State
 from robench_fire.step import Setup, Streams, step
 from robench_fire.timing import Clock
+from robench_fire.world import Agreement
 
 Row = dict[str, float]
 
@@ -30,6 +31,7 @@ def train_epoch(
     ``known_sizes`` remembers these. ``ticked`` hears the number of batches done and images per second.
 
     Raises:
+        Stopped: after a signal, between two steps, the same in all processes of a world.
         DivergedError: at the first non-finite loss, naming the step.
         RobenchError: if memory is short, naming a batch that fits.
     """
@@ -72,8 +74,10 @@ def _steps(
     streams = [Streams(*(generator(device, lane.seed, name, epoch) for name in names)) for lane in lanes]
     sums: dict[str, Tensor] = {}
     bad, rate = torch.full((len(lanes),), len(orders[0]), device=device), 0.0
+    agreement = Agreement(setup.world, device)
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
+        agreement.check()
         size, begun = len(index[0]), time.perf_counter()
         new = size not in known_sizes
         share, rate = epoch / setup.problem.recipe.epochs, max(rate, float(state.schedule.get_last_lr()[0]))

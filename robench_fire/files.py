@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from robench_fire import stopping
 from robench_fire.errors import UsageError
 
 
@@ -20,13 +21,14 @@ def replaced(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that is flushed to the disk and takes its place when the body succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with stopping.deferred():
+        try:
+            yield partial
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

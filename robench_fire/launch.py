@@ -7,14 +7,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from robench_fire import stopping
 from robench_fire.errors import RobenchError
 from robench_fire.reporting import Event, Listen, Report
-from robench_fire.workers import CONTEXT, DIED, pool
+from robench_fire.workers import CONTEXT, DIED, ended, pool
 
 Task = Callable[[Report], None]
 """Picklable work for one run: called with a report."""
@@ -27,6 +28,9 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
 
     Returns:
         The errors by task name, in the order of the tasks.
+
+    Raises:
+        Stopped: after a signal; tasks under way have ended their step, the others do not begin.
     """
     if jobs == 1:
         found = {name: attempt(name, task, listen) for name, task in tasks.items()}
@@ -42,12 +46,15 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
 
 def attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
     """Run one task here; its error, if any, which its last event says too."""
+    stopping.check()
     error: RobenchError | None = None
     try:
         task(reporter(name, listen))
     except RobenchError as fault:
+        stopping.check()  # which may be why
         error = fault
     except Exception as fault:
+        stopping.check()
         if os.environ.get("ROBENCH_DEBUG"):
             raise
         said = str(fault).strip().split("\n")[0]
@@ -60,14 +67,13 @@ def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str
     """The error, if any, of each task that a worker brought to an end; those of a broken pool are missing."""
     events: Any = CONTEXT.Queue()
     found: dict[str, RobenchError | None] = {}
-    with pool(jobs, _begin, events) as executor:
-        running: dict[Future[Any], str] = {executor.submit(_work, name, task): name for name, task in tasks.items()}
-        with _relay(events, listen) as ended:
-            for future in as_completed(running):
-                if not isinstance(future.exception(), BrokenProcessPool):
-                    found[running[future]] = future.result()
-        for name in set(found) - ended:  # its last event was still on the way
-            listen(ending(name, found[name]))
+    with _relay(events, listen) as heard, pool(jobs, _begin, events) as submit:  # no worker is left that could speak
+        running: dict[Future[Any], str] = {submit(_work, name, task): name for name, task in tasks.items()}
+        for future in ended(running):
+            if not isinstance(future.exception(), BrokenProcessPool):
+                found[running[future]] = future.result()
+    for name in set(found) - heard:  # its last event was lost with its worker
+        listen(ending(name, found[name]))
     return found
 
 
@@ -79,7 +85,7 @@ def ending(name: str, error: RobenchError | None) -> Event:
 @contextmanager
 def _relay(events: Any, listen: Listen) -> Iterator[set[str]]:
     """Hand workers' events to the listener from a thread until the body is left; the runs whose last one was heard."""
-    over, ended = threading.Event(), set[str]()
+    over, heard = threading.Event(), set[str]()
 
     def run() -> None:
         while True:
@@ -90,13 +96,13 @@ def _relay(events: Any, listen: Listen) -> Iterator[set[str]]:
                     return
                 continue
             if event.stage in ("done", "failed"):
-                ended.add(event.run)
+                heard.add(event.run)
             listen(event)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield ended
+        yield heard
     finally:
         over.set()
         thread.join()

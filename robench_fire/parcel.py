@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import filelock
 import numpy as np
 import torch
 
-from robench_fire import fetch
+from robench_fire import fetch, stopping
 from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.devices import resolve
@@ -77,12 +78,13 @@ class Letter(NamedTuple):
 def work(parcel: Parcel, extra: np.ndarray | None, mail: Any) -> RobenchError | None:
     """Do a parcel's run in a folder of this machine's own, posting letters (``mail.put``); its error, if any.
 
-    ``extra``: the bytes of the file of extra data.
+    ``extra``: the bytes of the file of extra data. If Ray cancels it, the run ends after its step, and what it finished
+    is posted.
     """
     torch.set_num_threads(parcel.threads)
     sys.argv = list(parcel.command)
     os.environ["ROBENCH_DEBUG"] = "1" if parcel.debug else ""
-    with _scratch() as scratch:
+    with stopping.heeded(signal.SIGINT), _scratch() as scratch:
         output = scratch / "runs"
         apply((output / parcel.folder).parent, Change(parcel.files))
         with _posted(parcel, output / parcel.folder, mail) as listen:

@@ -6,7 +6,6 @@ Imports torch only where it is used, as every command asks whether it was starte
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -110,8 +109,6 @@ def local_devices(own: torch.device) -> list[torch.device]:
 def entered(own: torch.device) -> Iterator[World]:
     """The world of torchrun's processes, which can talk to each other until the body is left.
 
-    A process other than the first ends at once if it is told to: it has nothing to save.
-
     Raises:
         RobenchError: if another process ended without a word.
     """
@@ -123,9 +120,6 @@ def entered(own: torch.device) -> Iterator[World]:
     global _parted
     use(own)
     size, rank = count(), int(os.environ["RANK"])
-    if rank:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, signal.SIG_DFL)
     backend, bound = ("nccl", own) if own.type == "cuda" else ("gloo", None)
     try:
         dist.init_process_group(backend, timeout=PATIENCE, device_id=bound)

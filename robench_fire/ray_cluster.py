@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robench_fire import stopping
 from robench_fire.errors import UsageError
 from robench_fire.workers import cores
 
@@ -74,14 +75,14 @@ def joined(cluster: Cluster) -> Iterator[None]:
     ray = imported()
     address = cluster.address or os.environ.get("RAY_ADDRESS", "")
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    ending = signal.getsignal(signal.SIGTERM)
+    where = {"address": address} if address else {"address": "local", "num_cpus": cores(), "include_dashboard": False}
     if address:
         _reach(address)
-        ray.init(address=address, **quiet)
-    else:
-        ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
-    signal.signal(signal.SIGTERM, ending)  # Ray puts its own in place
+    ending = signal.getsignal(signal.SIGTERM)
     try:
+        with stopping.deferred():  # what is raised inside Ray's code is lost
+            ray.init(**where, **quiet)
+            signal.signal(signal.SIGTERM, ending)  # Ray puts its own in place
         yield
     finally:
         ray.shutdown()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robench_fire import stopping
 from robench_fire.assessor import Evaluations
 from robench_fire.compose import Request
 from robench_fire.errors import DataError, RobenchError
@@ -26,7 +26,6 @@ from robench_fire.shipping import apply, below, contents
 
 RETRIES = 3  # of a run whose machine or worker process was lost
 WAIT_SECONDS = 0.2  # for a letter
-PARTING_SECONDS = 10.0  # for cancelled runs to send what they finished
 LOST = "its machine or worker process was lost"
 SIBLING = ("plan.json", "train.json", "weights.safetensors")  # what a verdict reads of the other seeds
 
@@ -62,39 +61,19 @@ def launch(
     Raises:
         UsageError: if no machine has what a run needs.
         DataError: if a run folder cannot be written.
+        Stopped: after a signal; runs under way have ended their step and sent what they finished.
     """
-    with _signals_kept() as heed, _mailbox() as mail:
+    with stopping.deferred(), _mailbox() as mail:  # a signal raised inside Ray's own code would be lost
         going = _Launch(stage, cells, evaluations, output, cluster, jobs, siblings, mail, listen)
         try:
             while going.waiting or going.running:
-                heed()
+                stopping.check()
                 going.send()
                 going.receive(WAIT_SECONDS)
                 going.settle()
         finally:
             going.cancel()
     return {name: error for name in cells if (error := going.found[name]) is not None}
-
-
-@contextmanager
-def _signals_kept() -> Iterator[Callable[[], None]]:
-    """Ctrl-C and SIGTERM act when the yielded function is called: raised inside Ray's own code they would be lost."""
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-
-    def heed() -> None:
-        if came:
-            signal.signal(came[0], before[signal.Signals(came[0])])
-            signal.raise_signal(came[0])
-
-    try:
-        yield heed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -246,11 +225,11 @@ class _Launch:
         self.listen(ending(name, error))
 
     def cancel(self) -> None:
-        """Stop what runs, and take what it finished."""
+        """Stop what runs after its step, and take what it finished."""
         for reference in self.running:
-            self.ray.cancel(reference)
+            self.ray.cancel(reference)  # comes there as Ctrl-C
         if self.running:
-            self.ray.wait(list(self.running), num_returns=len(self.running), timeout=PARTING_SECONDS)
+            self.ray.wait(list(self.running), num_returns=len(self.running), timeout=stopping.PATIENCE)
             while self.receive(0):
                 pass
         for sent in self.running.values():

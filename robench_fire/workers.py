@@ -1,20 +1,28 @@
-"""Worker processes that share the cores, leave Ctrl-C to their parent and do not outlive it."""
+"""Worker processes that share the cores, stop when their parent is told to and do not outlive it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from robench_fire import stopping
 
 CONTEXT = multiprocessing.get_context("spawn")
 
 MOST = 8  # processes, unless more are asked for: each needs memory of its own
+IDLE_SECONDS = 5.0  # in which a process without work should have ended
+LOOK_SECONDS = 0.2  # between two looks at how far the work is
 DIED = "its worker process died (out of memory?); the same command continues, try --jobs 1"
+
+Submit = Callable[..., "Future[Any]"]
+"""(function, values) to the future of its result in a worker process."""
 
 
 def cores() -> int:
@@ -28,27 +36,66 @@ def useful(jobs: int, tasks: int, device: str) -> int:
 
 
 @contextmanager
-def pool(jobs: int, begin: Callable[..., None], *values: Any) -> Iterator[ProcessPoolExecutor]:
-    """``jobs`` processes, each set up by ``begin(*values)``; ended when the body is left, whatever they are doing."""
-    before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(jobs, CONTEXT, _begin, (max(1, cores() // jobs), begin, values))
-    try:
-        yield executor
-    finally:  # also on Ctrl-C and SIGTERM: whatever a worker finished stays, and nothing runs on
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
+def pool(jobs: int, begin: Callable[..., None], *values: Any) -> Iterator[Submit]:
+    """``jobs`` processes, each set up by ``begin(*values)``; all have ended when the body is left.
+
+    A signal is deferred in the body: ``ended`` says there what that means for the workers.
+    """
+    before, futures = set(multiprocessing.active_children()), list[Future[Any]]()
+    with stopping.deferred():
+        setting_up = (max(1, cores() // jobs), stopping.shared(CONTEXT), begin, values)
+        executor = ProcessPoolExecutor(jobs, CONTEXT, _begin, setting_up)
+
+        def submit(function: Callable[..., Any], *given: Any) -> Future[Any]:
+            with stopping.unheard():  # which starts a process
+                futures.append(executor.submit(_work, function, *given))
+            return futures[-1]
+
+        try:
+            yield submit
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+            idle = all(each.done() and not isinstance(each.exception(), BrokenProcessPool) for each in futures)
+            deadline = time.monotonic() + (IDLE_SECONDS if idle else 0)
+            for child in set(multiprocessing.active_children()) - before:
+                child.join(max(0.0, deadline - time.monotonic()))
+                child.kill()  # whatever it is doing: what it finished stays
+                child.join()
 
 
-def _begin(threads: int, begin: Callable[..., None], values: tuple[Any, ...]) -> None:
-    # torch.compile would start processes of its own, which are still there when this one is terminated
+def ended(futures: Collection[Future[Any]], look: Callable[[], None] = lambda: None) -> Iterator[Future[Any]]:
+    """Futures of a pool as they end; ``look`` is called now and then. After a signal: those whose step ends soon.
+
+    Raises:
+        Stopped: after a signal, once all have ended or PATIENCE is over.
+    """
+    left, deadline = set(futures), float("inf")
+    while left and time.monotonic() < deadline:
+        done, left = wait(left, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        yield from (each for each in done if not isinstance(each.exception(), stopping.Stopped))
+        if stopping.asked():
+            deadline = min(deadline, time.monotonic() + stopping.PATIENCE)
+        look()
+    stopping.check()
+
+
+def _begin(threads: int, noted: Any, begin: Callable[..., None], values: tuple[Any, ...]) -> None:
+    stopping.follow(noted)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    if stopping.asked():  # before anything that takes long is imported
+        return
+    # torch.compile would start processes of its own, which are still there when this one is killed
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     import torch
 
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    begin(*values)
+    with suppress(stopping.Stopped):  # no task is begun after it
+        begin(*values)
+
+
+def _work(function: Callable[..., Any], *given: Any) -> Any:
+    stopping.check()
+    return function(*given)
 
 
 def _follow_parent() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from robench_fire import stopping
 from robench_fire.errors import RobenchError
 
 Value = TypeVar("Value")
@@ -116,11 +119,50 @@ class World:
                 box[0] = action()
             except RobenchError as fault:
                 box[1] = fault
-        dist.broadcast_object_list(box, 0)
+        with nullcontext() if self.first else stopping.fatal():
+            dist.broadcast_object_list(box, 0)
         if box[1] is not None:
             raise box[1]
         found: Value = box[0]
         return found
+
+
+class Agreement:
+    """Whether a signal came to any process of a world, asked before each step of an epoch by all, who stop as one.
+
+    Processes wait for nobody's step but the first: of later ones each hears LAG steps afterwards, so that a GPU always
+    has work in its queue.
+    """
+
+    LAG = 2
+
+    def __init__(self, world: World, device: torch.device) -> None:
+        self._world, self._device, self._steps = world, device, 0
+        self._sent: deque[tuple[Tensor, torch.cuda.Event | None]] = deque()
+
+    def check(self) -> None:
+        """To be called before a step.
+
+        Raises:
+            Stopped: before the same step in all processes.
+        """
+        if self._world.size == 1:
+            stopping.check()
+            return
+        heard = torch.full((1,), stopping.asked(), device=self._device)
+        dist.all_reduce(heard, dist.ReduceOp.MAX)
+        event = torch.cuda.Event() if self._device.type == "cuda" else None
+        self._sent.append((heard.to("cpu", non_blocking=True), event))
+        if event is not None:
+            event.record()
+        self._steps += 1
+        if self._steps > 1 and len(self._sent) <= self.LAG:
+            return
+        found, event = self._sent.popleft()
+        if event is not None:
+            event.synchronize()
+        if signum := int(found):
+            raise stopping.Stopped(signum)
 
 
 class _Sum(torch.autograd.Function):

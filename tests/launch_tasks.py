@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
+from robench_fire import stopping
 from robench_fire.errors import DataError
 from robench_fire.reporting import Report
 
@@ -32,3 +34,21 @@ def dies_once(folder: Path, report: Report) -> None:
 
 def dies(report: Report) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stops_its_parent(folder: Path, name: str, parent: int, report: Report) -> None:
+    with stopping.deferred():
+        (folder / name).touch()
+        os.kill(parent, signal.SIGINT)
+        while not stopping.asked():
+            time.sleep(0.01)
+        (folder / f"{name} ended").touch()
+        stopping.check()
+
+
+def never_ends(folder: Path, parent: int, report: Report) -> None:
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGINT)
+    time.sleep(600)

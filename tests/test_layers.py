@@ -16,8 +16,8 @@ PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
 LAYERS = [
-    "errors quantity stats spoken files shipping reporting seeding archs losses targets threat robustbench timing "
-    "workers",
+    "errors stopping quantity stats spoken files shipping reporting seeding archs losses targets threat robustbench "
+    "timing workers",
     "attacks",
     "recipe defense dataset plan",
     "defenses datasets models",

@@ -82,7 +82,7 @@ Robench = Callable[..., str]
 def robench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Robench:
     """Runs a command line in this process, in a folder of the test's own; what it printed to stdout, or to stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def run(line: list[str], code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", line)

@@ -25,7 +25,7 @@ from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.memory import within_memory
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.runs import Run
-from robench_fire.world import ALONE, World
+from robench_fire.world import ALONE, Agreement, World
 
 Found = dict[str, Any]
 CPU = torch.device("cpu")
@@ -133,6 +133,13 @@ def test_all_stop_at_a_loss_that_is_not_finite(pair: list[Found]) -> None:
     assert {found["diverged"] for found in pair} == {
         "the loss is not finite at step 6 (epoch 2, batch 2 of 4); try a lower --lr"
     }
+
+
+def test_all_stop_before_the_same_step(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    """Though one of them alone heard the signal; the first step of an epoch waits for it."""
+    assert alone("stopped") == [5, 75]
+    assert [found["stopped"] for found in pair] == [[5 + Agreement.LAG, 75]] * 2
+    assert [found["stopped at once"] for found in pair] == [[0, 75]] * 2
 
 
 def test_all_hear_of_a_damaged_state(pair: list[Found]) -> None:

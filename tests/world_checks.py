@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 import warnings
@@ -14,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from robench_fire import registry
+from robench_fire import registry, stopping
 from robench_fire.attacks import Pgd
 from robench_fire.batch_norm import Ghost, Synchronised
 from robench_fire.datasets import digits
@@ -26,7 +27,7 @@ from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Recipe, Sgd
 from robench_fire.step import Problem
 from robench_fire.threat import Linf
-from robench_fire.world import World
+from robench_fire.world import Agreement, World
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -226,6 +227,21 @@ def exchanged(world: World) -> dict[str, Any]:
     }
 
 
+def stopped(world: World, after: int) -> list[int]:
+    """Before which step a world stops if its last process alone hears a signal ``after`` so many steps."""
+    agreement = Agreement(world, CPU)
+    try:
+        for step in range(20):
+            if step == after and world.rank == world.size - 1:
+                stopping._noted.value = signal.SIGTERM
+            agreement.check()
+    except stopping.Stopped as fault:
+        return [step, fault.exit_code]
+    finally:
+        stopping._noted.value = 0
+    return []
+
+
 def refuse(world: World) -> None:
     raise DataError(f"refused by {world.rank}")
 
@@ -249,6 +265,8 @@ def checks(folder: Path) -> dict[str, Callable[[World], Any]]:
         "activated": activated,
         "in bf16": in_bf16,
         "exchanged": exchanged,
+        "stopped": lambda world: stopped(world, 5),
+        "stopped at once": lambda world: stopped(world, 0),
     }
     return made
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from robench_fire import __version__, processes
+from robench_fire import __version__, processes, stopping
 from robench_fire.cli import attack, measure, prepare, read
 from robench_fire.cli.groups import grouped
 from robench_fire.cli.profile import profile
@@ -46,6 +44,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+INTERRUPTED = "interrupted; finished epochs and stages are kept, the same command continues"
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
@@ -60,24 +61,24 @@ def options(
     processes.refuse(ctx.invoked_subcommand or "")
 
 
-class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM; not a SystemExit, which a plug-in's import may raise too."""
-
-
-def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
-    raise _Stopped(130 if signum == signal.SIGINT else 75)
-
-
 def main() -> None:
     """Run the command line; errors that a user can act on become one or two lines and an exit code."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, _stopped)
+    stopping.listen()
+    try:
+        _run()
+    finally:
+        stopping.over()
+
+
+def _run() -> None:
     try:
         with nullcontext() if processes.first() else _silence():
             app()
-    except _Stopped as stopped:
-        _leave("interrupted; finished epochs and stages are kept, the same command continues", stopped.args[0])
+    except stopping.Stopped as stopped:
+        _leave(INTERRUPTED, stopped.exit_code)
     except Exception as fault:  # also a defect of ours, or a model's own
+        if signum := stopping.asked():  # what a library made of a signal, or of another process that ended
+            _leave(INTERRUPTED, stopping.exit_code(signum))
         if os.environ.get("ROBENCH_DEBUG"):
             raise
         said = str(fault).strip().split("\n")[0]
@@ -94,6 +95,7 @@ def _silence() -> Iterator[None]:
 
 def _leave(text: str, code: int) -> NoReturn:
     """Say why this ends, if no other process of this training does."""
+    stopping.over()
     with processes.last_word() as mine:
         if mine:
             print(f"robench: {text}", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from torch import nn
 
+from robench_fire import stopping
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
 from robench_fire.evaluation import autoattack
@@ -48,8 +49,19 @@ class Result:
 
 
 def fill(record: Record, arena: Arena, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report) -> None:
-    """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each."""
+    """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each.
+
+    Raises:
+        Stopped: after a signal, between two calls of the model.
+    """
     mine = numbers(arena.blocks, record.shard)
+    with stopping.deferred():
+        _fill(record, arena, mine, attacks, crew, save, report)
+
+
+def _fill(
+    record: Record, arena: Arena, mine: Sequence[int], attacks: Sequence[Attack], crew: Crew, save: Save, report: Report
+) -> None:
     for number in mine:
         if number not in record.blocks:
             record.blocks[number] = Block(arena.clean(number))

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from robench_fire import stopping
 from robench_fire.attacks import Forward
 from robench_fire.evaluation import checks
 
@@ -48,6 +49,7 @@ def _forward(model: nn.Module, form: torch.memory_format, size: int, num_classes
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
 
     def forward(x: Tensor) -> Tensor:
+        stopping.check()  # between two calls of whatever attacks the model
         if dynamic or torch.is_grad_enabled():
             return run(x)
         with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +15,7 @@ import numpy as np
 from robench_fire.errors import RobenchError
 from robench_fire.evaluation.arena import Arena, Outcome
 from robench_fire.evaluation.autoattack import Attack
-from robench_fire.workers import CONTEXT, DIED, pool
+from robench_fire.workers import CONTEXT, DIED, ended, pool
 
 
 class Ended(NamedTuple):
@@ -56,18 +56,15 @@ def elsewhere(make: Make, jobs: int, blocks: int) -> Iterator[Crew]:
         RobenchError: if a process dies.
     """
     shares: Any = CONTEXT.Array("d", blocks, lock=False)
-    with pool(jobs, _begin, make, shares) as executor:
+    with pool(jobs, _begin, make, shares) as submit:
 
         def attack_all(attack: Attack, standing: Mapping[int, np.ndarray], shown: Shown) -> Iterator[Ended]:
             for number in standing:
                 shares[number] = 0.0
             try:
-                left: set[Future[Ended]] = {executor.submit(_work, attack, *each) for each in standing.items()}
-                while left:
-                    finished, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        yield future.result()
-                    shown(sum(shares[number] for number in standing))
+                under_way: set[Future[Ended]] = {submit(_work, attack, *each) for each in standing.items()}
+                for future in ended(under_way, lambda: shown(sum(shares[number] for number in standing))):
+                    yield future.result()
             except BrokenProcessPool:
                 raise RobenchError(DIED) from None
 

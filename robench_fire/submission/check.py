@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire import fetch, registry
+from robench_fire import fetch, registry, stopping
 from robench_fire.data import to_float
 from robench_fire.dataset import Dataset, Split
 from robench_fire.devices import use
@@ -65,6 +65,7 @@ def entry_for(claim: Claim, parts: Dataset) -> ZooEntry:
 
 def tried(name: str, step: Step) -> list[Check]:
     """What a step found; where it broke, that."""
+    stopping.check()
     try:
         return step()
     except RobenchError as fault:

@@ -1,0 +1,260 @@
+"""Ctrl-C and SIGTERM: work ends between two steps, nothing begins after it, and the same command continues."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from ctypes import c_int
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robench_fire import cli, stopping, workers
+from robench_fire.launch import launch
+from robench_fire.runs import Run, find
+
+INTERRUPTED = "robench: interrupted; finished epochs and stages are kept, the same command continues"
+STUCK = """
+import time
+from dataclasses import dataclass
+from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER
+
+@dataclass(frozen=True)
+class Stuck(type(TRADES)):
+    def outer(self, views):
+        time.sleep(600)
+
+DEFENSE = Stuck()
+"""
+
+
+class Started:
+    """A robench command at work in a process group of its own."""
+
+    def __init__(self, folder: Path, words: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "robench_fire", *words.split()],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def wait_for(self, happened: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 100
+        while not happened():
+            assert self._process.poll() is None, self._process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def group(self, signum: int) -> None:
+        """As a terminal and a batch system do."""
+        os.killpg(self._process.pid, signum)
+
+    def parent(self, signum: int) -> None:
+        self._process.send_signal(signum)
+
+    def ended(self) -> tuple[int, list[str]]:
+        """Its exit code and stderr, once it ends; no process of its group may be left."""
+        try:
+            said = self._process.communicate(timeout=60)[1]
+            with pytest.raises(ProcessLookupError):
+                os.killpg(self._process.pid, 0)
+        finally:
+            if self._process.poll() is None:
+                self.group(signal.SIGKILL)
+        return self._process.returncode, said.splitlines()
+
+
+Robench = Callable[[str], None]
+
+
+@pytest.fixture
+def robench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Robench:
+    """Runs a command line in this process, in a folder of the test's own, to a good end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["robench", *words.split()])
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        assert not leaving.value.code
+
+    return run
+
+
+def results(run: Run) -> dict[str, bytes]:
+    """Weights and masks, which no interruption may change."""
+    return {path.name: path.read_bytes() for path in run.folder.iterdir() if path.suffix in (".safetensors", ".npy")}
+
+
+WORDS = "train madry digits --seeds 3 --epochs 15 --set recipe.attack.steps=2 --set recipe.attack.step=0.1 --no-eval"
+
+
+@pytest.mark.parametrize(
+    ("whom", "signum", "code"), [(Started.group, signal.SIGINT, 130), (Started.parent, signal.SIGTERM, 75)]
+)
+def test_training_in_two_processes(
+    tmp_path: Path, robench: Robench, whom: Callable[[Started, int], None], signum: int, code: int
+) -> None:
+    command = Started(tmp_path, WORDS + " --jobs 2")
+    command.wait_for(lambda: len(list(tmp_path.rglob("curve.jsonl"))) >= 2)
+    before = {run.folder for run in find(tmp_path)}
+    whom(command, signum)
+    ended, said = command.ended()
+    assert (ended, said[-1]) == (code, INTERRUPTED)
+    assert all(line.startswith(("training: about", "madry seed")) for line in said[:-1]), said
+    assert {run.folder for run in find(tmp_path)} == before
+    assert not list(tmp_path.rglob(".*.partial"))
+    curves = {path: path.read_text() for path in tmp_path.rglob("curve.jsonl")}
+    assert any(curve.count("\n") < 15 for curve in curves.values())
+    robench(WORDS + " --jobs 1")
+    assert all(path.read_text().startswith(curve) for path, curve in curves.items())  # their seconds too
+    if signum == signal.SIGINT:
+        robench(WORDS + " --jobs 1 --output undisturbed")
+        pairs = list(zip(find(tmp_path / "runs"), find(tmp_path / "undisturbed"), strict=True))
+        assert len(pairs) == 3
+        for run, undisturbed in pairs:
+            assert results(run) == results(undisturbed)
+
+
+def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:
+    robench("train madry digits --seeds 1 --epochs 1 --no-eval")
+    (run,) = find(tmp_path)
+    words = f"eval {run.folder} --attack apgd-t --examples 50 --batch-size 5 --jobs"
+    command = Started(tmp_path, f"{words} 2")
+    command.wait_for(lambda: list(run.folder.glob("*.state")))
+    command.group(signal.SIGINT)
+    ended, said = command.ended()
+    assert (ended, said[-1]) == (130, INTERRUPTED)
+    assert all(line.startswith("madry seed 0: apgd-t 0.2") for line in said[:-1]), said
+    assert not list(run.folder.glob(".*.partial"))
+    assert not list(run.folder.glob("*.npy"))
+    robench(f"{words} 1")
+    (facts,) = run.evaluations()
+    assert facts["sessions"] == 2
+    (masks,) = run.folder.glob("*.npy")
+    first = np.load(masks)
+    masks.unlink()
+    robench(f"{words} 1")
+    assert np.array_equal(first, np.load(masks))
+
+
+def test_a_second_signal_ends_what_does_not_stop(tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(STUCK)
+    command = Started(tmp_path, "train ./stuck.py digits --seeds 2 --no-eval --jobs 2")
+    command.wait_for(lambda: len(list(tmp_path.rglob("provenance.json"))) == 2)
+    command.group(signal.SIGINT)
+    time.sleep(2 * stopping.ECHO)
+    command.group(signal.SIGINT)
+    began = time.monotonic()
+    ended, said = command.ended()
+    assert time.monotonic() - began < stopping.PATIENCE / 2
+    assert (ended, said[-1]) == (130, INTERRUPTED)
+    assert all(line.startswith(("training: about", "stuck seed")) for line in said[:-1]), said
+
+
+def test_ctrl_c_while_nothing_is_trained_yet(tmp_path: Path) -> None:
+    command = Started(tmp_path, "bench digits --jobs 2")
+    command.wait_for(lambda: (tmp_path / "runs").exists())  # checked; the estimate follows
+    command.group(signal.SIGINT)
+    ended, said = command.ended()
+    assert (ended, said[-1]) == (130, INTERRUPTED)
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this process."""
+    before = [(signum, signal.getsignal(signum)) for signum in stopping.SIGNALS]
+    monkeypatch.setattr(stopping, "_noted", c_int(0))
+    monkeypatch.setattr(stopping, "_twice", False)
+    stopping.listen()
+    yield
+    for signum, handler in before:
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_signal_waits_for_what_must_not_be_cut() -> None:
+    done = []
+    with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():  # noqa: PT012
+        with stopping.deferred():
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # an echo
+        done.append("step")
+    assert done == ["step"]
+    assert stopped.value.exit_code == 75
+    with pytest.raises(stopping.Stopped):
+        stopping.check()
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_signal_elsewhere_acts_at_once() -> None:
+    with pytest.raises(stopping.Stopped) as stopped:
+        signal.raise_signal(signal.SIGINT)
+    assert stopped.value.exit_code == 130
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(stopping, "ECHO", 0.0)
+    monkeypatch.setattr(stopping, "UNWINDING", 0.0)
+    monkeypatch.setattr(os, "_exit", left.append)
+    with pytest.raises(stopping.Stopped), stopping.deferred():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        assert not left
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("a second signal was deferred")
+    deadline = time.monotonic() + 10
+    while not left and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == [130]  # and what cannot be unwound ends all the same, with the first one's code
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import launch_tasks
+
+    return launch_tasks
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_task_begins_after_a_signal(tmp_path: Path, tasks: object, jobs: int) -> None:
+    each = {name: partial(tasks.stops_its_parent, tmp_path, name, os.getpid()) for name in "abcdef"}  # type: ignore[attr-defined]
+    with pytest.raises(stopping.Stopped):
+        launch(each, jobs, lambda event: None)
+    begun = {path.name for path in tmp_path.iterdir()}
+    assert 1 <= len(begun & set("abcdef")) <= jobs
+    assert {f"{name} ended" for name in begun if len(name) == 1} <= begun  # its step, at least
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path, tasks: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "PATIENCE", 0.5)
+    stuck = partial(tasks.never_ends, tmp_path, os.getpid())  # type: ignore[attr-defined]
+    with pytest.raises(stopping.Stopped):
+        launch({"a": stuck, "b": stuck}, 2, lambda event: None)
+    for path in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
+
+
+def test_what_ends_while_it_stops_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    finished, cut = Future[str](), Future[str]()
+    finished.set_result("unit")
+    cut.set_exception(stopping.Stopped(signal.SIGINT))
+    monkeypatch.setattr(stopping, "_noted", c_int(signal.SIGINT))
+    kept: list[str] = []
+    with pytest.raises(stopping.Stopped):  # noqa: PT012
+        for future in workers.ended([finished, cut]):
+            kept.append(future.result())
+    assert kept == ["unit"]
