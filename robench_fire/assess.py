@@ -71,10 +71,8 @@ def evaluate_subject(
     """
     if not evaluations.attacks:
         return []
-    with_targets = [attack for attack in evaluations.attacks if attack != "pgd20"]
     assessor = Assessor(subject, test, evaluations, device)
-    if with_targets and assessor.dataset.num_classes < 4:
-        raise UsageError(f"AutoAttack needs at least 4 classes, more than {subject.dataset} has; use --attack pgd20")
+    evaluations.check(subject.dataset, assessor.dataset.num_classes)
     facts = []
     for threat in evaluations.threats(subject):
         for attack in evaluations.attacks:

@@ -35,6 +35,15 @@ class Evaluations:
     merge: bool = False  # only join shards
     jobs: int = 1  # processes that share the blocks of one evaluation; 0: as many as are useful here
 
+    def check(self, dataset: str, num_classes: int) -> None:
+        """Whether a data set can be attacked like that.
+
+        Raises:
+            UsageError: if it has too few classes for AutoAttack's targeted attacks.
+        """
+        if num_classes < 4 and set(self.attacks) - {"pgd20"}:
+            raise UsageError(f"AutoAttack needs at least 4 classes, more than {dataset} has; use --attack pgd20")
+
     def threats(self, subject: Subject) -> list[Threat]:
         """The threat models to evaluate under: unless asked otherwise the claim, and what was trained at.
 

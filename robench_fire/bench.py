@@ -15,7 +15,7 @@ from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.cost import forward_seconds, training_seconds
 from robench_fire.devices import use
-from robench_fire.errors import RobenchError, UsageError
+from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.launch import Task, launch
 from robench_fire.leaderboard import Row, collect, ranked
 from robench_fire.parcel import Stage
@@ -53,11 +53,7 @@ def bench(
     time (0: as many as are useful); ``together``: the seeds of each request are trained side by side, in as many groups
     as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
-    composed = [compose(request) for request in requests]
-    check(composed, place.output, together)
-    for request, each in zip(requests, composed, strict=True):
-        if request.extra_data is not None:
-            extra.load(request.extra_data, each.dataset.shape, each.dataset.num_classes)
+    composed = _checked(requests, evaluations, place, together)
     cells = {
         f"{each.plan.name} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds
@@ -76,6 +72,17 @@ def bench(
     if evaluations.attacks or not together:  # else nothing is left to do
         failed |= _train_and_judge(partial(_here, evaluations, place, jobs), left, evaluations, listening)
     return _rows(composed, place), failed
+
+
+def _checked(requests: Sequence[Request], evaluations: Evaluations, place: Workplace, together: bool) -> list[Composed]:
+    """The plans, once nothing is found that would end them or their evaluation later."""
+    composed = [compose(request) for request in requests]
+    check_evaluations(composed, evaluations)
+    check(composed, place.output, together)
+    for request, each in zip(requests, composed, strict=True):
+        if request.extra_data is not None:
+            extra.load(request.extra_data, each.dataset.shape, each.dataset.num_classes)
+    return composed
 
 
 def _here(
@@ -147,6 +154,19 @@ def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
             fetch.fetch(
                 name, composed.dataset, folder, lambda done, total, note: listen(Event(name, "data", done, total, note))
             )
+
+
+def check_evaluations(composed: Sequence[Composed], evaluations: Evaluations) -> None:
+    """Refuse evaluations that cannot be made of what is going to be trained.
+
+    Raises:
+        UsageError, RecipeError: naming what to change.
+    """
+    for each in composed:
+        evaluations.check(each.plan.dataset, each.dataset.num_classes)
+        if evaluations.attacks and not each.plan.claim.eps > 0:
+            fix = "claim a larger one, or use --no-eval"
+            raise RecipeError(f"{each.plan.name}: nothing can be attacked at eps {each.plan.claim.eps}; {fix}")
 
 
 def check(composed: Sequence[Composed], output: Path, together: bool = False) -> None:

@@ -10,8 +10,8 @@ from torch import nn
 
 from robench_fire import models, registry
 from robench_fire.dataset import Dataset
-from robench_fire.defense import Paper
-from robench_fire.errors import RecipeError, UsageError
+from robench_fire.defense import Paper, check
+from robench_fire.errors import RecipeError, UsageError, located
 from robench_fire.extra import identified
 from robench_fire.plan import Plan, Profile, leaves, override, to_plain
 from robench_fire.quantity import Quantity
@@ -88,6 +88,8 @@ def compose(request: Request) -> Composed:
     try:
         return _compose(request)
     except ValueError as fault:
+        if located(fault):  # of the user's own file: said with its place
+            raise
         raise RecipeError(str(fault)) from None
 
 
@@ -115,22 +117,29 @@ def _compose(request: Request) -> Composed:
     plan = layers[-1][1]
     if request.arch:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
-    for profile in ("matched", "official") if request.profile == "official" else ("matched",):
-        depart = getattr(defense.module, profile, None)
-        extra = layers[-1][1].recipe.extra
-        hidden = extra is not None and extra.source == "hidden"
-        if profile == "official" and (depart is None or request.norm != "Linf" or hidden):
-            raise layers[-1][1].unreleased()
-        if depart is not None:
-            reason = (depart.__doc__ or "").split("\n")[0]
-            layers.append((f"{defense.name}, {profile}: {reason}", depart(layers[-1][1])))
+    layers += _departures(defense, layers[-1][1], request)
     layers += _overridden(layers[-1][1], request)
     plan = layers[-1][1]
     plan.check()  # here and below: a mistake is found before anything is spent
+    check(plan.defense, plan.name, dataset.num_classes)
     models.builder(plan.recipe.arch, dataset.shape)
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
     return Composed(plan, defense.module.PAPER, dataset, tuple(layers))
+
+
+def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[tuple[str, Plan]]:
+    """The layers that a method's own file asks for."""
+    layers = []
+    for profile in ("matched", "official") if request.profile == "official" else ("matched",):
+        depart = getattr(defense.module, profile, None)
+        hidden = plan.recipe.extra is not None and plan.recipe.extra.source == "hidden"
+        if profile == "official" and (depart is None or request.norm != "Linf" or hidden):
+            raise plan.unreleased()
+        if depart is not None:
+            reason = (depart.__doc__ or "").split("\n")[0]
+            layers.append((f"{defense.name}, {profile}: {reason}", plan := depart(plan)))
+    return layers
 
 
 def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str, Plan]]:

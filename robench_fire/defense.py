@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
+from robench_fire.errors import RecipeError
 from robench_fire.targets import HardLabels, Targets
 
 
@@ -55,6 +57,37 @@ class Defense:
     def outer(self, views: Views) -> Terms:
         """What the trainer minimises over the weights."""
         raise NotImplementedError
+
+
+def check(defense: Defense, name: str, num_classes: int) -> None:
+    """Call a defense once, on the logits of two images, so that a mistake in it is found before anything is spent.
+
+    Raises:
+        RecipeError: if it lacks inner or outer, or one returns something else than a value per example, (N,); or a gain
+            that does not depend on the perturbed images.
+    """
+    for function in ("inner", "outer"):
+        if getattr(type(defense), function) is getattr(Defense, function):
+            raise RecipeError(f"{name} defines no {function}(self, views); see docs/adding-a-defense.md")
+    label = torch.arange(2) % num_classes
+    target = defense.targets.read(defense.targets.init(label, num_classes), torch.arange(2))
+    clean, adv = torch.linspace(-1, 1, 4 * num_classes).view(2, 2, num_classes)
+    adv = adv.clone().requires_grad_(True)
+    gain = defense.inner(Views(clean if defense.clean_in_inner else None, adv, target, label))
+    _per_example(f"{name}: inner", gain)
+    if not gain.requires_grad:
+        raise RecipeError(f"{name}: inner does not depend on views.adv, so that an attack has no gradient to follow")
+    terms = defense.outer(Views(clean if defense.clean_in_outer else None, adv, target, label))
+    if not isinstance(terms, dict) or not terms:
+        raise RecipeError(f"{name}: outer returns a {type(terms).__name__}; expected terms by name, {{'robust': (N,)}}")
+    for term, value in terms.items():
+        _per_example(f"{name}: outer's {term!r}", value)
+
+
+def _per_example(what: str, value: object) -> None:
+    if not isinstance(value, Tensor) or value.shape != (2,):
+        found = f"has shape {tuple(value.shape)} for 2 images" if isinstance(value, Tensor) else f"is {value!r:.60}"
+        raise RecipeError(f"{what} {found}; a defense returns one value per example, (N,)")
 
 
 class Reported(NamedTuple):

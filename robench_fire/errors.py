@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+OWN_FILE = "robench_user_"
+"""How the name of a module begins that is a file of the user's own."""
 
 
 class RobenchError(Exception):
@@ -54,3 +59,26 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}choose from {', '.join(listed)}"
+
+
+def unexpected(fault: Exception) -> RobenchError:
+    """What is said of any error: one of ours as it is; in a file of the user's, where it is; else its kind."""
+    if isinstance(fault, RobenchError):
+        return fault
+    lines = str(fault).strip().splitlines()
+    said = ": ".join([type(fault).__name__, *lines[:1]])
+    if where := located(fault):
+        return RecipeError(f"{where}: {said}")
+    return RobenchError(f"unexpected {said}; `robench --debug ...` shows where")
+
+
+def located(fault: BaseException) -> str:
+    """Where a file of the user's was when this was raised, and what it was called for: "mine.py:12, outer"; or ""."""
+    own = [
+        (frame.f_code, line) for frame, line in traceback.walk_tb(fault.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).startswith(OWN_FILE)
+    ]  # fmt: skip
+    if not own:
+        return ""
+    called, (inner, line) = own[0][0].co_name, own[-1]
+    return f"{Path(inner.co_filename).name}:{line}" + ("" if called == "<module>" else f", {called}")

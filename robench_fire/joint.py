@@ -37,6 +37,7 @@ def bench(
         RobenchError: whatever stops a training, but for a loss that is not finite, stops all.
     """
     (request,) = requests
+    apart.check_evaluations([compose(request)], evaluations)
     failed = train(request, seeds, place, listening, say)
     left = [seed for seed in seeds if seed not in failed]
     rows: list[Row] = []

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from robench_fire import stopping
-from robench_fire.errors import RobenchError
+from robench_fire.errors import RobenchError, unexpected
 from robench_fire.reporting import Event, Listen, Report
 from robench_fire.workers import CONTEXT, DIED, ended, pool
 
@@ -57,8 +57,7 @@ def attempt(name: str, task: Task, listen: Listen) -> RobenchError | None:
         stopping.check()
         if os.environ.get("ROBENCH_DEBUG"):
             raise
-        said = str(fault).strip().split("\n")[0]
-        error = RobenchError(f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where")
+        error = unexpected(fault)
     listen(ending(name, error))
     return error
 

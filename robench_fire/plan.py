@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import types
@@ -135,13 +136,26 @@ def override(plan: Plan, path: str, text: str) -> Plan:
     """
     head, _, rest = path.partition(".")
     if head not in ("defense", "threat", "claim", "recipe") or not rest:
-        raise RecipeError(unknown("setting", path, ("defense.…", "threat.…", "claim.…", "recipe.…")))
+        raise RecipeError(_no_setting(plan, path))
     try:
         changed = _replaced(plan, path.split("."), text, path)
     except ValueError as fault:
         raise RecipeError(f"{path}={text}: {fault}") from None
     assert isinstance(changed, Plan)
     return changed
+
+
+def _no_setting(plan: Plan, path: str) -> str:
+    """The sentence for a path that is none, with those that may be meant: of the same last name, or spelt nearly so."""
+    known = [each for each, _ in leaves(to_plain(plan)) if "." in each]
+    by_last: dict[str, list[str]] = {}
+    for each in known:
+        by_last.setdefault(each.rpartition(".")[2], []).append(each)
+    last = path.rpartition(".")[2].lower().replace("-", "_")
+    near = difflib.get_close_matches(path, known, n=3) or difflib.get_close_matches(last, by_last, n=1)
+    meant = by_last.get(last) or [each for name in near for each in by_last.get(name, [name])]
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {plan.dataset}` lists them all"
 
 
 def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:

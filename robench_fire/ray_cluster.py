@@ -61,7 +61,7 @@ def imported() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("--launcher ray needs Ray; install it: pip install 'robench-fire[ray]'") from None
+        raise UsageError("--launcher ray needs Ray; install it: pip install ray") from None
     return ray
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
-from robench_fire.errors import RecipeError, UsageError, unknown
+from robench_fire.errors import OWN_FILE, RecipeError, UsageError, located, unknown
 
 Group = Literal["defenses", "datasets"]
 _VALUE = {"defenses": "DEFENSE", "datasets": "DATASET"}
@@ -79,7 +79,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"{path} is not a file; give the path of a .py file or a name that `robench ls` lists")
     mark = hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]  # two files may have one name
-    spec = importlib.util.spec_from_file_location(f"robench_user_{path.stem}_{mark}", path)
+    spec = importlib.util.spec_from_file_location(f"{OWN_FILE}{path.stem}_{mark}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -87,7 +87,9 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
-        raise RecipeError(f"{path} cannot be imported: {type(fault).__name__}: {fault}") from fault
+        line = fault.lineno if isinstance(fault, SyntaxError) else located(fault).rpartition(":")[2]
+        said = fault.msg if isinstance(fault, SyntaxError) else fault
+        raise RecipeError(f"{path}:{line} cannot be imported: {type(fault).__name__}: {said}") from fault
     return module
 
 

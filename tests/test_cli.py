@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from robench_fire.cli import main
+from robench_fire.cli.options import seeds
+from robench_fire.errors import UsageError
 
 
 def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -49,7 +51,8 @@ BAD = [
     ("train fire digits --lr zero", 3, "'zero' is not a number"),
     ("train fire digits --batch-size 0", 3, "batch_size 0"),
     ("train fire digits --set defense.lamb=3", 3, "did you mean lam?"),
-    ("train fire digits --set lam=3", 3, "defense.…"),
+    ("train fire digits --set lam=3", 3, "did you mean defense.lam?"),
+    ("train fire digits --seed 1 --seeds 3", 2, "--seed 1 is that seed, --seeds 3 says how many or which"),
     ("train fire digits --set recipe.epochs=many", 3, "expected an integer"),
     ("train fire digits --set defense.distance=geodesik", 3, "did you mean geodesic?"),
     ("train fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
@@ -81,7 +84,9 @@ BAD = [
     ("table . --eps 0.1", 4, "no evaluated run at eps 0.1 in .; make one first: `robench eval RUNS --eps 0.1`"),
     ("table . --format docx", 2, "'docx' is not one of"),
     ("eval nowhere", 4, "does not exist"),
-    ("eval afile", 2, "--dataset and --arch"),
+    ("eval afile", 2, "say its data set with --dataset"),
+    ("eval afile --dataset digits", 2, "say its architecture with --arch, or as ARCH:FILE"),
+    ("eval digits-cnn:afile", 2, "say its data set with --dataset (cifar10, cifar100, digits, mnist)"),
     ("eval rb:Carmon2019Unlabeld", 2, "near it are Carmon2019Unlabeled"),
     ("eval rb:Carmon2019Unlabeled --arch wrn-28-10", 2, "leave out --arch"),
     ("eval afile --attack aaplus", 2, "did you mean aa-plus?"),
@@ -91,8 +96,6 @@ BAD = [
     ("transfer nowhere", 4, "no trained run"),
     ("eval . --dataset mnist", 2, "leave out --dataset and --arch"),
     ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
-    ("eval afile --dataset digits --arch digits-cnn --eps 8", 2, "eps 8 is outside [0, 1]"),
-    ("eval afile --dataset digits --arch digits-cnn --eps abc", 2, "'abc' is not a number"),
     ("bench digits --defenses fire,fire", 2, "one name"),
     ("frobnicate", 2, "frobnicate"),
     ("train fire", 2, "dataset"),
@@ -247,8 +250,22 @@ def test_the_options_are_what_the_docs_promise(
     out = capsys.readouterr().out
     options = {word for word in out.replace("│", " ").replace(",", " ").split() if word.startswith("--")}
     assert options == {
-        "--seeds", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
+        "--seeds", "--seed", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
         "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--help",
     }  # fmt: skip
+
+
+def test_debug_works_after_the_command_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ROBENCH_DEBUG", "")
+    with pytest.raises(UsageError, match="did you mean fire"):
+        robench(monkeypatch, *"show fir digits --debug".split())
+    monkeypatch.setenv("ROBENCH_DEBUG", "")
+    assert robench(monkeypatch, *"show fir -- digits".split()) == 2
+
+
+def test_one_seed_of_a_job_array_is_no_number_of_seeds() -> None:
+    assert seeds("", 3) == [3]
+    assert seeds("") == [0, 1, 2, 3, 4]
+    assert seeds("3") == [0, 1, 2]

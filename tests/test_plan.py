@@ -159,7 +159,26 @@ def test_only_fields_of_defense_threat_claim_and_recipe_are_set(path: str) -> No
     with pytest.raises(RecipeError) as caught:
         override(plan(), path, "1")
     assert str(caught.value).startswith(f"unknown setting {path!r}: ")
-    assert str(caught.value).endswith("choose from claim.…, defense.…, recipe.…, threat.…")
+    assert str(caught.value).endswith("`robench show fire cifar10` lists them all")
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("lam", "defense.lam"),
+        ("epochs", "recipe.epochs"),
+        ("epoch", "recipe.epochs"),
+        ("batch-size", "recipe.batch_size"),
+        ("steps", "recipe.attack.steps"),
+        ("optimizer.lr", "recipe.optimiser.lr"),
+        ("recipes.epochs", "recipe.epochs"),
+        ("plan.recipe.epochs", "recipe.epochs"),
+        ("eps", "threat.eps or claim.eps"),
+    ],
+)
+def test_a_bare_or_misspelt_name_leads_to_the_setting_that_is_meant(path: str, meant: str) -> None:
+    with pytest.raises(RecipeError, match=rf"did you mean {meant}\?"):
+        override(plan(), path, "1")
 
 
 @pytest.mark.parametrize(

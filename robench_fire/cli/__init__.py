@@ -15,7 +15,7 @@ from robench_fire.cli import attack, measure, prepare, read
 from robench_fire.cli.groups import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
-from robench_fire.errors import RobenchError
+from robench_fire.errors import unexpected
 
 app = typer.Typer(
     name="robench",
@@ -73,7 +73,7 @@ def main() -> None:
 def _run() -> None:
     try:
         with nullcontext() if processes.first() else _silence():
-            app()
+            app(_debug_first(sys.argv[1:]))
     except stopping.Stopped as stopped:
         _leave(INTERRUPTED, stopped.exit_code)
     except Exception as fault:  # also a defect of ours, or a model's own
@@ -81,9 +81,16 @@ def _run() -> None:
             _leave(INTERRUPTED, stopping.exit_code(signum))
         if os.environ.get("ROBENCH_DEBUG"):
             raise
-        said = str(fault).strip().split("\n")[0]
-        unexpected = f"unexpected {type(fault).__name__}: {said}; `robench --debug ...` shows where"
-        _leave(*((str(fault), fault.exit_code) if isinstance(fault, RobenchError) else (unexpected, 1)))
+        said = unexpected(fault)
+        _leave(str(said), said.exit_code)
+
+
+def _debug_first(words: list[str]) -> list[str]:
+    """The command line with --debug, which every command takes, where typer looks for it."""
+    given = words[: words.index("--")] if "--" in words else words
+    if "--debug" not in given:
+        return words
+    return ["--debug", *(word for word in given if word != "--debug"), *words[len(given) :]]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,20 +22,22 @@ def train(
     defense: o.Defense,
     dataset: o.Dataset,
     *,
-    seeds: o.Seeds = "5",
+    seeds: o.Seeds = "",
+    seed: o.Seed = None,
     recipe: RecipeOptions,
     evaluation: EvaluationOptions,
     place: PlaceOptions,
 ) -> None:
     """Train a defense over its seeds, evaluate each, and print the row. The same command again resumes."""
-    _run([recipe.request(defense, dataset)], seeds, evaluation, place)
+    _run([recipe.request(defense, dataset)], o.seeds(seeds, seed), evaluation, place)
 
 
 def bench(
     dataset: o.Dataset,
     *,
     defenses: Annotated[str, typer.Option(help="Comma-separated names or files. (default: all)")] = "",
-    seeds: o.Seeds = "5",
+    seeds: o.Seeds = "",
+    seed: o.Seed = None,
     recipe: RecipeOptions,
     evaluation: EvaluationOptions,
     place: PlaceOptions,
@@ -43,11 +46,11 @@ def bench(
     from robench_fire import registry
 
     chosen = [name.strip() for name in defenses.split(",") if name.strip()] or list(registry.names("defenses"))
-    _run([recipe.request(each, dataset) for each in chosen], seeds, evaluation, place)
+    _run([recipe.request(each, dataset) for each in chosen], o.seeds(seeds, seed), evaluation, place)
 
 
-def _run(requests: list[Request], seeds: str, evaluation: EvaluationOptions, place: PlaceOptions) -> None:
-    numbers, evaluations = o.seeds(seeds), evaluation.read()
+def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:
+    evaluations = evaluation.read()
     place.check()
     from robench_fire import joint
     from robench_fire.bench import bench as alone
@@ -55,6 +58,8 @@ def _run(requests: list[Request], seeds: str, evaluation: EvaluationOptions, pla
     from robench_fire.entries import of_row
     from robench_fire.tables import render
 
+    if (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")) and len(numbers) > 1 and task == str(len(numbers)):
+        say(f"seeds 0 to {numbers[-1]}; if this is one task of a job array, --seed {task} trains seed {task} alone")
     here, cluster = place.here(), place.there()
     run = joint.bench if processes.count() > 1 else partial(alone, together=place.together, cluster=cluster)
     rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)

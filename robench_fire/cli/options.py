@@ -42,8 +42,9 @@ class Norm(str, Enum):
 Defense = Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")]
 Dataset = Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")]
 Seeds = Annotated[
-    str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4).", show_default=True)
+    str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4). (default: 5)")
 ]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="This one seed, as for a task of a job array.")]
 Profile = Annotated[
     ProfileName, typer.Option(help="matched: one protocol for all; short: in fewer epochs; official: as released.")
 ]
@@ -85,13 +86,17 @@ NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def seeds(text: str) -> list[int]:
-    """``5`` is 0..4, ``0,3`` is those two, ``2-4`` is 2, 3, 4.
+def seeds(text: str, one: int | None = None) -> list[int]:
+    """``5`` is 0..4, ``0,3`` is those two, ``2-4`` is 2, 3, 4; ``one`` is of --seed, just this.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for anything else, or both.
     """
-    text = text.replace(" ", "")
+    if one is not None:
+        if text:
+            raise UsageError(f"--seed {one} is that seed, --seeds {text} says how many or which; give one of them")
+        return [one]
+    text = text.replace(" ", "") or "5"
     if re.fullmatch(r"\d+", text) and int(text) > 0:
         return list(range(int(text)))
     found: list[int] = []
@@ -100,7 +105,9 @@ def seeds(text: str) -> list[int]:
             first, _, last = part.partition("-")
             found += range(int(first), int(last or first) + 1)
     if not found:
-        raise UsageError(f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4)")
+        raise UsageError(
+            f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4); one seed is --seed K"
+        )
     return sorted(set(found))
 
 

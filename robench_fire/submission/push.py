@@ -39,7 +39,7 @@ def _upload(folder: Path, name: str, repository: str) -> None:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UsageError("--push needs huggingface_hub: pip install 'robench-fire[hub]'") from None
+        raise UsageError("--push needs huggingface_hub: pip install huggingface_hub") from None
     hub: Any = HfApi()
     message = f"{name}: bundle for RobustBench"
     try:
