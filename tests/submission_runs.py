@@ -33,12 +33,11 @@ from robench_fire.datasets import digits
 from robench_fire.evaluation import reliability, square
 from robench_fire.evaluation.autoattack import Battle
 from robench_fire.evaluation.reliability import Check
-from robench_fire.files import sha256, write_json, write_text
+from robench_fire.files import sha256, write_text
 from robench_fire.leaderboard import Row
-from robench_fire.model_info import to_model_info
 from robench_fire.seed import Workplace, judge_seed, run_folder, run_seed
 from robench_fire.stats import percent
-from robench_fire.submission.bundle import checkpoints, read
+from robench_fire.submission.bundle import checkpoints, read, write
 from robench_fire.submission.check import check, entry_for
 from robench_fire.submission.submit import submit
 from robench_fire.submission.texts import rendered
@@ -120,7 +119,8 @@ def written(base: Path) -> Path:
 
 def submitted(folder: Path, out: Path, **asked: Any) -> list[Check]:
     """``robench submit`` without its command line."""
-    chosen: dict[str, Any] = {"seed": "", "eps": "", "name": "", "link": "", "synthetic": False, "examples": 1} | asked
+    chosen: dict[str, Any] = dict.fromkeys(("seed", "eps", "name", "link"), "") | {"synthetic": False, "draft": False}
+    chosen |= {"examples": 1} | asked
     found, place = submit(folder, out, data=Path("nowhere"), device=CPU, report=quiet, **chosen)
     assert place == (out.resolve() if all(each.passed for each in found) else out.with_name(f"{out.name}.failed"))
     return found
@@ -141,13 +141,7 @@ def issued(bundle: Path, **changes: Any) -> None:
     """Change the claim of a bundle and everything that follows from it, as a forger could."""
     before = read(bundle)
     claim = replace(before, **changes)
-    facts = dict(claim.facts)
-    write_json(bundle / "evidence" / "reliability.json", facts.pop("reliability"))
-    write_json(bundle / "evidence" / "aa_summary.json", facts)
-    write_json(bundle / "provenance" / "row.json", to_model_info(claim.row))
-    told = {"format": 1, "name": claim.name, "link": claim.link, "synthetic": claim.synthetic, "seed": claim.seed}
-    validation = {str(seed): value for seed, value in claim.validation.items()}
-    write_json(bundle / "provenance" / "submission.json", told | {"validation": validation})
+    write(claim, bundle)
     if claim.name != before.name:
         (bundle / "model_info" / "cifar10" / "Linf" / f"{before.name}.json").unlink()
         for old, new in zip(checkpoints(bundle, before.name), checkpoints(bundle, claim.name), strict=True):
@@ -326,8 +320,9 @@ def shifted(found: np.ndarray) -> None:
     found[:] = np.roll(found, 1, 1)
 
 
-def four(before: Row) -> dict[str, Any]:
-    return {"per_seed": {seed: each for seed, each in before.per_seed.items() if seed != 4}}
+def without(before: Row) -> dict[str, Any]:
+    """The seed that is submitted was not evaluated."""
+    return {"per_seed": {seed: each for seed, each in before.per_seed.items() if seed != 0}}
 
 
 def all_robust(found: np.ndarray) -> None:

@@ -186,7 +186,7 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("seed", both(by_hand, told(CLAIM, "seed", value=1)), "claim", "--seed 1: choose 0 (the one"),
     ("seed by hand", by_hand, "claim", "--seed 2: choose 0 (the one that is submitted unless another rule"),
     ("no such seed", told(CLAIM, "seed", value=9), "claim", "--seed 9: choose 0 (the one"),
-    ("one seed", told(CLAIM, "validation", value={"0": 50.0}), "claim", "5 of 5 seeds"),
+    ("one seed", told(CLAIM, "validation", value={"0": 50.0}), "claim", "0 of the evaluated seeds 0, 1, 2"),
     ("no seeds", told(CLAIM, "validation", value=[]), "claim", f"{CLAIM} cannot be read (AttributeError"),
     ("no name", told(CLAIM, "name", value="../mine"), "claim", f"{CLAIM} cannot be read (ValueError('../mine')"),
     ("other name", told(CLAIM, "name", value="Someone2030New"), "claim", "missing: Someone2030New.safetensors, Some"),
@@ -215,7 +215,7 @@ FORGED: list[tuple[str, Break, str, str]] = [
     ("a radius", made.at_16, "claim", "eps 16/255: RobustBench's board is at 8/255"),
     ("another seed unreliable", verdicts("unreliable"), "claim", "not reliable (seed 3: unreliable)"),
     ("another seed unknown", verdicts("unknown"), "claim", "not reliable (seed 3: unknown)"),
-    ("four seeds", row(made.four), "claim", "4 of 5 seeds"),
+    ("not evaluated", row(made.without), "claim", "seed 0 of the evaluated seeds 1, 2, 3, 4 and the trained ones 0,"),
     ("network", row(lambda before: {"architecture": "WRN-70-16"}), "claim", "changed by hand: its architecture is WRN"),
 ]  # fmt: skip
 TABLE = [*(("edited", *each) for each in EDITED), *(("forged", *each) for each in FORGED)]

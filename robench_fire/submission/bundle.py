@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,21 +12,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robench_fire.data import to_float
-from robench_fire.dataset import Split
+from robench_fire.dataset import Split, head
 from robench_fire.errors import DataError
 from robench_fire.evaluation import images
-from robench_fire.files import sha256, write_json, write_text
+from robench_fire.files import as_json, sha256, write_json, write_text
 from robench_fire.model_info import from_model_info, to_model_info
 from robench_fire.runs import Run, read_json
 from robench_fire.schema import NAME
-from robench_fire.submission.claim import Claim
+from robench_fire.submission.claim import DRAFT, Claim, Missing
+from robench_fire.submission.draft import marked
 
 SUMS = "SHA256SUMS"
 CHECKED = "evidence/robustbench_check.json"
-TAKEN = ("evidence/autoattack.log", "evidence/aa_summary.json", "evidence/masks.npy", "evidence/adv_examples.pt",
+PERTURBED = "evidence/adv_examples.pt"
+"""Left out of a draft whose evaluation has kept none."""
+TAKEN = ("evidence/autoattack.log", "evidence/aa_summary.json", "evidence/masks.npy",
          "evidence/reliability.json", "evidence/admission.json", CHECKED, "provenance/train.json",
          "provenance/curve.jsonl", "provenance/row.json", "provenance/submission.json", "CHECKLIST.md")  # fmt: skip
-"""What cannot be rendered from the rest, beside the checkpoints."""
+"""What cannot be rendered from the rest, beside the checkpoints and what is PERTURBED."""
 
 
 def checkpoints(folder: Path, name: str) -> tuple[Path, Path]:
@@ -45,10 +49,35 @@ def take(claim: Claim, run: Run, test: Split, older: Path, out: Path) -> None:
     _take_evidence(claim, run, test, out / "evidence")
     for name in ("train.json", "curve.jsonl"):
         shutil.copyfile(run.folder / name, out / "provenance" / name)
-    write_json(out / "provenance" / "row.json", to_model_info(claim.row))
-    told = {"format": 1, "name": claim.name, "link": claim.link, "synthetic": claim.synthetic, "seed": claim.seed}
-    validation = {str(seed): value for seed, value in claim.validation.items()}
-    write_json(out / "provenance" / "submission.json", told | {"validation": validation})
+    write(claim, out)
+    if claim.missing:
+        for name in ("provenance/train.json", "evidence/autoattack.log"):
+            write_text(out / name, marked(name, (out / name).read_text(encoding="utf-8"), claim.missing))
+
+
+def write(claim: Claim, out: Path) -> None:
+    """Put what ``read`` finds again into a bundle."""
+    row, facts = to_model_info(claim.row), dict(claim.facts)
+    if claim.missing:
+        row["footnote"] = f"{DRAFT}. {row['footnote']}"
+    write_json(out / "provenance" / "row.json", row)
+    write_json(out / "provenance" / "row.json", row)
+    told: dict[str, Any] = {
+        "format": 1,
+        "name": claim.name,
+        "link": claim.link,
+        "synthetic": claim.synthetic,
+        "seed": claim.seed,
+    }
+    told["validation"] = {str(seed): value for seed, value in claim.validation.items()}
+    told["missing"] = [each._asdict() for each in claim.missing]
+    made = {
+        "evidence/reliability.json": facts.pop("reliability"),
+        "evidence/aa_summary.json": facts,
+        "provenance/submission.json": told,
+    }
+    for name, value in made.items():
+        write_text(out / name, marked(name, as_json(value), claim.missing))
 
 
 def read(folder: Path) -> Claim:
@@ -57,8 +86,9 @@ def read(folder: Path) -> Claim:
     Raises:
         DataError: if it cannot be read, naming the file.
     """
-    told, reliability = (
-        read_json(folder / name) for name in ("provenance/submission.json", "evidence/reliability.json")
+    names = ("provenance/submission.json", "evidence/aa_summary.json", "evidence/reliability.json")
+    told, facts, reliability = (
+        {key: value for key, value in read_json(folder / name).items() if key != "draft"} for name in names
     )
     try:
         if not NAME.fullmatch(name := str(told["name"])):
@@ -67,7 +97,8 @@ def read(folder: Path) -> Claim:
             name=name, link=str(told["link"]), synthetic=str(told["synthetic"]), seed=int(told["seed"]),
             validation={int(seed): float(value) for seed, value in told["validation"].items()},
             row=from_model_info(folder / "provenance" / "row.json"),
-            facts=read_json(folder / "evidence" / "aa_summary.json") | {"reliability": reliability},
+            facts=facts | {"reliability": reliability},
+            missing=tuple(Missing(str(each["what"]), str(each["fix"])) for each in told.get("missing", [])),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{folder / 'provenance/submission.json'} cannot be read ({fault!r})") from None
@@ -111,19 +142,18 @@ def _take_evidence(claim: Claim, run: Run, test: Split, folder: Path) -> None:
             raise DataError(f"{path} is missing; move {stem.name}.json away and evaluate the run again: `robench eval`")
     shutil.copyfile(log, folder / "autoattack.log")
     shutil.copyfile(masks, folder / "masks.npy")
-    facts = dict(claim.facts)
-    write_json(folder / "reliability.json", facts.pop("reliability"))
-    write_json(folder / "aa_summary.json", facts)
     clean, robust = np.load(masks, allow_pickle=False)
     kept = stem.with_name(f"{stem.name}.adv.safetensors")
+    if claim.missing and not kept.exists():
+        return
     index, found = images.read(kept)
     if not np.array_equal(np.sort(index), np.flatnonzero(clean & ~robust)):
         raise DataError(
             f"{kept} holds other images than were broken; move it and {stem.name}.json away and evaluate again"
         )
-    perturbed = to_float(test.images)
+    perturbed = to_float(head(test, len(clean)).images)
     perturbed[torch.from_numpy(index)] = torch.from_numpy(found).reshape(-1, *perturbed.shape[1:])
-    torch.save(perturbed, folder / "adv_examples.pt")
+    torch.save(perturbed, folder / Path(PERTURBED).name)
 
 
 def sum_up(out: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robench_fire.archs import display_name
-from robench_fire.dataset import Split
+from robench_fire.dataset import Split, head
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import SETS
 from robench_fire.evaluation.reliability import Check
@@ -19,8 +19,8 @@ from robench_fire.files import sha256
 from robench_fire.runs import read_json
 from robench_fire.stats import percent
 from robench_fire.submission import bundle
-from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
-from robench_fire.submission.claim import Claim, count, kept_validation
+from robench_fire.submission.bundle import CHECKED, PERTURBED, SUMS, TAKEN
+from robench_fire.submission.claim import Claim, count, kept_validation, spoken
 from robench_fire.submission.texts import FOR_PEOPLE
 
 OPEN = re.compile(r"FILL IN|custom license URL")
@@ -52,9 +52,7 @@ def agrees(folder: Path, claim: Claim, test: Split) -> list[Check]:
     """Whether what was measured is consistent with itself and with the claim."""
     masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
     return [
-        _listed(
-            "evaluation", _evaluation(claim, masks, test), f"AutoAttack on {len(test.labels):,} images, as the masks"
-        ),
+        _listed("evaluation", _evaluation(claim, masks, test), f"{spoken(claim.row)}, as the masks"),
         _listed("seed", _seed(folder, claim), f"{claim.seed} of {len(claim.validation)}: {claim.rule}"),
         _listed("checkpoint", _checkpoint(folder, claim), "both files hold the weights that were evaluated"),
         _listed("log", _log(folder, claim), "of this evaluation"),
@@ -72,7 +70,9 @@ def _unlike(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
 
 
 def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
-    facts, row, images = claim.facts, claim.row, len(test.labels)
+    """Inconsistencies; of what is no draft, also whether AutoAttack was run on all images and judged."""
+    facts, row = claim.facts, claim.row
+    images = int(facts["examples"]) if claim.missing else len(test.labels)
     if masks.dtype != np.bool_ or masks.shape != (2, images):
         return [f"the masks are {masks.dtype} of shape {masks.shape}, not booleans of shape (2, {images})"]
     clean, robust = masks
@@ -83,22 +83,28 @@ def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
             "accuracy after the last attack": (list(facts["after"].values())[-1], percent(robust)),
             "the row's clean accuracy": (row.per_seed[claim.seed]["clean"], facts["clean"]),
             "the row's robust accuracy": (row.per_seed[claim.seed]["robust"], facts["robust"]),
-            "attack": (facts["attack"], "aa"),
-            "attacks": (list(facts["after"]), [attack.name for attack in SETS["aa"]]),
+            "attack": (facts["attack"], row.attack if claim.missing else "aa"),
+            "attacks": (list(facts["after"]), [attack.name for attack in SETS[row.attack]]),
             "radius": ((facts["norm"], facts["eps"]), (row.norm, row.eps)),
             "number of images": (facts["examples"], images),
-            "test images' hash": (facts["images_sha256"], test.sha256()),
-            "flags": (facts["flags"], []),
+            "test images' hash": (facts["images_sha256"], head(test, images).sha256()),
             "weights' hash": (facts["weights_sha256"], row.facts["weights_sha256"][str(claim.seed)]),
         }
     )
-    checks = facts["reliability"]["checks"]
-    wrong += [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
-    wrong += [] if checks else ["no reliability check was made"]
-    hashes = row.facts["weights_sha256"].items()
-    others = {f"seed-{seed}": digest for seed, digest in hashes if seed != str(claim.seed)}
-    wrong += _unlike({"the seeds that it was judged with": (facts["reliability"].get("siblings"), others)})
+    wrong += [] if claim.missing else _judged(claim)
     return wrong + (["images are robust that are not classified correctly"] if (robust & ~clean).any() else [])
+
+
+def _judged(claim: Claim) -> list[str]:
+    """What of the verdict does not hold: no flag, no failed check, and every trained seed was at hand."""
+    found, checks = claim.facts["reliability"], claim.facts["reliability"]["checks"]
+    wrong = [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
+    wrong += [] if checks else ["no reliability check was made"]
+    with_ = dict(found.get("siblings", {}))
+    known = {f"seed-{seed}": digest for seed, digest in claim.row.facts["weights_sha256"].items()}
+    others = {name: known.get(name, with_.get(name)) for name in (f"seed-{seed}" for seed in claim.validation)}
+    others.pop(f"seed-{claim.seed}", None)
+    return wrong + _unlike({"flags": (claim.facts["flags"], []), "the seeds that it was judged with": (with_, others)})
 
 
 def _seed(folder: Path, claim: Claim) -> list[str]:
@@ -145,7 +151,9 @@ def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]
     maker = str(read_json(folder / CHECKED).get("robustbench", ""))
     here = version("robustbench")
     own = {path.relative_to(folder).as_posix() for path in bundle.checkpoints(folder, claim.name)}
-    wrong = [f"{name} is not a bundle's" for name in sorted(bundle.contents(folder) - own - set(made) - set(TAKEN))]
+    wrong = [
+        f"{name} is not a bundle's" for name in sorted(bundle.contents(folder) - own - set(made) - {*TAKEN, PERTURBED})
+    ]
     for name, text in made.items():
         path = folder / name
         found = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -166,5 +174,6 @@ def _without_ticks(text: str) -> list[str]:
 
 
 def _added(patch: str) -> list[str]:
-    """The files that a patch touches and the lines that it adds or removes."""
-    return [line for line in patch.splitlines() if line.startswith(("+", "-"))]
+    """What stands in front of a patch, the files that it touches and the lines that it adds or removes."""
+    head, _, rest = patch.partition("diff --git ")
+    return head.splitlines() + [line for line in rest.splitlines() if line.startswith(("+", "-"))]

@@ -1,4 +1,4 @@
-"""From a finished plan to a bundle that was proved: everything in a fresh folder first, then in its place."""
+"""From a plan's seeds to a bundle that was proved: everything in a fresh folder first, then in its place."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ import torch
 
 from robench_fire import fetch
 from robench_fire.data import to_float
-from robench_fire.dataset import Dataset, Split
+from robench_fire.dataset import Dataset, Split, head
 from robench_fire.devices import use
 from robench_fire.errors import UsageError
 from robench_fire.evaluation.reliability import Check
-from robench_fire.files import held, sha256, write_json, write_text
+from robench_fire.files import as_json, held, sha256, write_text
 from robench_fire.reporting import Report
 from robench_fire.runs import Run
 from robench_fire.subjects import subject_of
 from robench_fire.submission import bundle
 from robench_fire.submission.admission import admission, listed
 from robench_fire.submission.check import check, entry_for
-from robench_fire.submission.claim import Claim, admissible, check_board, check_link, claimed, default_name, seeds_at
+from robench_fire.submission.claim import Claim, admissible, check_board, check_link
+from robench_fire.submission.draft import marked
+from robench_fire.submission.from_runs import claimed, default_name, seeds_at, trained_of
 from robench_fire.submission.texts import checklist, rendered
 
 
 def submit(
-    folder: Path, out: Path, *, seed: str, eps: str, name: str, link: str, synthetic: bool, data: Path,
+    folder: Path, out: Path, *, seed: str, eps: str, name: str, link: str, synthetic: bool, draft: bool, data: Path,
     device: torch.device, examples: int, report: Report,
 ) -> tuple[list[Check], Path]:  # fmt: skip
     """Write the bundle of the plan at ``folder`` and check it; the checks, and where it lies.
 
-    That is ``out``, where an older bundle is replaced; or, if a check failed, a folder beside it. See claim.claimed for
-    the choices.
+    A ``draft`` is made from what is there. The place is ``out``, where an older bundle is replaced; or, if a check
+    failed, a folder beside it. See from_runs.claimed for the choices.
 
     Raises:
-        RobenchError: whatever makes a submission impossible, see claim.claimed and claim.admissible.
+        RobenchError: whatever makes a submission impossible, see from_runs.claimed and claim.admissible.
     """
     out = out.resolve()
     check_link(link)
@@ -45,14 +47,17 @@ def submit(
     every = seeds_at(folder)
     if not seed and (its := re.fullmatch(r"seed-(\d+)", folder.resolve().name)):
         seed = its[1]
-    subject = subject_of(every[0])
+    subject = subject_of(trained_of(every)[0])
     name = name or default_name(every)
     check_board(subject.dataset, subject.claim.norm, eps or str(subject.claim.eps), name)
     use(device)
     parts = subject.parts()
     test = fetch.splits(subject.dataset, parts, data).test
-    claim = claimed(every, seed=seed, eps=eps, name=name, link=link, synthetic=synthetic, images=len(test.labels))
+    images = len(test.labels)
+    claim = claimed(every, seed=seed, eps=eps, name=name, link=link, synthetic=synthetic, images=images, draft=draft)
     admissible(claim)
+    if claim.missing:
+        _keep_finished(out)
     run = next(each for each in every if each.seed == claim.seed)
     busy = f"another process writes {out}; wait for it, or choose another --output"
     lock = out.with_name(f".{out.name}.lock")
@@ -70,19 +75,23 @@ def _written(
     fresh = out.with_name(f".{out.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     report("writing", 0, 1, "")
-    few = test.take(slice(500)).to(device)
+    few = head(test, min(500, claim.facts["examples"])).to(device)
     bundle.take(claim, run, test, out, fresh)
-    admitted = admission(subject_of(run).load(device), to_float(few.images), few.labels)
-    write_json(fresh / "evidence" / "admission.json", listed(admitted))
     entry = entry_for(claim, parts)
     checkpoint = sha256(bundle.checkpoints(fresh, claim.name)[1])
+
+    def write(name: str, text: str) -> None:
+        write_text(fresh / name, marked(name, text, claim.missing))
+
+    admitted = admission(subject_of(run).load(device), to_float(few.images), few.labels)
+    write("evidence/admission.json", as_json(listed(admitted)))
     for name, text in rendered(claim, entry, parts, checkpoint).items():
         write_text(fresh / name, text)
     tools = {"robustbench": version("robustbench"), "robench_fire": version("robench-fire"), "torch": torch.__version__}
     found: list[Check] = []
     for _ in range(2):  # the check finds its own results missing otherwise
-        write_text(fresh / "CHECKLIST.md", checklist(claim, entry, checkpoint, found))
-        write_json(fresh / bundle.CHECKED, tools | listed(found))
+        write("CHECKLIST.md", checklist(claim, entry, checkpoint, found))
+        write(bundle.CHECKED, as_json(tools | listed(found)))
         bundle.sum_up(fresh)
         found = found or check(fresh, data, device, examples, report)
     place = out if all(each.passed for each in found) else _failed(out)
@@ -107,4 +116,12 @@ def _check_place(out: Path) -> None:
         raise UsageError(
             f"{out} holds files that were edited or added ({', '.join(edited)}); move the folder away, and "
             "take them over into the new one"
+        )
+
+
+def _keep_finished(out: Path) -> None:
+    """Refuse to put a draft in the place of a finished bundle."""
+    if (out / bundle.SUMS).exists() and not bundle.read(out).missing:
+        raise UsageError(
+            f"{out} holds a finished bundle, and this is a draft; choose another --output, or move it away"
         )

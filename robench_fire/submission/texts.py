@@ -13,11 +13,14 @@ from robench_fire.dataset import Dataset
 from robench_fire.entries import beside, of_row
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import as_json
+from robench_fire.leaderboard import SEEDS
 from robench_fire.submission import robustbench_rows
 from robench_fire.submission.claim import Claim
+from robench_fire.submission.draft import marked
 from robench_fire.submission.zoo_entry import CARRIED, NO_ID, ZooEntry, registered
 from robench_fire.tables.texts import bibtex
 
+ATTACKS = {"aa": "AutoAttack standard", "pgd20": "PGD-20, not AutoAttack"}
 FOR_PEOPLE = ("ISSUE.md", "MODEL_CARD.md")
 """What a person completes: boxes to tick, blanks to fill, things to add."""
 
@@ -41,7 +44,8 @@ def rendered(claim: Claim, entry: ZooEntry, parts: Dataset, checkpoint_sha256: s
         "provenance/seeds.json": as_json(_seeds(claim)),
         "provenance/data_checksums.txt": _checksums(claim, parts),
     }
-    return made | ({f"architectures/{Path(CARRIED).name}": entry.carried} if entry.carried else {})
+    made |= {f"architectures/{Path(CARRIED).name}": entry.carried} if entry.carried else {}
+    return {name: marked(name, text, claim.missing) for name, text in made.items()}
 
 
 def checklist(claim: Claim, entry: ZooEntry, checkpoint_sha256: str, found: Sequence[Check]) -> str:
@@ -62,18 +66,28 @@ def _filled(name: str, known: dict[str, Any]) -> str:
 def _known(claim: Claim, entry: ZooEntry, checkpoint_sha256: str) -> dict[str, Any]:
     """What the templates can say."""
     row, facts = claim.row, claim.facts
-    passed = sum(check["passed"] is True for check in facts["reliability"]["checks"])
     return {
         "name": claim.name, "norm": row.norm, "facts": facts, "method": row.paper["method"],
-        "attacks": ", ".join(facts["after"]), "seed": claim.seed, "rule": claim.rule, "link": claim.link,
+        "attack": ATTACKS.get(facts["attack"], facts["attack"]), "attacks": ", ".join(facts["after"]),
+        "examples": f"{'the first' if claim.missing else 'all'} {facts['examples']:,} test images",
+        "seed": claim.seed, "rule": claim.rule, "link": claim.link,
         "clean": f"{row.over_seeds('clean')}", "robust": f"{row.over_seeds('robust')}",
         "time": f"{row.over_seeds('train_seconds'):.0f}", "seeds": _seeds(claim)["seeds"],
-        "checks": f"{passed} checks passed", "profile": row.profile, "fingerprint": row.fingerprint,
+        "trained": len(claim.validation), "not_evaluated": sorted(set(claim.validation) - set(row.per_seed)),
+        "reliability": _reliability(facts["reliability"]),
+        "usual_seeds": SEEDS, "draft": bool(claim.missing), "profile": row.profile, "fingerprint": row.fingerprint,
         "notes": row.footnotes(), "session": row.facts["sessions"][str(claim.seed)][-1],
         "info": claim.model_info(), "checkpoint_sha256": checkpoint_sha256, "drive_id": entry.drive_id,
         "carried": CARRIED if entry.carried else "", "placeholder": NO_ID, "robustbench": version("robustbench"),
         "extra": row.extra,
     }  # fmt: skip
+
+
+def _reliability(found: dict[str, Any]) -> str:
+    """A verdict in a line, with how many checks are behind it."""
+    passed = [check["passed"] for check in found["checks"]]
+    open_ = f", {passed.count(None)} not made" if None in passed else ""
+    return f"{found['verdict']} ({passed.count(True)} of {len(passed)} checks passed{open_})"
 
 
 def _seeds(claim: Claim) -> dict[str, Any]:
@@ -82,6 +96,7 @@ def _seeds(claim: Claim) -> dict[str, Any]:
     return {
         "submitted": claim.seed,
         "rule": claim.rule,
+        "trained": sorted(claim.validation),
         "mean": {name: row.over_seeds(name).mean for name in measures},
         "std": {name: row.over_seeds(name).std for name in measures},
         "seeds": {

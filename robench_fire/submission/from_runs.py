@@ -1,0 +1,146 @@
+"""The claim that the runs of a plan support, and what they still lack for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from robench_fire import runs
+from robench_fire.assess import is_judged
+from robench_fire.errors import DataError, UsageError
+from robench_fire.leaderboard import Row, collect
+from robench_fire.model_info import SUFFIXES
+from robench_fire.runs import Run
+from robench_fire.submission.claim import Claim, Missing, choose, count, doubts, kept_validation, spoken
+
+NOT_JUDGED = {"verdict": "unknown", "reasons": ["not judged"], "checks": []}
+
+
+def seeds_at(folder: Path) -> list[Run]:
+    """All seeds of the one plan at ``folder``, or of the plan that a seed's folder belongs to.
+
+    Raises:
+        UsageError: for none or several plans.
+    """
+    plans = {run.folder.parent for run in runs.find(folder)}
+    if len(plans) != 1:
+        found = "no run" if not plans else f"{len(plans)} plans"
+        raise UsageError(f"{folder} holds {found}; name the folder of one plan, `robench ls runs` lists them")
+    return runs.find(plans.pop())
+
+
+def default_name(every: Sequence[Run]) -> str:
+    """The paper's key, and what was mixed in, as on our boards."""
+    extra = every[0].read("plan.json")["recipe"]["extra"]
+    return str(every[0].read("provenance.json")["paper"]["key"]) + SUFFIXES[extra["source"] if extra else ""]
+
+
+def claimed(
+    every: Sequence[Run],
+    *,
+    seed: str,
+    eps: str,
+    name: str,
+    link: str,
+    synthetic: bool,
+    images: int,
+    draft: bool = False,
+) -> Claim:
+    """What the trained seeds of a plan support.
+
+    ``seed``: "" for 0, "median", or a number, which must be one of these two. ``eps``: the radius, by default the
+    plan's own claim. ``images``: how many test images there are. ``synthetic``: its extra images were generated.
+    ``draft``: whatever is missing is listed in the claim instead of refused, and figures are of what was evaluated.
+
+    Raises:
+        UsageError: for a seed picked otherwise.
+        DataError: if something is missing: all of it, and the command that brings it.
+    """
+    trained = trained_of(every)
+    validation = {run.seed: _validation(run) for run in trained}
+    chosen, _ = choose(validation, seed)
+    run = next(each for each in trained if each.seed == chosen)
+    at = eps or run.read("plan.json")["claim"]["eps"]
+    row = _row(run, at, images)
+    missing = _missing(run, row, at, images)
+    if row is None or (missing and not draft):
+        raise DataError(_refusal(missing, row is not None))
+    extra = run.read("train.json").get("extra_images", 0)
+    claim = Claim(
+        name=name, link=link, synthetic=count(extra) if synthetic else "", seed=chosen, validation=validation, row=row,
+        facts={"reliability": NOT_JUDGED} | _evaluation(run, row), missing=tuple(missing),
+    )  # fmt: skip
+    found = doubts(claim) if draft else []
+    again = "the complete evaluation is judged again" if missing else "docs/evaluation.md says what to look at"
+    unreliable = Missing(f"the result is not known to be reliable ({'. '.join(found)})", again)
+    return replace(claim, missing=(*missing, unreliable)) if found else claim
+
+
+def trained_of(every: Sequence[Run]) -> list[Run]:
+    """Those whose training has ended.
+
+    Raises:
+        DataError: for none, naming the command that continues.
+    """
+    if not (trained := [run for run in every if run.trained]):
+        again = every[0].read("provenance.json")["sessions"][-1]["command"]
+        raise DataError(
+            f"no seed is trained yet: {', '.join(f'seed {run.seed} ({run.status()})' for run in every)}; "
+            f"`{again}` continues"
+        )
+    return trained
+
+
+def _refusal(missing: Sequence[Missing], evaluated: bool) -> str:
+    draft = "--draft makes the bundle from what is there, to look at before that"
+    if not evaluated:
+        draft = "--draft needs some evaluation too, `robench eval ... --examples 16` is enough for it"
+    return "\n".join(["it cannot be submitted yet:", *(f"  {each}" for each in missing), draft])
+
+
+def _row(run: Run, eps: str, images: int) -> Row | None:
+    """The row of the seeds evaluated as ``run``: on all images by AutoAttack, or by the nearest to it that there is."""
+    radii = dict.fromkeys([eps, *(str(each["eps"]) for each in run.evaluations())])
+    rows = [row for at in radii for folder in (run.folder.parent, run.folder) for row in collect(folder, at)]
+    return max(
+        (row for row in rows if run.seed in row.per_seed),
+        key=lambda row: (row.eps == eps, row.attack == "aa", row.examples == images, row.examples),
+        default=None,
+    )
+
+
+def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
+    """What RobustBench needs of a seed and its row that is not there."""
+    again = f"`robench eval {run.folder} --attack aa --eps {eps}`"
+    if row is None or row.attack != "aa" or row.eps != eps:
+        there = "" if row is None else f"; there is {spoken(row)} of seed {run.seed}"
+        return [Missing(f"there is no AutoAttack result at eps {eps}{there}", f"{again} makes it")]
+    missing = []
+    if row.examples != images:
+        told = f"AutoAttack was run on {row.examples:,} of the {images:,} test images"
+        missing.append(Missing(told, f"RobustBench wants all: {again}"))
+    alike = [each for each in runs.find(run.folder.parent) if each.seed in row.per_seed]
+    if any(not is_judged(_evaluation(each, row), each.siblings()) for each in alike):
+        told = "AutoAttack's results were not all judged with all trained seeds at hand"
+        missing.append(Missing(told, f"`robench eval {run.folder.parent} --attack aa --eps {eps}` judges them"))
+    facts = _evaluation(run, row)
+    stem = run.folder / f"eval.{facts['name']}"
+    if not (kept := stem.with_name(f"{stem.name}.adv.safetensors")).exists():
+        missing.append(Missing(f"{kept} is missing", f"move {stem.name}.json away and evaluate again: {again}"))
+    return missing
+
+
+def _validation(run: Run) -> float:
+    """Robust accuracy on the validation images in the epoch whose weights were kept."""
+    curve = run.folder / "curve.jsonl"
+    if not curve.exists():
+        raise DataError(f"{curve} is missing; without it no seed can be chosen")
+    return kept_validation(curve.read_text(encoding="utf-8"), run.read("plan.json"))
+
+
+def _evaluation(run: Run, row: Row) -> dict[str, Any]:
+    wanted = {"attack": row.attack, "norm": row.norm, "eps": row.eps, "examples": row.examples,
+              "seed": row.evaluation_seed, "batch_size": row.facts["evaluation_batch_size"]}  # fmt: skip
+    return next(each for each in run.evaluations() if wanted.items() <= each.items())
