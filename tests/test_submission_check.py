@@ -123,7 +123,7 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("tensor less", tensors(PT, lambda flat: dict(list(flat.items())[1:])), "checkpoint", "the .pt holds other"),
     ("list in .pt", tensors(PT, lambda flat: list(flat.items())), "checkpoint", "the .pt holds other"),
     ("byte of .pt", byte(PT, 0.5), "checkpoint", "the .pt holds other tensors"),
-    ("byte of .safetensors", byte(SAFE, 0.5), "checkpoint", "the .safetensors' hash is "),
+    ("byte of .safetensors", byte(SAFE, 0.5), "checkpoint", "the evaluated file's hash is "),
     ("clean_acc", info(clean_acc="99.00"), "documents", NOT),
     ("autoattack_acc", info(autoattack_acc="99.00"), "documents", NOT),
     ("reported", info(reported="99.99"), "documents", NOT),

@@ -19,7 +19,7 @@ from robench_fire.files import sha256
 from robench_fire.reporting import Report
 from robench_fire.submission import bundle, evidence
 from robench_fire.submission.admission import admission
-from robench_fire.submission.claim import Claim, admissible
+from robench_fire.submission.claim import Claim, SeedClaim, admissible
 from robench_fire.submission.proof import Proof, loaded
 from robench_fire.submission.texts import drive_id, rendered
 from robench_fire.submission.zoo_entry import ZooEntry, entry_of, registered
@@ -39,15 +39,15 @@ def check(folder: Path, data: Path, device: torch.device, examples: int, report:
         if evidence.missing(folder):
             return found
         claim = bundle.read(folder)
-        if lost := [path.name for path in bundle.checkpoints(folder, claim.name) if not path.is_file()]:
+        if lost := [path.name for path in bundle.checkpoints(folder, claim) if not path.is_file()]:
             raise DataError(f"missing: {', '.join(lost)}")
-        parts = registry.load("datasets", claim.row.dataset).module.DATASET
-        test = fetch.splits(claim.row.dataset, parts, data).test
+        parts = registry.load("datasets", claim.dataset).module.DATASET
+        test = fetch.splits(claim.dataset, parts, data).test
         entry = entry_for(claim, parts)
     except (RobenchError, KeyError, TypeError, ValueError, AttributeError) as fault:
         said = str(fault) if isinstance(fault, RobenchError) else f"it cannot be read ({fault!r})"
         return [*found, Check("claim", False, said)]
-    checkpoint = sha256(bundle.checkpoints(folder, claim.name)[1])
+    checkpoint = sha256(bundle.checkpoints(folder, claim)[1])
     return [
         *found,
         *tried("claim", lambda: _admitted(claim)),
@@ -59,9 +59,9 @@ def check(folder: Path, data: Path, device: torch.device, examples: int, report:
 
 def entry_for(claim: Claim, parts: Dataset) -> ZooEntry:
     """The zoo entry that a claim asks for."""
-    recipe, row = claim.row.plan["recipe"], claim.row
-    arch, how = recipe["arch"], recipe["normalise"]
-    return entry_of(claim.name, row.dataset, parts, row.norm, arch, how, drive_id(claim.link))
+    known = claim.row.plan["recipe"] if isinstance(claim, SeedClaim) else claim.facts
+    norm, link = claim.facts["norm"], drive_id(claim.link)
+    return entry_of(claim.name, claim.dataset, parts, norm, known["arch"], known["normalise"], link)
 
 
 def tried(name: str, step: Step) -> list[Check]:
@@ -80,7 +80,9 @@ def _admitted(claim: Claim) -> list[Check]:
     admissible(claim)
     if claim.missing:
         return [Check(AS_DRAFT, True, f"not a submission; missing: {'; '.join(each.what for each in claim.missing)}")]
-    return [Check("claim", True, f"{claim.name} on {claim.row.dataset} {claim.row.norm} {claim.row.eps}, reliable")]
+    return [
+        Check("claim", True, f"{claim.name} on {claim.dataset} {claim.facts['norm']} {claim.facts['eps']}, reliable")
+    ]
 
 
 def _by_robustbench(

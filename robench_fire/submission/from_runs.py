@@ -13,9 +13,8 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.leaderboard import Row, collect
 from robench_fire.model_info import SUFFIXES
 from robench_fire.runs import Run
-from robench_fire.submission.claim import Claim, Missing, choose, count, doubts, kept_validation, spoken
-
-NOT_JUDGED = {"verdict": "unknown", "reasons": ["not judged"], "checks": []}
+from robench_fire.submission.claim import SeedClaim, choose, count, doubts, kept_validation
+from robench_fire.submission.lacking import NOT_JUDGED, Missing, lacking, refusal, unreliable
 
 
 def seeds_at(folder: Path) -> list[Run]:
@@ -47,7 +46,7 @@ def claimed(
     synthetic: bool,
     images: int,
     draft: bool = False,
-) -> Claim:
+) -> SeedClaim:
     """What the trained seeds of a plan support.
 
     ``seed``: "" for 0, "median", or a number, which must be one of these two. ``eps``: the radius, by default the
@@ -66,16 +65,13 @@ def claimed(
     row = _row(run, at, images)
     missing = _missing(run, row, at, images)
     if row is None or (missing and not draft):
-        raise DataError(_refusal(missing, row is not None))
+        raise DataError(refusal(missing, row is not None))
     extra = run.read("train.json").get("extra_images", 0)
-    claim = Claim(
+    claim = SeedClaim(
         name=name, link=link, synthetic=count(extra) if synthetic else "", seed=chosen, validation=validation, row=row,
         facts={"reliability": NOT_JUDGED} | _evaluation(run, row), missing=tuple(missing),
     )  # fmt: skip
-    found = doubts(claim) if draft else []
-    again = "the complete evaluation is judged again" if missing else "docs/evaluation.md says what to look at"
-    unreliable = Missing(f"the result is not known to be reliable ({'. '.join(found)})", again)
-    return replace(claim, missing=(*missing, unreliable)) if found else claim
+    return replace(claim, missing=(*missing, *unreliable(doubts(claim), missing))) if draft else claim
 
 
 def trained_of(every: Sequence[Run]) -> list[Run]:
@@ -93,13 +89,6 @@ def trained_of(every: Sequence[Run]) -> list[Run]:
     return trained
 
 
-def _refusal(missing: Sequence[Missing], evaluated: bool) -> str:
-    draft = "--draft makes the bundle from what is there, to look at before that"
-    if not evaluated:
-        draft = "--draft needs some evaluation too, `robench eval ... --examples 16` is enough for it"
-    return "\n".join(["it cannot be submitted yet:", *(f"  {each}" for each in missing), draft])
-
-
 def _row(run: Run, eps: str, images: int) -> Row | None:
     """The row of the seeds evaluated as ``run``: on all images by AutoAttack, or by the nearest to it that there is."""
     radii = dict.fromkeys([eps, *(str(each["eps"]) for each in run.evaluations())])
@@ -113,23 +102,13 @@ def _row(run: Run, eps: str, images: int) -> Row | None:
 
 def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
     """What RobustBench needs of a seed and its row that is not there."""
-    again = f"`robench eval {run.folder} --attack aa --eps {eps}`"
-    if row is None or row.attack != "aa" or row.eps != eps:
-        there = "" if row is None else f"; there is {spoken(row)} of seed {run.seed}"
-        return [Missing(f"there is no AutoAttack result at eps {eps}{there}", f"{again} makes it")]
-    missing = []
-    if row.examples != images:
-        told = f"AutoAttack was run on {row.examples:,} of the {images:,} test images"
-        missing.append(Missing(told, f"RobustBench wants all: {again}"))
+    stem, again = run.folder / "eval", f"robench eval {run.folder} --attack aa --eps {eps}"
+    if row is None:
+        return lacking(None, stem, eps, images, again)
     alike = [each for each in runs.find(run.folder.parent) if each.seed in row.per_seed]
-    if any(not is_judged(_evaluation(each, row), each.siblings()) for each in alike):
-        told = "AutoAttack's results were not all judged with all trained seeds at hand"
-        missing.append(Missing(told, f"`robench eval {run.folder.parent} --attack aa --eps {eps}` judges them"))
-    facts = _evaluation(run, row)
-    stem = run.folder / f"eval.{facts['name']}"
-    if not (kept := stem.with_name(f"{stem.name}.adv.safetensors")).exists():
-        missing.append(Missing(f"{kept} is missing", f"move {stem.name}.json away and evaluate again: {again}"))
-    return missing
+    judged = all(is_judged(_evaluation(each, row), each.siblings()) for each in alike)
+    judge = "" if judged else f"robench eval {run.folder.parent} --attack aa --eps {eps}"
+    return lacking(_evaluation(run, row), stem, eps, images, again, judge)
 
 
 def _validation(run: Run) -> float:
