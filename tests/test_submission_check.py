@@ -174,7 +174,7 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("images' hash", told(SUMMARY, "images_sha256", value="0"), "evaluation", "test images' hash is 0, not "),
     ("norm", told(SUMMARY, "norm", value="L2"), "evaluation", "radius is ('L2', '8/255'), not ('Linf', '8/255')"),
     ("radius", told(SUMMARY, "eps", value="4/255"), "evaluation", "radius is ('Linf', '4/255'), not ('Linf', '8/255')"),
-    ("no object", lambda folder: (folder / SUMMARY).write_text("{}"), "evidence", "KeyError: "),
+    ("no object", lambda folder: (folder / SUMMARY).write_text("{}"), "claim", "aa_summary.json names no norm of Linf"),
     ("log", text(LOG, "eps 8/255, seed 0", "eps 1/255, seed 0"), "log", "does not say 'norm Linf, eps 8/255, seed 0'"),
     ("another's log", anothers_log, "log", "it does not say '"),
     ("log of other accuracy", text(LOG, "after SQUARE: ", "after SQUARE: 9"), "log", "say 'robust accuracy after SQ"),

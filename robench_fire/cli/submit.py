@@ -53,28 +53,29 @@ def submit(
     json: o.Json = False,
 ) -> None:
     """Write what RobustBench's maintainers ask for, proved by RobustBench's own code. Exit 7 if it does not hold."""
-    if (not run) == (check is None):
-        raise UsageError("name a run's folder (robench submit RUN -o DIR), or a bundle (robench submit --check DIR)")
-    if dry_run and not push:
-        raise UsageError("--dry-run lists what --push would upload; give --push hf:USER/REPO too")
     chosen = {"seed": seed, "eps": eps, "name": name, "link": link, "synthetic": synthetic, "draft": draft}
-    about = {**asdict(file), **asdict(its)}
-    if (check or push) and (ignored := _given(chosen | about)):
-        raise UsageError(f"{ignored}: said when a bundle is written; leave out --check and --push")
-    if push and not run:
-        raise UsageError("--push uploads a bundle: robench submit DIR --push hf:USER/REPO")
+    _sensible(run, check, push, dry_run, _given(chosen | asdict(file) | asdict(its)))
     if push:
         _push(Path(run), push, dry_run)
         return
     make = None if check else _making(run, file, its, chosen)
     found, folder = _proved(make, check or output, data_dir, device, examples)
-    if json:
-        print(jsonlib.dumps({"format": 1, "folder": str(folder), "checks": [asdict(each) for each in found]}, indent=2))
-    else:
-        _print(folder, found)
+    _print(folder, found, json)
     from robench_fire.submission.check import refuse
 
     refuse(found, folder)
+
+
+def _sensible(run: str, check: Path | None, push: str, dry_run: bool, given: str) -> None:
+    """Refuse words that do not go together; ``given``: the options about a bundle that is to be written."""
+    if push and not run:
+        raise UsageError("--push uploads a bundle: robench submit DIR --push hf:USER/REPO")
+    if (not run) == (check is None):
+        raise UsageError("name a run's folder (robench submit RUN -o DIR), or a bundle (robench submit --check DIR)")
+    if dry_run and not push:
+        raise UsageError("--dry-run lists what --push would upload; give --push hf:USER/REPO too")
+    if (check or push) and given:
+        raise UsageError(f"{given}: said when a bundle is written; leave out --check and --push")
 
 
 def _given(options: dict[str, Any]) -> str:
@@ -129,7 +130,10 @@ def _proved(
     return found, folder
 
 
-def _print(folder: Path, found: list[Check]) -> None:
+def _print(folder: Path, found: list[Check], json: bool) -> None:
+    if json:
+        print(jsonlib.dumps({"format": 1, "folder": str(folder), "checks": [asdict(each) for each in found]}, indent=2))
+        return
     console = Console()
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(str(folder)), title_justify="left", title_style="")
     for column in ("check", "", "found"):
@@ -138,9 +142,11 @@ def _print(folder: Path, found: list[Check]) -> None:
         sign = Text("ok", "green") if each.passed else Text("no", "red")
         drawn.add_row(Text(each.name), sign, Text(each.found))  # as it is: it comes from the bundle
     console.print(drawn)
+    from robench_fire.submission.check import AS_DRAFT
+
     if not all(each.passed for each in found):
         return
-    if any(each.name == "claim, as a draft" for each in found):
+    if any(each.name == AS_DRAFT for each in found):
         said = f"a draft, not for submission; what is missing, and what brings it, is in {folder / 'CHECKLIST.md'}"
         console.print(said, highlight=False)
     else:

@@ -102,11 +102,11 @@ def read(folder: Path) -> Claim:
     told, facts, reliability = (
         {key: value for key, value in read_json(folder / name).items() if key != "draft"} for name in names
     )
+    if facts.get("norm") not in THREATS:  # it becomes part of a path
+        raise DataError(f"{folder / names[1]} names no norm of {', '.join(THREATS)}")
     try:
         if not NAME.fullmatch(name := str(told["name"])):
             raise ValueError(name)
-        if facts["norm"] not in THREATS:  # it becomes part of a path
-            raise ValueError(facts["norm"])
         common: dict[str, Any] = {
             "name": name, "link": str(told["link"]), "facts": facts | {"reliability": reliability},
             "missing": tuple(Missing(str(each["what"]), str(each["fix"])) for each in told.get("missing", [])),
