@@ -33,14 +33,13 @@ from robench_fire.datasets import digits
 from robench_fire.evaluation import reliability, square
 from robench_fire.evaluation.autoattack import Battle
 from robench_fire.evaluation.reliability import Check
-from robench_fire.files import sha256, write_json, write_text
+from robench_fire.files import sha256, write_text
 from robench_fire.leaderboard import Row
-from robench_fire.model_info import to_model_info
 from robench_fire.seed import Workplace, judge_seed, run_folder, run_seed
 from robench_fire.stats import percent
-from robench_fire.submission.bundle import checkpoints, read
+from robench_fire.submission.bundle import checkpoints, read, write
 from robench_fire.submission.check import check, entry_for
-from robench_fire.submission.submit import submit
+from robench_fire.submission.submit import Checking, submit
 from robench_fire.submission.texts import rendered
 
 CPU = torch.device("cpu")
@@ -120,8 +119,10 @@ def written(base: Path) -> Path:
 
 def submitted(folder: Path, out: Path, **asked: Any) -> list[Check]:
     """``robench submit`` without its command line."""
-    chosen: dict[str, Any] = {"seed": "", "eps": "", "name": "", "link": "", "synthetic": False, "examples": 1} | asked
-    found, place = submit(folder, out, data=Path("nowhere"), device=CPU, report=quiet, **chosen)
+    chosen: dict[str, Any] = dict.fromkeys(("seed", "eps", "name", "link"), "") | {"synthetic": False, "draft": False}
+    chosen |= {"examples": 1} | asked
+    checking = Checking(data=Path("nowhere"), device=CPU, examples=chosen.pop("examples"), report=quiet)
+    found, place = submit(folder, out, checking, **chosen)
     assert place == (out.resolve() if all(each.passed for each in found) else out.with_name(f"{out.name}.failed"))
     return found
 
@@ -141,19 +142,13 @@ def issued(bundle: Path, **changes: Any) -> None:
     """Change the claim of a bundle and everything that follows from it, as a forger could."""
     before = read(bundle)
     claim = replace(before, **changes)
-    facts = dict(claim.facts)
-    write_json(bundle / "evidence" / "reliability.json", facts.pop("reliability"))
-    write_json(bundle / "evidence" / "aa_summary.json", facts)
-    write_json(bundle / "provenance" / "row.json", to_model_info(claim.row))
-    told = {"format": 1, "name": claim.name, "link": claim.link, "synthetic": claim.synthetic, "seed": claim.seed}
-    validation = {str(seed): value for seed, value in claim.validation.items()}
-    write_json(bundle / "provenance" / "submission.json", told | {"validation": validation})
+    write(claim, bundle)
     if claim.name != before.name:
         (bundle / "model_info" / "cifar10" / "Linf" / f"{before.name}.json").unlink()
-        for old, new in zip(checkpoints(bundle, before.name), checkpoints(bundle, claim.name), strict=True):
+        for old, new in zip(checkpoints(bundle, before), checkpoints(bundle, claim), strict=True):
             old.rename(new)
-    parts = registry.load("datasets", claim.row.dataset).module.DATASET
-    checkpoint = sha256(checkpoints(bundle, claim.name)[1])
+    parts = registry.load("datasets", claim.dataset).module.DATASET
+    checkpoint = sha256(checkpoints(bundle, claim)[1])
     for name, text in rendered(claim, entry_for(claim, parts), parts, checkpoint).items():
         write_text(bundle / name, text)
     sum_up(bundle)
@@ -286,10 +281,10 @@ def forged(change: Callable[[np.ndarray], object]) -> Break:
 
 def untrained(folder: Path) -> None:
     """Other weights, and every hash of them: only running the model can tell."""
-    flat = {name: torch.zeros_like(value) for name, value in load_file(checkpoints(folder, NAME)[0]).items()}
-    save_file(flat, checkpoints(folder, NAME)[0])
-    torch.save(flat, checkpoints(folder, NAME)[1])
-    claim, digest = read(folder), sha256(checkpoints(folder, NAME)[0])
+    flat = {name: torch.zeros_like(value) for name, value in load_file(checkpoints(folder, read(folder))[0]).items()}
+    save_file(flat, checkpoints(folder, read(folder))[0])
+    torch.save(flat, checkpoints(folder, read(folder))[1])
+    claim, digest = read(folder), sha256(checkpoints(folder, read(folder))[0])
     text("evidence/autoattack.log", claim.facts["weights_sha256"], digest)(folder)
     told("provenance/train.json", "weights_sha256", value=digest)(folder)
     weights = claim.row.facts["weights_sha256"] | {"0": digest}
@@ -326,8 +321,9 @@ def shifted(found: np.ndarray) -> None:
     found[:] = np.roll(found, 1, 1)
 
 
-def four(before: Row) -> dict[str, Any]:
-    return {"per_seed": {seed: each for seed, each in before.per_seed.items() if seed != 4}}
+def without(before: Row) -> dict[str, Any]:
+    """The seed that is submitted was not evaluated."""
+    return {"per_seed": {seed: each for seed, each in before.per_seed.items() if seed != 0}}
 
 
 def all_robust(found: np.ndarray) -> None:

@@ -101,13 +101,13 @@ def as_is(folder: Path) -> None:
 
 L2 = {"kind": "L2", "eps": "0.5"}
 REFUSED: list[tuple[str, Break, str, int, str]] = [
-    ("unfinished", gone("seed-2/train.json"), "", 4, r"not finished: seed 2 \(4 of 4 epochs\); `robench.*` continues"),
+    ("unfinished", gone("seed-*/train.json"), "", 4, r"no seed is trained yet: seed 0 \(4 of 4 .*` continues"),
     ("without weights", gone("seed-0/weights.safetensors"), "", 4, r"seed-0/weights\.safetensors is not here: bring"),
-    ("four seeds", gone("seed-4"), "", 4, r"4 of 5 seeds are trained; .* with --seeds 5 adds the others"),
+    ("four seeds", gone("seed-4"), "", 4, r"not all judged with all trained seeds .*` judges them"),
     ("no attack", gone("seed-*/eval.*"), "", 4, r"no AutoAttack result at eps 8/255; `robench eval .* --attack aa"),
     ("only PGD", edit(f"seed-*/{AA}.json", attack="pgd20"), "", 4, "there is no AutoAttack result at eps 8/255"),
-    ("one attacked less", gone(f"seed-3/{AA}.json"), "", 4, "seed 3: no AutoAttack result like the other seeds'"),
-    ("other weights attacked", edit(f"seed-1/{AA}.json", weights_sha256="0"), "", 4, "seed 1: no AutoAttack result"),
+    ("not attacked", gone(f"seed-0/{AA}.json"), "", 4, r"no AutoAttack result at .*; `robench eval \S+seed-0 --at"),
+    ("other weights attacked", edit(f"seed-0/{AA}.json", weights_sha256="0"), "", 4, "no AutoAttack result at eps"),
     ("fewer images", edit(f"seed-*/{AA}.json", examples=23), "", 4, r"run on 23 of the 24 test images; .* wants all"),
     ("unreliable", judged(2, "unreliable", "zero gradients"), "", 6, r"not reliable \(seed 2: zero gradients\)"),
     ("not judged", edit(f"seed-2/{AA}.json", reliability=None), "", 4, r"not all judged .*; `robench eval "),

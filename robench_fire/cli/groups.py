@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
@@ -13,6 +13,7 @@ import typer
 
 from robench_fire import processes
 from robench_fire.cli import options as o
+from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
     from robench_fire.assessor import Evaluations
@@ -102,6 +103,29 @@ class FileOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaperOptions:
+    """What RobustBench asks about a checkpoint that was not trained here, and its threat model."""
+
+    norm: Annotated[str, typer.Option(help="Linf or L2. (default: the data set's first)")] = ""
+    paper: Annotated[str, typer.Option(help="A defense, or a JSON file: name, authors, venue, link.")] = ""
+    additional_data: Annotated[str, typer.Option(metavar="yes|no", help="More than the training set was used.")] = ""
+
+    def under(self, found: list[Subject]) -> Subject:
+        """The one checkpoint in ``found``, claimed at its data set's usual radius of the norm.
+
+        Raises:
+            UsageError: for another norm, or an answer that is neither yes nor no.
+        """
+        (subject,) = found
+        usual = {each.norm: each for each in reversed(list(subject.parts().recipes))}
+        if self.norm and self.norm not in usual:
+            raise UsageError(f"--norm {self.norm}: {subject.dataset} has {', '.join(usual)}")
+        if self.additional_data not in ("", "yes", "no"):
+            raise UsageError(f"--additional-data {self.additional_data}: yes or no")
+        return replace(subject, claim=usual[self.norm]) if self.norm else subject
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
     """Where the runs are made, and how many at a time."""
 
@@ -148,6 +172,7 @@ class PlaceOptions:
 
 GROUPS = {
     FileOptions: "A checkpoint file",
+    PaperOptions: "A checkpoint that was trained elsewhere",
     RecipeOptions: "Recipe",
     EvaluationOptions: "Evaluation",
     PlaceOptions: "Where it runs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,44 +12,84 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robench_fire.data import to_float
-from robench_fire.dataset import Split
+from robench_fire.dataset import Split, head
 from robench_fire.errors import DataError
 from robench_fire.evaluation import images
-from robench_fire.files import sha256, write_json, write_text
+from robench_fire.files import as_json, sha256, write_json, write_text
 from robench_fire.model_info import from_model_info, to_model_info
-from robench_fire.runs import Run, read_json
+from robench_fire.runs import read_json
 from robench_fire.schema import NAME
-from robench_fire.submission.claim import Claim
+from robench_fire.subjects import Subject
+from robench_fire.submission.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
+from robench_fire.submission.draft import marked
+from robench_fire.submission.lacking import Missing
+from robench_fire.threat import THREATS
 
 SUMS = "SHA256SUMS"
 CHECKED = "evidence/robustbench_check.json"
-TAKEN = ("evidence/autoattack.log", "evidence/aa_summary.json", "evidence/masks.npy", "evidence/adv_examples.pt",
-         "evidence/reliability.json", "evidence/admission.json", CHECKED, "provenance/train.json",
-         "provenance/curve.jsonl", "provenance/row.json", "provenance/submission.json", "CHECKLIST.md")  # fmt: skip
-"""What cannot be rendered from the rest, beside the checkpoints."""
+PERTURBED = "evidence/adv_examples.pt"
+"""Left out of a draft whose evaluation has kept none."""
+TAKEN = ("evidence/autoattack.log", "evidence/aa_summary.json", "evidence/masks.npy",
+         "evidence/reliability.json", "evidence/admission.json", CHECKED,
+         "provenance/submission.json", "CHECKLIST.md")  # fmt: skip
+"""What cannot be rendered from the rest, beside the checkpoints and what is PERTURBED."""
+TRAINED = ("provenance/train.json", "provenance/curve.jsonl", "provenance/row.json")
+"""The same of a seed only."""
 
 
-def checkpoints(folder: Path, name: str) -> tuple[Path, Path]:
-    """The .safetensors and the .pt of a bundle."""
-    return folder / "checkpoint" / f"{name}.safetensors", folder / "checkpoint" / f"{name}.pt"
+def checkpoints(folder: Path, claim: Claim) -> tuple[Path, Path]:
+    """The evaluated file of a bundle, and the .pt that RobustBench reads."""
+    name = claim.name if isinstance(claim, SeedClaim) else "evaluated"
+    suffix = ".safetensors" if isinstance(claim, SeedClaim) or claim.file.endswith(".safetensors") else ".pt"
+    return folder / "checkpoint" / f"{name}{suffix}", folder / "checkpoint" / f"{claim.name}.pt"
 
 
-def take(claim: Claim, run: Run, test: Split, older: Path, out: Path) -> None:
-    """Copy what was measured into the new bundle ``out``. ``older``: where an earlier one may lie.
+def taken(claim: Claim) -> set[str]:
+    """What of a bundle is not rendered, but for its checkpoints."""
+    return {*TAKEN, PERTURBED, *(TRAINED if isinstance(claim, SeedClaim) else ())}
+
+
+def take(claim: Claim, subject: Subject, test: Split, older: Path, out: Path) -> None:
+    """Copy what was measured of a ``subject`` into the new bundle ``out``. ``older``: where an earlier one may lie.
 
     Raises:
-        DataError: if a file of the run is missing or does not fit the evaluation.
+        DataError: if a file is missing or does not fit the evaluation.
     """
     for folder in ("checkpoint", "evidence", "provenance"):
         (out / folder).mkdir(parents=True)
-    _take_checkpoint(claim, run, older, out)
-    _take_evidence(claim, run, test, out / "evidence")
-    for name in ("train.json", "curve.jsonl"):
-        shutil.copyfile(run.folder / name, out / "provenance" / name)
-    write_json(out / "provenance" / "row.json", to_model_info(claim.row))
-    told = {"format": 1, "name": claim.name, "link": claim.link, "synthetic": claim.synthetic, "seed": claim.seed}
-    validation = {str(seed): value for seed, value in claim.validation.items()}
-    write_json(out / "provenance" / "submission.json", told | {"validation": validation})
+    _take_checkpoint(claim, subject, older, out)
+    _take_evidence(claim, subject, test, out / "evidence")
+    if subject.run:
+        for name in ("train.json", "curve.jsonl"):
+            shutil.copyfile(subject.run.folder / name, out / "provenance" / name)
+    write(claim, out)
+    for name in ("provenance/train.json", "evidence/autoattack.log"):
+        if claim.missing and (out / name).exists():
+            write_text(out / name, marked(name, (out / name).read_text(encoding="utf-8"), claim.missing))
+
+
+def write(claim: Claim, out: Path) -> None:
+    """Put what ``read`` finds again into a bundle."""
+    facts = dict(claim.facts)
+    told: dict[str, Any] = {"format": 1, "name": claim.name, "link": claim.link}
+    told["missing"] = [each._asdict() for each in claim.missing]
+    if isinstance(claim, SeedClaim):
+        row = to_model_info(claim.row)
+        if claim.missing:
+            row["footnote"] = f"{DRAFT}. {row['footnote']}"
+        write_json(out / "provenance" / "row.json", row)
+        validation = {str(seed): value for seed, value in claim.validation.items()}
+        told |= {"synthetic": claim.synthetic, "seed": claim.seed, "validation": validation}
+    else:
+        told |= {"file": claim.file, "dataset": claim.dataset, "paper": claim.paper}
+        told |= {"additional_data": claim.additional_data}
+    made = {
+        "evidence/reliability.json": facts.pop("reliability"),
+        "evidence/aa_summary.json": facts,
+        "provenance/submission.json": told,
+    }
+    for name, value in made.items():
+        write_text(out / name, marked(name, as_json(value), claim.missing))
 
 
 def read(folder: Path) -> Claim:
@@ -57,43 +98,60 @@ def read(folder: Path) -> Claim:
     Raises:
         DataError: if it cannot be read, naming the file.
     """
-    told, reliability = (
-        read_json(folder / name) for name in ("provenance/submission.json", "evidence/reliability.json")
+    names = ("provenance/submission.json", "evidence/aa_summary.json", "evidence/reliability.json")
+    told, facts, reliability = (
+        {key: value for key, value in read_json(folder / name).items() if key != "draft"} for name in names
     )
+    if facts.get("norm") not in THREATS:  # it becomes part of a path
+        raise DataError(f"{folder / names[1]} names no norm of {', '.join(THREATS)}")
     try:
         if not NAME.fullmatch(name := str(told["name"])):
             raise ValueError(name)
-        return Claim(
-            name=name, link=str(told["link"]), synthetic=str(told["synthetic"]), seed=int(told["seed"]),
+        common: dict[str, Any] = {
+            "name": name, "link": str(told["link"]), "facts": facts | {"reliability": reliability},
+            "missing": tuple(Missing(str(each["what"]), str(each["fix"])) for each in told.get("missing", [])),
+        }  # fmt: skip
+        if "file" in told:
+            return FileClaim(
+                **common, file=str(told["file"]), dataset=str(told["dataset"]),
+                paper={key: str(told["paper"][key]) for key in PAPER}, additional_data=bool(told["additional_data"]),
+            )  # fmt: skip
+        return SeedClaim(
+            **common, synthetic=str(told["synthetic"]), seed=int(told["seed"]),
             validation={int(seed): float(value) for seed, value in told["validation"].items()},
             row=from_model_info(folder / "provenance" / "row.json"),
-            facts=read_json(folder / "evidence" / "aa_summary.json") | {"reliability": reliability},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{folder / 'provenance/submission.json'} cannot be read ({fault!r})") from None
 
 
-def _take_checkpoint(claim: Claim, run: Run, older: Path, out: Path) -> None:
+def _take_checkpoint(claim: Claim, subject: Subject, older: Path, out: Path) -> None:
     """The weights as they were evaluated, byte for byte, and as RobustBench's loader reads them.
 
     An older .pt of the same tensors stays as it is: its bytes depend on torch's version, and it may be uploaded.
     """
-    stored, flat = checkpoints(out, claim.name)
-    shutil.copyfile(run.weights, stored)
+    stored, flat = checkpoints(out, claim)
+    shutil.copyfile(subject.weights, stored)
     if sha256(stored) != claim.facts["weights_sha256"]:
-        raise DataError(f"{run.weights} is not what was evaluated; evaluate the run again: `robench eval`")
-    before = checkpoints(older, claim.name)[1]
-    weights = plain_weights(stored)
+        raise DataError(f"{subject.weights} is not what was evaluated; evaluate it again: `robench eval`")
+    before = checkpoints(older, claim)[1]
+    weights = plain_weights(claim, stored)
     if before.exists() and same(torch.load(before, map_location="cpu", weights_only=True), weights):
         shutil.copyfile(before, flat)
     else:
         torch.save(weights, flat)
 
 
-def plain_weights(stored: Path) -> dict[str, Tensor]:
-    """A flat state dict in float32."""
-    weights: dict[str, Tensor] = load_file(stored)
-    return {name: value.float() if value.is_floating_point() else value for name, value in sorted(weights.items())}
+def plain_weights(claim: Claim, stored: Path) -> dict[str, Tensor]:
+    """A flat state dict in float32 of what was evaluated, a layer in front that normalises included."""
+    if isinstance(claim, SeedClaim):
+        weights: dict[str, Tensor] = load_file(stored)
+    else:
+        weights = claim.subject(stored).load(torch.device("cpu")).state_dict()
+    return {
+        name: (value.float() if value.is_floating_point() else value).contiguous()
+        for name, value in sorted(weights.items())
+    }
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -103,27 +161,26 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     )
 
 
-def _take_evidence(claim: Claim, run: Run, test: Split, folder: Path) -> None:
-    stem = run.folder / f"eval.{claim.facts['name']}"
+def _take_evidence(claim: Claim, subject: Subject, test: Split, folder: Path) -> None:
+    stem = subject.stem.with_name(f"{subject.stem.name}.{claim.facts['name']}")
     log, masks = stem.with_name(f"{stem.name}.log"), stem.with_name(f"{stem.name}.npy")
     for path in (log, masks):
         if not path.exists():
             raise DataError(f"{path} is missing; move {stem.name}.json away and evaluate the run again: `robench eval`")
     shutil.copyfile(log, folder / "autoattack.log")
     shutil.copyfile(masks, folder / "masks.npy")
-    facts = dict(claim.facts)
-    write_json(folder / "reliability.json", facts.pop("reliability"))
-    write_json(folder / "aa_summary.json", facts)
     clean, robust = np.load(masks, allow_pickle=False)
     kept = stem.with_name(f"{stem.name}.adv.safetensors")
+    if claim.missing and not kept.exists():
+        return
     index, found = images.read(kept)
     if not np.array_equal(np.sort(index), np.flatnonzero(clean & ~robust)):
         raise DataError(
             f"{kept} holds other images than were broken; move it and {stem.name}.json away and evaluate again"
         )
-    perturbed = to_float(test.images)
+    perturbed = to_float(head(test, len(clean)).images)
     perturbed[torch.from_numpy(index)] = torch.from_numpy(found).reshape(-1, *perturbed.shape[1:])
-    torch.save(perturbed, folder / "adv_examples.pt")
+    torch.save(perturbed, folder / Path(PERTURBED).name)
 
 
 def sum_up(out: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from robench_fire import fetch, registry, stopping
 from robench_fire.data import to_float
-from robench_fire.dataset import Dataset, Split
+from robench_fire.dataset import Dataset, Split, head
 from robench_fire.devices import use
 from robench_fire.errors import DataError, DisagreesError, RobenchError
 from robench_fire.evaluation.reliability import Check
@@ -19,11 +19,12 @@ from robench_fire.files import sha256
 from robench_fire.reporting import Report
 from robench_fire.submission import bundle, evidence
 from robench_fire.submission.admission import admission
-from robench_fire.submission.claim import Claim, admissible
+from robench_fire.submission.claim import Claim, SeedClaim, admissible
 from robench_fire.submission.proof import Proof, loaded
 from robench_fire.submission.texts import drive_id, rendered
 from robench_fire.submission.zoo_entry import ZooEntry, entry_of, registered
 
+AS_DRAFT = "claim, as a draft"
 Step = Callable[[], list[Check]]
 
 
@@ -38,15 +39,15 @@ def check(folder: Path, data: Path, device: torch.device, examples: int, report:
         if evidence.missing(folder):
             return found
         claim = bundle.read(folder)
-        if lost := [path.name for path in bundle.checkpoints(folder, claim.name) if not path.is_file()]:
+        if lost := [path.name for path in bundle.checkpoints(folder, claim) if not path.is_file()]:
             raise DataError(f"missing: {', '.join(lost)}")
-        parts = registry.load("datasets", claim.row.dataset).module.DATASET
-        test = fetch.splits(claim.row.dataset, parts, data).test
+        parts = registry.load("datasets", claim.dataset).module.DATASET
+        test = fetch.splits(claim.dataset, parts, data).test
         entry = entry_for(claim, parts)
     except (RobenchError, KeyError, TypeError, ValueError, AttributeError) as fault:
         said = str(fault) if isinstance(fault, RobenchError) else f"it cannot be read ({fault!r})"
         return [*found, Check("claim", False, said)]
-    checkpoint = sha256(bundle.checkpoints(folder, claim.name)[1])
+    checkpoint = sha256(bundle.checkpoints(folder, claim)[1])
     return [
         *found,
         *tried("claim", lambda: _admitted(claim)),
@@ -58,9 +59,9 @@ def check(folder: Path, data: Path, device: torch.device, examples: int, report:
 
 def entry_for(claim: Claim, parts: Dataset) -> ZooEntry:
     """The zoo entry that a claim asks for."""
-    recipe, row = claim.row.plan["recipe"], claim.row
-    arch, how = recipe["arch"], recipe["normalise"]
-    return entry_of(claim.name, row.dataset, parts, row.norm, arch, how, drive_id(claim.link))
+    known = claim.row.plan["recipe"] if isinstance(claim, SeedClaim) else claim.facts
+    norm, link = claim.facts["norm"], drive_id(claim.link)
+    return entry_of(claim.name, claim.dataset, parts, norm, known["arch"], known["normalise"], link)
 
 
 def tried(name: str, step: Step) -> list[Check]:
@@ -77,13 +78,17 @@ def tried(name: str, step: Step) -> list[Check]:
 
 def _admitted(claim: Claim) -> list[Check]:
     admissible(claim)
-    return [Check("claim", True, f"{claim.name} on {claim.row.dataset} {claim.row.norm} {claim.row.eps}, reliable")]
+    if claim.missing:
+        return [Check(AS_DRAFT, True, f"not a submission; missing: {'; '.join(each.what for each in claim.missing)}")]
+    return [
+        Check("claim", True, f"{claim.name} on {claim.dataset} {claim.facts['norm']} {claim.facts['eps']}, reliable")
+    ]
 
 
 def _by_robustbench(
     folder: Path, claim: Claim, entry: ZooEntry, test: Split, device: torch.device, examples: int, report: Report
 ) -> list[Check]:
-    on = test.to(device)
+    on = head(test, claim.facts["examples"]).to(device)
     masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
     with registered(entry), loaded(folder, claim, device) as model:
         said = f"{type(model).__name__} with strict keys, by robustbench {version('robustbench')}"
@@ -96,6 +101,10 @@ def _by_robustbench(
             "images claimed robust": proof.attacked,
             "robustbench.eval.benchmark": lambda: proof.benchmark(examples),
         }
+        if claim.missing:  # a benchmark of few images proves nothing that the proofs before it do not
+            del steps["robustbench.eval.benchmark"]
+            if not (folder / bundle.PERTURBED).exists():
+                del steps["perturbed images"]
         for name, step in steps.items():
             found += tried(name, step)
     return found

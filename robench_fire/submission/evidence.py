@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robench_fire.archs import display_name
-from robench_fire.dataset import Split
+from robench_fire.dataset import Split, head
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import SETS
 from robench_fire.evaluation.reliability import Check
@@ -20,7 +20,8 @@ from robench_fire.runs import read_json
 from robench_fire.stats import percent
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
-from robench_fire.submission.claim import Claim, count, kept_validation
+from robench_fire.submission.claim import Claim, FileClaim, SeedClaim, count, kept_validation
+from robench_fire.submission.lacking import spoken
 from robench_fire.submission.texts import FOR_PEOPLE
 
 OPEN = re.compile(r"FILL IN|custom license URL")
@@ -51,14 +52,16 @@ def there(folder: Path) -> list[Check]:
 def agrees(folder: Path, claim: Claim, test: Split) -> list[Check]:
     """Whether what was measured is consistent with itself and with the claim."""
     masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
+    found = [_listed("evaluation", _evaluation(claim, masks, test), f"{spoken(claim.facts)}, as the masks")]
+    if isinstance(claim, SeedClaim):
+        seed = f"{claim.seed} of {len(claim.validation)}: {claim.rule}"
+        found.append(_listed("seed", _seed(folder, claim), seed))
+    architecture = claim.model_info()["architecture"]
     return [
-        _listed(
-            "evaluation", _evaluation(claim, masks, test), f"AutoAttack on {len(test.labels):,} images, as the masks"
-        ),
-        _listed("seed", _seed(folder, claim), f"{claim.seed} of {len(claim.validation)}: {claim.rule}"),
+        *found,
         _listed("checkpoint", _checkpoint(folder, claim), "both files hold the weights that were evaluated"),
         _listed("log", _log(folder, claim), "of this evaluation"),
-        _listed("architecture", _architecture(claim), claim.row.architecture),
+        _listed("architecture", _architecture(claim), architecture),
     ]
 
 
@@ -72,36 +75,58 @@ def _unlike(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
 
 
 def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
-    facts, row, images = claim.facts, claim.row, len(test.labels)
+    """Inconsistencies; of what is no draft, also whether AutoAttack was run on all images and judged."""
+    facts = claim.facts
+    images = int(facts["examples"]) if claim.missing else len(test.labels)
     if masks.dtype != np.bool_ or masks.shape != (2, images):
         return [f"the masks are {masks.dtype} of shape {masks.shape}, not booleans of shape (2, {images})"]
     clean, robust = masks
+    attack = str(facts["attack"]) if claim.missing and facts["attack"] in SETS else "aa"
     wrong = _unlike(
         {
             "clean accuracy": (facts["clean"], percent(clean)),
             "robust accuracy": (facts["robust"], percent(robust)),
             "accuracy after the last attack": (list(facts["after"].values())[-1], percent(robust)),
-            "the row's clean accuracy": (row.per_seed[claim.seed]["clean"], facts["clean"]),
-            "the row's robust accuracy": (row.per_seed[claim.seed]["robust"], facts["robust"]),
-            "attack": (facts["attack"], "aa"),
-            "attacks": (list(facts["after"]), [attack.name for attack in SETS["aa"]]),
-            "radius": ((facts["norm"], facts["eps"]), (row.norm, row.eps)),
+            "attack": (facts["attack"], attack),
+            "attacks": (list(facts["after"]), [each.name for each in SETS[attack]]),
             "number of images": (facts["examples"], images),
-            "test images' hash": (facts["images_sha256"], test.sha256()),
-            "flags": (facts["flags"], []),
-            "weights' hash": (facts["weights_sha256"], row.facts["weights_sha256"][str(claim.seed)]),
+            "test images' hash": (facts["images_sha256"], head(test, images).sha256()),
         }
     )
-    checks = facts["reliability"]["checks"]
-    wrong += [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
-    wrong += [] if checks else ["no reliability check was made"]
-    hashes = row.facts["weights_sha256"].items()
-    others = {f"seed-{seed}": digest for seed, digest in hashes if seed != str(claim.seed)}
-    wrong += _unlike({"the seeds that it was judged with": (facts["reliability"].get("siblings"), others)})
+    wrong += _row(claim) if isinstance(claim, SeedClaim) else []
+    wrong += [] if claim.missing else _judged(claim)
     return wrong + (["images are robust that are not classified correctly"] if (robust & ~clean).any() else [])
 
 
-def _seed(folder: Path, claim: Claim) -> list[str]:
+def _row(claim: SeedClaim) -> list[str]:
+    """Where the evaluation is not what the row of all seeds says."""
+    facts, row = claim.facts, claim.row
+    return _unlike(
+        {
+            "the row's clean accuracy": (row.per_seed[claim.seed]["clean"], facts["clean"]),
+            "the row's robust accuracy": (row.per_seed[claim.seed]["robust"], facts["robust"]),
+            "radius": ((facts["norm"], facts["eps"]), (row.norm, row.eps)),
+            "weights' hash": (facts["weights_sha256"], row.facts["weights_sha256"][str(claim.seed)]),
+        }
+    )
+
+
+def _judged(claim: Claim) -> list[str]:
+    """What of the verdict does not hold: no flag, no failed check, and every trained seed was at hand."""
+    found, checks = claim.facts["reliability"], claim.facts["reliability"]["checks"]
+    wrong = [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
+    wrong += [] if checks else ["no reliability check was made"]
+    wrong += _unlike({"flags": (claim.facts["flags"], [])})
+    with_ = dict(found.get("siblings") or {})
+    others: dict[str, Any] = {}
+    if isinstance(claim, SeedClaim):
+        known = {f"seed-{seed}": digest for seed, digest in claim.row.facts["weights_sha256"].items()}
+        names = (f"seed-{seed}" for seed in claim.validation if seed != claim.seed)
+        others = {name: known.get(name, with_.get(name)) for name in names}
+    return wrong + _unlike({"the seeds that it was judged with": (with_, others)})
+
+
+def _seed(folder: Path, claim: SeedClaim) -> list[str]:
     curve = (folder / "provenance" / "curve.jsonl").read_text(encoding="utf-8")
     trained = read_json(folder / "provenance" / "train.json")
     return _unlike(
@@ -115,11 +140,11 @@ def _seed(folder: Path, claim: Claim) -> list[str]:
 
 
 def _checkpoint(folder: Path, claim: Claim) -> list[str]:
-    stored, flat = bundle.checkpoints(folder, claim.name)
-    wrong = _unlike({"the .safetensors' hash": (sha256(stored), claim.facts["weights_sha256"])})
+    stored, flat = bundle.checkpoints(folder, claim)
+    wrong = _unlike({"the evaluated file's hash": (sha256(stored), claim.facts["weights_sha256"])})
     weights = torch.load(flat, map_location="cpu", weights_only=True)
-    alike = isinstance(weights, dict) and bundle.same(weights, bundle.plain_weights(stored))
-    return wrong + ([] if alike else ["the .pt holds other tensors than the .safetensors"])
+    alike = isinstance(weights, dict) and bundle.same(weights, bundle.plain_weights(claim, stored))
+    return wrong + ([] if alike else [f"the .pt holds other tensors than {stored.name}"])
 
 
 def _log(folder: Path, claim: Claim) -> list[str]:
@@ -137,6 +162,8 @@ def _log(folder: Path, claim: Claim) -> list[str]:
 
 
 def _architecture(claim: Claim) -> list[str]:
+    if isinstance(claim, FileClaim):
+        return []  # the evaluation's, by which the file was read
     return _unlike({"architecture": (claim.row.architecture, display_name(claim.row.plan["recipe"]["arch"]))})
 
 
@@ -144,8 +171,10 @@ def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]
     """Whether everything that follows from the claim says what it says when it is made again, and is all there is."""
     maker = str(read_json(folder / CHECKED).get("robustbench", ""))
     here = version("robustbench")
-    own = {path.relative_to(folder).as_posix() for path in bundle.checkpoints(folder, claim.name)}
-    wrong = [f"{name} is not a bundle's" for name in sorted(bundle.contents(folder) - own - set(made) - set(TAKEN))]
+    own = {path.relative_to(folder).as_posix() for path in bundle.checkpoints(folder, claim)}
+    wrong = [
+        f"{name} is not a bundle's" for name in sorted(bundle.contents(folder) - own - set(made) - bundle.taken(claim))
+    ]
     for name, text in made.items():
         path = folder / name
         found = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -166,5 +195,6 @@ def _without_ticks(text: str) -> list[str]:
 
 
 def _added(patch: str) -> list[str]:
-    """The files that a patch touches and the lines that it adds or removes."""
-    return [line for line in patch.splitlines() if line.startswith(("+", "-"))]
+    """What stands in front of a patch, the files that it touches and the lines that it adds or removes."""
+    head, _, rest = patch.partition("diff --git ")
+    return head.splitlines() + [line for line in rest.splitlines() if line.startswith(("+", "-"))]

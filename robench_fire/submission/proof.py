@@ -37,11 +37,11 @@ def loaded(folder: Path, claim: Claim, device: torch.device) -> Iterator[nn.Modu
     """The checkpoint through RobustBench's loader, which finds it where it would have downloaded it to."""
     from robustbench.utils import load_model
 
-    dataset, norm = claim.row.dataset, claim.row.norm
+    dataset, norm = claim.dataset, claim.facts["norm"]
     with tempfile.TemporaryDirectory() as models:
         place = Path(models) / dataset / norm / f"{claim.name}.pt"
         place.parent.mkdir(parents=True)
-        shutil.copyfile(checkpoints(folder, claim.name)[1], place)
+        shutil.copyfile(checkpoints(folder, claim)[1], place)
         with contextlib.redirect_stdout(io.StringIO()):
             model = load_model(claim.name, model_dir=models, dataset=dataset, threat_model=norm)
         yield model.to(device).eval()
@@ -63,7 +63,7 @@ class Proof:
 
     @property
     def threat(self) -> Threat:
-        return THREATS[self.claim.row.norm](eps=Quantity(self.claim.row.eps))
+        return THREATS[self.claim.facts["norm"]](eps=Quantity(self.claim.facts["eps"]))
 
     def clean(self) -> list[Check]:
         """Clean accuracy by RobustBench's own function, on all test images."""
@@ -127,7 +127,7 @@ class Proof:
         self.report("robustbench.eval.benchmark", 0, 1, f"AutoAttack on {len(few)} images")
         with _given(module, self.x[few].cpu(), self.y[few].cpu()), contextlib.redirect_stdout(io.StringIO()):
             clean, left = module.benchmark(
-                self.model, n_examples=len(few), dataset=self.claim.row.dataset, threat_model=self.claim.row.norm,
+                self.model, n_examples=len(few), dataset=self.claim.dataset, threat_model=self.threat.norm,
                 eps=float(self.threat.eps), device=self.x.device, batch_size=min(len(few), BATCH),
             )  # fmt: skip
         own = [int(mask[few.cpu().numpy()].sum()) for mask in self.masks]

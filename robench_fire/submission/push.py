@@ -18,7 +18,7 @@ def push(folder: Path, target: str, dry_run: bool) -> tuple[str, list[Path]]:
     The model card also becomes the repository's README.md.
 
     Raises:
-        UsageError: for another target, or without huggingface_hub.
+        UsageError: for another target, for a draft, or without huggingface_hub.
         DisagreesError: if a file of the bundle is missing or was changed.
         DataError: if the upload fails.
     """
@@ -26,9 +26,13 @@ def push(folder: Path, target: str, dry_run: bool) -> tuple[str, list[Path]]:
     if match is None:
         raise UsageError(f"--push {target}: expected hf:USER/REPO")
     refuse(evidence.there(folder), folder)
+    claim = bundle.read(folder)
+    if claim.missing:
+        lacking = "".join(f"\n  {each}" for each in claim.missing)
+        raise UsageError(f"{folder} is a draft, which is not uploaded; missing:{lacking}")
     if not read_json(folder / bundle.CHECKED).get("passed"):
         raise DataError(f"{folder} did not pass its check; `robench submit --check {folder}` says why")
-    name = bundle.read(folder).name
+    name = claim.name
     listed = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     if not dry_run:
         _upload(folder, name, match[1])

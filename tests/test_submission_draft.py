@@ -1,0 +1,202 @@
+"""`robench submit`: one seed is enough, and a draft shows the bundle before anything else is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+with pytest.MonkeyPatch.context() as _path:
+    _path.syspath_prepend(Path(__file__).parent)
+    import submission_runs as made
+
+from robench_fire.assess import evaluate_subject
+from robench_fire.assessor import Evaluations
+from robench_fire.errors import DataError, UsageError
+from robench_fire.runs import Run, read_json
+from robench_fire.subjects import subject_of
+from robench_fire.submission.bundle import read
+from robench_fire.submission.claim import ONLY
+from robench_fire.submission.push import push
+
+FEW = 16
+UNMARKED = {"SHA256SUMS", "provenance/curve.jsonl"}  # read line by line by others
+BENCHMARK, PERTURBED = "robustbench.eval.benchmark", "perturbed images are in the threat model"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cut() -> Iterator[None]:
+    with made.cut():
+        yield
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """The folder of a plan of which only seed 0 is trained, and nothing evaluated."""
+    plan = made.finished(tmp_path_factory.getbasetemp())
+    target = tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name
+    shutil.copytree(plan / "seed-0", target / "seed-0", ignore=shutil.ignore_patterns("eval.*"))
+    return target
+
+
+def evaluated(plan: Path, attack: str = "aa", eps: str = "8/255", images: int = FEW, judge: bool = True) -> Path:
+    wanted = Evaluations(attacks=(attack,), eps=(eps,), examples=images)
+    subject = subject_of(Run(plan / "seed-0"))
+    evaluate_subject(subject, made.splits().test, wanted, made.CPU, made.quiet, judge=judge)
+    return plan
+
+
+def drafted(plan: Path, out: Path) -> list[str]:
+    """The checks of a draft, all of which pass."""
+    found = made.submitted(plan, out, draft=True)
+    assert [each for each in found if not each.passed] == []
+    return [each.name for each in found]
+
+
+def lost_images(plan: Path) -> None:
+    for path in evaluated(plan, images=made.TEST).glob("seed-0/*.adv.safetensors"):
+        path.unlink()
+
+
+KINDS = {
+    "few images": (evaluated, "AutoAttack was run on 16 of the 24 test images", "AutoAttack at eps 8/255 on 16 images"),
+    "PGD-20": (lambda plan: evaluated(plan, "pgd20"), "there is no AutoAttack result at eps 8/255; there is PGD-20",
+               "PGD-20 at eps 8/255 on 16 images"),
+    "radius": (lambda plan: evaluated(plan, eps="4/255"), "there is no AutoAttack result at eps 8/255; there is Auto",
+               "AutoAttack at eps 4/255 on 16 images"),
+    "no verdict": (lambda plan: evaluated(plan, images=made.TEST, judge=False), "AutoAttack's results were not all jud",
+                   "AutoAttack at eps 8/255 on 24 images"),
+    "lost images": (lost_images, ".adv.safetensors is missing", "AutoAttack at eps 8/255 on 24 images"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draft_is_made_of_what_is_there_and_says_what_is_missing(own: Path, tmp_path: Path, kind: str) -> None:
+    make, missing, measured = KINDS[kind]
+    make(own)
+    with pytest.raises(DataError, match=r"cannot be submitted yet:\n(.|\n)*--draft makes the bundle from") as fault:
+        made.submitted(own, tmp_path / "out")
+    assert missing in str(fault.value)
+    assert not (tmp_path / "out").exists()
+    names = drafted(own, tmp_path / "out")
+    assert "claim, as a draft" in names
+    assert BENCHMARK not in names
+    assert (PERTURBED in names) == (kind not in ("PGD-20", "lost images"))
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for name in {each for each in files if Path(each).suffix not in (".pt", ".safetensors", ".npy")} - UNMARKED:
+        text = (tmp_path / "out" / name).read_text()
+        assert "DRAFT" in text or '"draft"' in text, name
+        assert missing in text or name == "provenance/row.json", name
+    said = {each.name: each.found for each in made.checked(tmp_path / "out")}
+    assert said["evaluation"] == f"{measured}, as the masks"
+    assert missing in said["claim, as a draft"]
+
+
+def test_everything_that_is_missing_is_said_at_once(own: Path, tmp_path: Path) -> None:
+    evaluated(own, judge=False)
+    for path in own.glob("seed-0/*.adv.safetensors"):
+        path.unlink()
+    with pytest.raises(DataError) as fault:
+        made.submitted(own, tmp_path / "out")
+    first, *lines, draft = str(fault.value).splitlines()
+    assert (first, len(lines)) == ("it cannot be submitted yet:", 3)
+    assert all(f"robench eval {own}" in line for line in lines)
+    assert draft.startswith("--draft makes the bundle")
+
+
+def test_without_any_evaluation_it_says_what_a_draft_needs(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no AutoAttack result at eps 8/255; `robench .*\n--draft needs some"):
+        made.submitted(own, tmp_path / "out", draft=True)
+
+
+def test_a_drafts_patch_applies(own: Path, tmp_path: Path) -> None:
+    drafted(evaluated(own), tmp_path / "out")
+    before, after = made.patched(tmp_path / "out" / "zoo_entry.patch", tmp_path / "clone")
+    assert before != after
+    assert made.NAME in after
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_a_changed_checkpoint_of_a_draft_is_exit_7(
+    own: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluated(own)
+    assert made.robench(monkeypatch, "submit", str(own), "--draft", "-o", "out") == 0
+    assert "a draft, not for submission" in " ".join(capsys.readouterr().out.split())
+    assert made.robench(monkeypatch, "submit", "--check", "out") == 0
+    made.byte(f"checkpoint/{made.NAME}.{suffix}", 0.5)(tmp_path / "out")
+    assert made.robench(monkeypatch, "submit", "--check", "out") == 7
+    made.sum_up(tmp_path / "out")
+    assert made.robench(monkeypatch, "submit", "--check", "out") == 7
+
+
+def test_a_draft_that_hides_what_is_missing_is_found(own: Path, tmp_path: Path) -> None:
+    drafted(evaluated(own), tmp_path / "out")
+    made.issued(tmp_path / "out", missing=())
+    failed = {each.name: each.found for each in made.checked(tmp_path / "out") if not each.passed}
+    assert "not booleans of shape (2, 24)" in failed["evaluation"]
+
+
+@pytest.mark.parametrize("mark", ["ISSUE.md", "zoo_entry.patch", "refs.bib"])
+def test_a_draft_that_loses_a_mark_is_found(own: Path, tmp_path: Path, mark: str) -> None:
+    drafted(evaluated(own), tmp_path / "out")
+    made.text(mark, "DRAFT", "Model")(tmp_path / "out")
+    made.sum_up(tmp_path / "out")
+    assert [each.name for each in made.checked(tmp_path / "out") if not each.passed] == ["documents"]
+
+
+def test_a_draft_is_not_uploaded(own: Path, tmp_path: Path) -> None:
+    drafted(evaluated(own), tmp_path / "out")
+    for dry_run in (False, True):
+        with pytest.raises(
+            UsageError, match=r"is a draft, which is not uploaded; missing:\n.*16 of the 24 test images"
+        ):
+            push(tmp_path / "out", "hf:me/fire", dry_run)
+
+
+def test_a_draft_gives_way_to_what_is_finished_and_not_the_other_way_round(own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    drafted(evaluated(own), out)
+    drafted(own, out)
+    evaluated(own, images=made.TEST)
+    assert all(each.passed for each in made.submitted(own, out))
+    assert read(out).missing == ()
+    for path in own.glob(f"seed-0/eval.*-{made.TEST}.*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="holds a finished bundle, and this is a draft; choose another --output"):
+        made.submitted(own, out, draft=True)
+    assert read(out).missing == ()
+
+
+def test_one_seed_is_enough_and_is_said_to_be_one(own: Path, tmp_path: Path) -> None:
+    evaluated(own, images=made.TEST)
+    found = made.submitted(own, tmp_path / "out", draft=True)  # nothing is missing, so it is none
+    assert all(each.passed for each in found)
+    assert {"claim", BENCHMARK, PERTURBED} <= {each.name for each in found}
+    texts = {name: (tmp_path / "out" / name).read_text() for name in ("ISSUE.md", "MODEL_CARD.md", "CHECKLIST.md")}
+    assert not any("DRAFT" in text or "is a draft" in text for text in texts.values())
+    for name in ("ISSUE.md", "MODEL_CARD.md"):
+        said = " ".join(texts[name].split())
+        assert ONLY in said
+        assert "One seed does not show how far these figures change from one start of the training to another" in said
+    assert "- [ ] One seed is enough for RobustBench." in texts["CHECKLIST.md"]
+    seeds = read_json(tmp_path / "out" / "provenance" / "seeds.json")
+    assert (seeds["submitted"], seeds["trained"], seeds["rule"], seeds["std"]["clean"]) == (0, [0], ONLY, None)
+
+
+def test_seeds_that_were_not_evaluated_are_named(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """AutoAttack on one seed is enough; the rule still looks at all that are trained."""
+    plan = made.finished(tmp_path_factory.getbasetemp())
+    own = made.copied(plan, tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name)
+    for seed in range(2, 5):
+        for path in (own / f"seed-{seed}").glob("eval.*"):
+            path.unlink()
+    assert all(each.passed for each in made.submitted(own, tmp_path / "out"))
+    assert "This is seed 0 of 5" in (tmp_path / "out" / "ISSUE.md").read_text()
+    assert "Not evaluated like it: seed 2, 3, 4." in (tmp_path / "out" / "ISSUE.md").read_text()
+    told = json.loads((tmp_path / "out" / "provenance" / "seeds.json").read_text())
+    assert (told["trained"], sorted(told["seeds"])) == ([0, 1, 2, 3, 4], ["0", "1"])
