@@ -78,7 +78,8 @@ def show(
 ) -> None:
     """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
     from robench_fire.compose import compose
-    from robench_fire.plan import fingerprint, to_plain
+    from robench_fire.plain import to_plain
+    from robench_fire.plan import fingerprint
 
     composed = compose(recipe.request(defense, dataset))
     from robench_fire.bench import estimate
@@ -127,6 +128,7 @@ def table(
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Columns with what a seed cost: time, FLOPs, energy.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
@@ -136,7 +138,7 @@ def table(
     from robench_fire.tables import render
 
     found = entries.entries_in(sources or [output], eps)
-    render.show(found, "json" if json else format_.value, Console(), paper, published, cost)
+    render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:
