@@ -107,8 +107,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
     console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
     console.print(f"{paper.title}. {paper.authors}. {paper.venue}. {paper.link}", highlight=False)
     drawn = Table(box=None, pad_edge=False)
-    for column in ("setting", "value", "source"):
-        drawn.add_column(column, overflow="fold")
+    for column in ("setting", "value", "source"):  # a name never breaks; what a line has left is the source's
+        drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
     for path, value, source in composed.sources():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
