@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robench_fire import fetch, provenance, runs
+from robench_fire import doubts, fetch, provenance, runs
 from robench_fire.assessor import Assessor, Evaluations
 from robench_fire.dataset import Split
 from robench_fire.devices import use
@@ -202,7 +202,7 @@ def _judge(assessor: Assessor, attack: str, threat: Threat, stored: Path, report
     masks = torch.from_numpy(np.load(stored.with_suffix(".npy"), allow_pickle=False)).to(assessor.device)
     others = [subject_of(Run(run.folder.with_name(name))).load(assessor.device) for name in siblings] if run else []
     forwards = [forward_of(each, arena.images, arena.num_classes) for each in others] if arena else []
-    verdict = reliability.judged(attack, arena, masks[0], masks[1], facts["flags"], forwards)
+    verdict = reliability.judged(attack, arena, masks[0], masks[1], doubts.signs(facts), forwards)
     write_json(stored, facts | {"reliability": verdict | {"siblings": siblings}})
     report(f"{attack} {threat.eps}: reliability", 1, 1, verdict["verdict"])
 

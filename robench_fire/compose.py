@@ -13,7 +13,8 @@ from robench_fire.dataset import Dataset
 from robench_fire.defense import Paper, check
 from robench_fire.errors import RecipeError, UsageError, located
 from robench_fire.extra import identified
-from robench_fire.plan import Plan, Profile, leaves, override, to_plain
+from robench_fire.plain import differing, leaves, to_plain
+from robench_fire.plan import Plan, Profile, override
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Extra
 from robench_fire.threat import Threat
@@ -159,6 +160,26 @@ def by_hand(request: Request) -> dict[str, Any]:
     shown = ("recipe.arch", "threat.eps", "claim.eps")
     changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
     return {path: value for path, value in changed.items() if path not in shown}
+
+
+def departures(composed: Composed, request: Request) -> dict[str, list[Any]]:
+    """By path, each setting that a method's own file changes against the shared recipe: its value, and the shared one.
+
+    Its coefficients and what a table shows anyway are left out, and what the user then sets by hand; of the official
+    profile everything, as that is a recipe of its own.
+    """
+    plans = [plan for _, plan in composed.layers]
+    name = f"{composed.plan.name}, "
+    own = [number for number, (source, _) in enumerate(composed.layers) if source.startswith(name)]
+    if not own or request.profile == "official":
+        return {}
+    asked, shared = (to_plain(plans[number]) for number in (own[-1], own[0] - 1))
+    there, hand = dict(leaves(asked)), by_hand(request)
+    shown = ("defense.", "recipe.arch", "recipe.extra")
+    return {
+        path: list(pair) for path, pair in differing(asked, shared).items()
+        if path in there and path not in hand and not path.startswith(shown)
+    }  # fmt: skip
 
 
 def _threat(name: str, dataset: Dataset, norm: str) -> Threat:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from robench_fire.doubts import READ, reworded
 from robench_fire.errors import DataError
 from robench_fire.leaderboard import SEEDS, Row
 from robench_fire.model_info import find_rows
@@ -161,9 +162,9 @@ def _reevaluated(
     verdict = aa.get("reliability", {"verdict": "unknown", "reasons": []}) if aa else {"verdict": "unknown"}
     notes = ["Published weights, our evaluation."]
     if verdict["verdict"] == "unreliable":
-        notes += [f"Unreliable: {reason}." for reason in verdict["reasons"]]
+        notes += [f"Unreliable: {reworded(reason)} ({READ})." for reason in verdict["reasons"]]
     elif aa and verdict["verdict"] == "unknown":
-        notes.append("Its reliability is not known.")
+        notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
     clean, robust = facts["clean"], aa["robust"] if aa else None
     return Entry(
         origin=REEVALUATED, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],

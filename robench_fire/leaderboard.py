@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robench_fire.doubts import READ, reworded
 from robench_fire.runs import Run, find
 from robench_fire.stats import MeanStd, mean_std
 
@@ -122,13 +123,25 @@ class Row:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
-                notes.append(f"Unreliable (seed {seed}): {'; '.join(found['reasons'])}.")
+                notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")
         if self.verdict == "unknown" and self.attack == "aa":
-            notes.append("Its reliability is not known.")
+            notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
+        if own := self.facts.get("departures"):  # rows of before this was recorded have none
+            changed = ", ".join(
+                f"{path} {said_value(value)} (shared: {said_value(shared)})" for path, (value, shared) in own.items()
+            )
+            notes.append(f"{self.paper['method']}'s own setting{'s' * (len(own) > 1)}: {changed}.")
         if self.facts["by_hand"]:
             changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
             notes.append(f"Not the {self.profile} recipe: {changed}.")
         return notes
+
+
+def said_value(value: Any) -> str:
+    """A setting's value in a sentence."""
+    return (
+        ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if value is None else str(value)
+    )
 
 
 def collect(folder: Path, eps: str = "") -> list[Row]:
@@ -204,6 +217,7 @@ def _facts(
     """What a stranger needs to redo the row, beside the plan."""
     return {
         "by_hand": first["by_hand"],
+        "departures": first.get("departures", {}),
         "usual_eps": first["usual_eps"],
         "sessions": {str(k): value for k, value in sessions.items()},
         "evaluation_batch_size": next(iter(scored.values()))["batch_size"],

@@ -7,12 +7,13 @@ import difflib
 import hashlib
 import json
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from robench_fire.defense import Defense
 from robench_fire.errors import RecipeError, unknown
+from robench_fire.plain import leaves, to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Cosine, Cyclic, Extra, Recipe, effective_passes
 from robench_fire.threat import Threat
@@ -99,32 +100,10 @@ class Plan:
         )
 
 
-def to_plain(value: Any) -> Any:
-    """JSON values that say the kind of every dataclass, so that ``HardLabels()`` does not become ``{}``."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if isinstance(value, tuple):
-        return [to_plain(item) for item in value]
-    return str(value) if isinstance(value, Quantity) else value
-
-
 def fingerprint(plan: Plan) -> str:
     """12 hexadecimal digits of the SHA-256 of the plan's canonical JSON."""
     text = json.dumps(to_plain(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def leaves(plain: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, value) of every leaf of ``to_plain``'s result; kinds with no field of their own appear as a leaf."""
-    if not isinstance(plain, dict):
-        yield path, plain
-        return
-    inner = [key for key in plain if key != "kind"]
-    if path and (path.count(".") >= 1 or not inner):
-        yield path, plain["kind"]
-    for key in inner:
-        yield from leaves(plain[key], f"{path}.{key}" if path else key)
 
 
 def override(plan: Plan, path: str, text: str) -> Plan:

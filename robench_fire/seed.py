@@ -14,7 +14,8 @@ from robench_fire.assess import evaluate_subject, is_judged
 from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
 from robench_fire.devices import use
-from robench_fire.plan import fingerprint, to_plain
+from robench_fire.plain import to_plain
+from robench_fire.plan import fingerprint
 from robench_fire.reporting import Report
 from robench_fire.runs import Run
 from robench_fire.state import read

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from robench_fire import account, archs, extra, processes, provenance, pseudo
 from robench_fire.arithmetic import resolve
-from robench_fire.compose import Composed, Request, by_hand
+from robench_fire.compose import Composed, Request, by_hand, departures
 from robench_fire.dataset import Split, Splits
 from robench_fire.engine import Trained, train_together
 from robench_fire.errors import RecipeError
@@ -117,6 +117,7 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
         "architecture": archs.display_name(composed.plan.recipe.arch),
         "usual_eps": str(usual),
         "by_hand": by_hand(request),
+        "departures": departures(composed, request),
     }
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
     formats = asdict(resolve(composed.plan.recipe, device))

@@ -74,6 +74,7 @@ GOLDEN = """\
 | 1 | C | DigitsCNN | 80.00 ± 0.00 | 50.00 ± 0.00 | 15.0 GPU-h | – | – | 18.0 min | – | – | NVIDIA H200 |
 
 Every row: 2 of 5 seeds.  
+Bold: the best of a column, and what cannot be told from it (Welch's t-test over seeds, 5 %).  
 Costs are of training a seed. Per point: device time per percentage point of AutoAttack accuracy.
 """  # noqa: E501, W291
 
@@ -91,18 +92,20 @@ def test_a_table_of_costs() -> None:
 def test_a_single_device_stands_below_the_table() -> None:
     (table,) = tables([ours("A"), ours("B")], cost=True)
     assert "Device" not in table.columns
-    assert table.remarks[1].startswith("Costs are of training a seed on NVIDIA H200.")
+    assert table.remarks[-1].startswith("Costs are of training a seed on NVIDIA H200.")
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_number_is_cut_on_a_terminal(width: int) -> None:
-    console = Console(width=width, file=io.StringIO())
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
     show([replace(each, architecture="WideResNet-34-10") for each in (ours("A"), ours("B"))], "terminal", console,
          cost=True)  # fmt: skip
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= width
     words = {word for line in lines for word in line.split()}
-    assert {"15.0", "GPU-h", "2.25", "EFLOP", "3.00", "kWh", "18.0", "min", "4,000", "40.0"} <= words
+    assert {"15.0", "GPU-h", "18.0", "min"} <= words
+    everything = {"2.25", "EFLOP", "3.00", "kWh", "4,000", "40.0"} <= words
+    assert everything or any(line.startswith("Left out at 80 columns: MFU, Images/s") for line in lines)
     assert "…" not in "".join(lines)
 
 

@@ -13,11 +13,13 @@ import pytest
 
 from robench_fire.archs import display_name
 from robench_fire.compose import Request, compose
+from robench_fire.doubts import READ
 from robench_fire.entries import OURS, PUBLISHED, REEVALUATED, Entry, beside, entries_in, of_row, published, reevaluated
 from robench_fire.errors import DataError
 from robench_fire.leaderboard import Row
 from robench_fire.model_info import publish
-from robench_fire.plan import fingerprint, to_plain
+from robench_fire.plain import to_plain
+from robench_fire.plan import fingerprint
 from robench_fire.runs import evaluation_name
 from robench_fire.schema import NAME
 from robench_fire.stats import MeanStd
@@ -201,12 +203,15 @@ def test_why_an_evaluation_is_not_to_be_believed_becomes_a_note(tmp_path: Path) 
     write_evaluation(tmp_path, "Wong2020Fast", "aa", 43.0, reliability={"verdict": "unreliable", "reasons": reasons})
     (found,) = reevaluated(tmp_path)
     assert found.unreliable is True
-    assert found.notes[1:] == tuple(f"Unreliable: {reason}." for reason in reasons)
+    assert found.notes[1:] == tuple(f"Unreliable: {reason} ({READ})." for reason in reasons)
     write_evaluation(
         tmp_path, "Wong2020Fast", "aa", 43.0, reliability={"verdict": "unknown", "reasons": ["few images"]}
     )
     (found,) = reevaluated(tmp_path)
-    assert (found.unreliable, found.notes[1:]) == (None, ("Its reliability is not known.",))
+    assert (found.unreliable, found.notes[1:]) == (
+        None,
+        (f"Whether AutoAttack's result can be believed is not known ({READ}).",),
+    )
 
 
 def test_an_evaluation_that_was_not_judged_is_unknown(tmp_path: Path) -> None:
@@ -216,7 +221,7 @@ def test_an_evaluation_that_was_not_judged_is_unknown(tmp_path: Path) -> None:
     path.write_text(json.dumps(facts))
     (found,) = reevaluated(tmp_path)
     assert (found.unreliable, found.robust) == (None, MeanStd(43.0, None, 1))
-    assert found.notes[1:] == ("Its reliability is not known.",)
+    assert found.notes[1:] == (f"Whether AutoAttack's result can be believed is not known ({READ}).",)
 
 
 def test_pgd_alone_says_nothing_of_autoattack(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from robench_fire.archs import display_name
 from robench_fire.compose import Request, by_hand, compose
 from robench_fire.entries import entries_in, of_row
 from robench_fire.errors import DataError
-from robench_fire.plan import fingerprint, to_plain
+from robench_fire.plain import to_plain
+from robench_fire.plan import fingerprint
 from robench_fire.runs import Run, evaluation_name
 from robench_fire.tables import render
 from robench_fire.tables.table import tables
@@ -291,12 +292,18 @@ def test_the_worst_verdict_of_a_seed_is_the_rows(tmp_path: Path) -> None:
     assert (found := only(tmp_path)).verdict == "reliable"
     assert model_info.to_model_info(found)["unreliable"] is False
     write_run(tmp_path, request, 1, 90.0, 50.0, reliability={"verdict": "unknown", "reasons": []})
-    assert (found := only(tmp_path)).verdict == "unknown"
-    assert "Its reliability is not known." in found.footnotes()
+    found = only(tmp_path)
+    assert found.verdict == "unknown"
+    assert "Whether AutoAttack's result can be believed is not known (see docs/evaluation.md#reliability)." in (
+        found.footnotes()
+    )
     assert "unreliable" not in model_info.to_model_info(found)
     write_run(tmp_path, request, 2, 90.0, 50.0, reliability=bad)
-    assert (found := only(tmp_path)).verdict == "unreliable"
-    assert "Unreliable (seed 2): AutoAttack's own checks: no, zero gradients." in found.footnotes()
+    found = only(tmp_path)
+    assert found.verdict == "unreliable"
+    (said,) = [note for note in found.footnotes() if note.startswith("Unreliable, seed 2: ")]
+    assert "a gradient of exactly 0" in said
+    assert said.endswith("(see docs/evaluation.md#reliability).")
     assert model_info.to_model_info(found)["unreliable"] is True
 
 

@@ -19,7 +19,8 @@ from robench_fire.defenses import fire
 from robench_fire.attacks import Pgd
 from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.errors import DataError, RecipeError, UsageError
-from robench_fire.plan import Plan, fingerprint, leaves, override, to_plain
+from robench_fire.plain import leaves, to_plain
+from robench_fire.plan import Plan, fingerprint, override
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Adam, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
 from robench_fire.threat import L2

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from robench_fire import doubts
 from robench_fire.assess import evaluate_subject, is_judged
 from robench_fire.assessor import Evaluations
 from robench_fire.attacks import Pgd, misclassify
@@ -29,7 +30,7 @@ from robench_fire.evaluation.record import Block, Record
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import sha256
 from robench_fire.models.digits_cnn import DigitsCNN
-from robench_fire.plan import to_plain
+from robench_fire.plain import to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.runs import Run, read_json
 from robench_fire.seed import run_folder
@@ -114,9 +115,16 @@ def failed(checks: list[Check]) -> list[str]:
     return [each.name for each in checks if each.passed is False]
 
 
+def said(found: Result) -> list[str]:
+    return doubts.signs({"flags": found.flags, "after": found.after, "examples": len(found.clean)})
+
+
 @pytest.mark.parametrize(
     ("model", "reasons"),
-    [(Quantised, [f"{OWN}: no", "zero gradients", f"{RADIUS}: no, PGD-50 leaves"]), (Scaled, [f"{RADIUS}: no"])],
+    [
+        (Quantised, ["a gradient of exactly 0", "PGD-50 leaves", "which holds every image; gradients may be masked"]),
+        (Scaled, ["PGD-50 leaves"]),
+    ],
 )
 def test_masked_gradients_make_a_result_unreliable(
     model: Callable[[], nn.Module], reasons: list[str], small: Splits
@@ -124,7 +132,7 @@ def test_masked_gradients_make_a_result_unreliable(
     found = masks("aa", model(), small.test)
     assert found.after["apgd-ce"] > found.after["square"] + 10
     clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
-    verdict = reliability.judged("aa", arena(model(), small.test)[0], clean, robust, found.flags, [])
+    verdict = reliability.judged("aa", arena(model(), small.test)[0], clean, robust, said(found), [])
     assert verdict["verdict"] == "unreliable"
     assert all(reason in "; ".join(verdict["reasons"]) for reason in reasons)
     failures = [each["name"] for each in verdict["checks"] if each["passed"] is False]
@@ -165,9 +173,10 @@ def test_what_cannot_be_judged_is_unknown(attack: str, eps: str, images: int, re
 
 def test_a_flag_is_enough_where_nothing_else_can_be_judged(small: Splits) -> None:
     few = arena(taught(0), small.test.take(slice(2)))[0]
-    verdict = reliability.judged("pgd20", few, torch.ones(2), torch.ones(2), ["randomised"], [])
+    signs = doubts.signs({"flags": ["randomised"]})
+    verdict = reliability.judged("pgd20", few, torch.ones(2), torch.ones(2), signs, [])
     assert verdict["verdict"] == "unreliable"
-    assert verdict["reasons"][0] == f"{OWN}: no, randomised"
+    assert verdict["reasons"][0].startswith("two passes over the same images gave different logits")
 
 
 def test_a_model_near_chance_is_never_reliable() -> None:
@@ -192,7 +201,7 @@ def test_steps_that_help_the_defense_are_found_beyond_noise(helped: int, hurt: i
     weak[:helped], strong[60 - hurt :] = False, False
     found = reliability._steps(weak, strong)
     assert (found.name, found.passed) == (STEPS, passed)
-    assert found.found.endswith(f"{hurt} images are broken by 100 only, {helped} by 10 only")
+    assert found.found == f"10 steps of PGD broke {helped} images that 100 steps did not ({hurt} the other way), of 60"
 
 
 def test_noise_that_beats_the_gradient_is_found(small: Splits) -> None:
@@ -292,8 +301,31 @@ def test_strict_makes_an_unreliable_result_an_error(
     assert code("honest", "--strict") == 0
     capsys.readouterr()
     assert code("scaled") == 0
-    assert f"  {RADIUS}: no, PGD-50 leaves" in capsys.readouterr().out
+    assert "  PGD-50 leaves" in capsys.readouterr().out
     assert code("scaled", "--strict") == 6
     told = capsys.readouterr()
-    assert f"scaled.pt, aa: unreliable; {RADIUS}: no" in told.err
+    assert "scaled.pt, aa: unreliable; PGD-50 leaves" in told.err
     assert "unreliable" in told.out
+
+
+def test_each_sign_is_a_sentence_with_numbers_where_they_are_known() -> None:
+    facts = {
+        "flags": [doubts.SQUARE],
+        "after": {"apgd-ce": 60.0, "fab-t": 58.33333, "square": 57.33333},
+        "examples": 300,
+    }
+    (said_,) = doubts.signs(facts)
+    assert said_ == (
+        "Square, a black-box attack, broke 3 of 175 images that the gradient attacks left; gradients may be masked"
+    )
+    for flag in ("randomised", "probabilities instead of logits", "dynamic", doubts.ZERO_GRADIENTS):
+        (said_,) = doubts.signs({"flags": [flag]})
+        assert said_ != flag
+        assert "{" not in said_
+
+
+def test_a_reason_of_an_older_result_is_worded_as_well_as_it_can_be() -> None:
+    both = f"{doubts.OWN}: no, {doubts.SQUARE}, {doubts.ZERO_GRADIENTS}"
+    assert doubts.reworded(both).startswith("Square, a black-box attack, broke images that the gradient attacks left")
+    assert "exactly 0" in doubts.reworded(both)
+    assert doubts.reworded("anything: no, else") == "anything: no, else"

@@ -22,7 +22,7 @@ from robench_fire.dataset import Split
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
-from robench_fire.plan import to_plain
+from robench_fire.plain import to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.runs import Run, read_json
 from robench_fire.subjects import Subject, subject_of, subjects

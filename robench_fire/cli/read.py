@@ -78,7 +78,8 @@ def show(
 ) -> None:
     """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
     from robench_fire.compose import compose
-    from robench_fire.plan import fingerprint, to_plain
+    from robench_fire.plain import to_plain
+    from robench_fire.plan import fingerprint
 
     composed = compose(recipe.request(defense, dataset))
     from robench_fire.bench import estimate
@@ -106,8 +107,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
     console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
     console.print(f"{paper.title}. {paper.authors}. {paper.venue}. {paper.link}", highlight=False)
     drawn = Table(box=None, pad_edge=False)
-    for column in ("setting", "value", "source"):
-        drawn.add_column(column, overflow="fold")
+    for column in ("setting", "value", "source"):  # a name never breaks; what a line has left is the source's
+        drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
     for path, value, source in composed.sources():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
@@ -127,6 +128,7 @@ def table(
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Columns with what a seed cost: time, FLOPs, energy.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
@@ -136,7 +138,7 @@ def table(
     from robench_fire.tables import render
 
     found = entries.entries_in(sources or [output], eps)
-    render.show(found, "json" if json else format_.value, Console(), paper, published, cost)
+    render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:

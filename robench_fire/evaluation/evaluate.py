@@ -13,6 +13,7 @@ from torch import nn
 from robench_fire import stopping
 from robench_fire.data import to_float
 from robench_fire.dataset import Split
+from robench_fire.doubts import SQUARE, ZERO_GRADIENTS
 from robench_fire.evaluation import autoattack
 from robench_fire.evaluation.arena import Arena, arena_of
 from robench_fire.evaluation.autoattack import Attack
@@ -28,8 +29,6 @@ SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **autoattack
 
 Save = Callable[[str, Ended], None]
 """Called after each (attack, block) with the attack's name, once the record holds what it came to."""
-
-ZERO_GRADIENTS, SQUARE = "zero gradients", "Square stronger than white-box"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robench_fire.attacks import Forward, Pgd, misclassify
+from robench_fire.doubts import MASKED, OWN
 from robench_fire.evaluation.arena import Arena
 from robench_fire.quantity import Quantity
 from robench_fire.seeding import generator
@@ -24,6 +25,10 @@ IMAGES = 200  # correctly classified ones that the battery uses
 ENOUGH = 20  # fewer say nothing
 COMPLETE = ("aa", "aa-plus")
 TRANSFER = "transfer is weaker than white-box"
+STEPS, NOISE = "more steps do not help the defense", "random noise is weaker than PGD"
+RADIUS = "accuracy reaches 0 as eps grows"
+DOUBT = dict.fromkeys((TRANSFER, STEPS, NOISE, RADIUS), f"; {MASKED}")
+"""What a failed check means, after what was found."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,15 @@ def _stands(arena: Arena, steps: int) -> Tensor:
 
 def _radius(arena: Arena) -> Check:
     """At a radius that holds every image, next to nothing may stand."""
-    name, largest = "accuracy reaches 0 as eps grows", _everything(arena)
+    largest = _everything(arena)
     eps = float(arena.threat.eps)
     while True:
         eps = min(2 * eps, largest)
         left = int(_stands(arena.under(THREATS[arena.threat.norm](eps=Quantity(eps))), steps=50).sum())
         if not left or eps == largest:
-            found = f"PGD-50 leaves {left} of {len(arena.labels)} at eps {eps:.3g}"
-            return Check(name, not noticeable(left, len(arena.labels)), found)
+            every = f"at eps {eps:.3g}, which holds every image"
+            found = f"PGD-50 leaves {left} of {len(arena.labels)} images {every}"
+            return Check(RADIUS, not noticeable(left, len(arena.labels)), found)
 
 
 def _everything(arena: Arena) -> float:
@@ -89,8 +95,8 @@ def _everything(arena: Arena) -> float:
 
 def _steps(weak: Tensor, strong: Tensor) -> Check:
     helped, hurt = int((strong & ~weak).sum()), int((weak & ~strong).sum())
-    found = f"of 10 and 100 PGD steps, {hurt} images are broken by 100 only, {helped} by 10 only"
-    return Check("more steps do not help the defense", not more(helped, hurt), found)
+    found = f"10 steps of PGD broke {helped} images that 100 steps did not ({hurt} the other way), of {len(weak)}"
+    return Check(STEPS, not more(helped, hurt), found)
 
 
 def _noise(arena: Arena, strong: Tensor) -> Check:
@@ -98,8 +104,8 @@ def _noise(arena: Arena, strong: Tensor) -> Check:
     samples = (arena.threat.sample(arena.images, draw) for _ in range(10))
     stands = torch.stack([arena.correct(each, arena.labels) for each in samples]).all(0)
     noise, gradient = int((strong & ~stands).sum()), int((stands & ~strong).sum())
-    found = f"{gradient} images are broken by PGD-100 only, {noise} by ten random points only"
-    return Check("random noise is weaker than PGD", not more(noise, gradient), found)
+    found = f"ten random points broke {noise} images that PGD-100 did not ({gradient} the other way), of {len(strong)}"
+    return Check(NOISE, not more(noise, gradient), found)
 
 
 def _transfer(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> Check:
@@ -107,7 +113,8 @@ def _transfer(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> Chec
         return Check(TRANSFER, None, "no other seed of this defense is trained")
     stands = [arena.correct(_pgd(arena, each, 20), arena.labels) for each in siblings]
     missed = int((robust & ~torch.stack(stands).all(0)).sum())
-    found = f"{missed} images that stand AutoAttack are broken by PGD-20 on {len(siblings)} other seeds"
+    made = f"images made with PGD-20 on {len(siblings)} other seeds"
+    found = f"{made} broke {missed} of {len(arena.labels)} that AutoAttack left"
     return Check(TRANSFER, not noticeable(missed, len(arena.labels)), found)
 
 
@@ -116,11 +123,12 @@ def judged(
 ) -> dict[str, Any]:
     """The verdict on an evaluation, "reliable", "unreliable" or "unknown", its reasons, and the checks behind it.
 
-    ``clean`` and ``robust`` (N,) are its masks, ``flags`` what AutoAttack's own checks raised; ``arena`` is needed for
+    ``clean`` and ``robust`` (N,) are its masks, ``flags`` what AutoAttack's own checks raised, as sentences (see
+    robench_fire.doubts); ``arena`` is needed for
     the sets in COMPLETE. Any failed check makes it unreliable; unknown is what could not be judged. A check that could
     not be made is named either way.
     """
-    checks = [Check("AutoAttack's own checks", not flags, ", ".join(flags) or "none raised")]
+    checks = [Check(OWN, not flags, "; ".join(flags) or "none raised")]
     if arena is None or attack not in COMPLETE:
         checks.append(Check("a complete AutoAttack", None, f"{attack} alone says little; use {' or '.join(COMPLETE)}"))
     elif not arena.threat.eps > 0:
@@ -132,7 +140,7 @@ def judged(
     unknown = any(each.name != TRANSFER for each in open_)
     return {
         "verdict": "unreliable" if failed else "unknown" if unknown else "reliable",
-        "reasons": [f"{each.name}: no, {each.found}" for each in failed]
+        "reasons": [f"{each.found}{DOUBT.get(each.name, '')}" for each in failed]
         + [f"{each.name}: not checked, {each.found}" for each in open_],
         "checks": [asdict(each) for each in checks],
     }

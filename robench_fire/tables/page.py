@@ -13,7 +13,8 @@ from robench_fire.tables.table import Table
 
 COLUMNS = {
     "Rank": "number", "Method": "text", "Standard accuracy": "accuracy", "AutoAttack robust accuracy": "accuracy",
-    "Best known robust accuracy": "accuracy", "PGD-20": "accuracy", "AA eval. potentially unreliable": "mark",
+    "Best known robust accuracy": "accuracy", "PGD-20": "accuracy",
+    "Average": "accuracy", "AA eval. potentially unreliable": "mark",
     "Extra data": "mark",
     "Architecture": "text", "Venue": "text", "Seeds": "number", "Train time": "number",
     **dict.fromkeys(costs.COLUMNS, "number"), "Device": "text",
@@ -22,7 +23,7 @@ COLUMNS = {
 and sorted.
 """
 ONLY_OURS = ("Seeds", "Train time")
-ASKED = ("PGD-20", "Train time", *costs.COLUMNS, "Device")  # shown where the table has them
+ASKED = ("PGD-20", "Average", "Train time", *costs.COLUMNS, "Device")  # shown where the table has them
 
 
 class Cell(NamedTuple):
@@ -61,10 +62,10 @@ def _section(table: Table) -> dict[str, Any]:
             if (any(ours) or name not in ONLY_OURS) and (name not in ASKED or name in table.columns)
         },
         "rows": rows,
+        "notes": table.notes,
         "remarks": table.remarks,
         "measured": any(ours),
         "mixed": mixed,
-        "bold": any(cell.best for row in rows for cell in row["cells"].values()),
     }
 
 
@@ -72,12 +73,11 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
     """``mixed``: whether entries of ours stand among others, and are to be told apart."""
     entry = table.entries[number]
     ours = mixed and entry.origin == OURS
-    title = entry.title or entry.method
     return {
-        "title": title,
+        "method": entry.method,
         "link": entry.link if entry.link.lower().startswith(("https://", "http://")) else "",  # never javascript:
-        "method": entry.method if entry.method != title else "",
-        "notes": [table.notes[mark - 1] for mark in table.marks[number]],
+        "title": entry.title if entry.title != entry.method else "",
+        "marks": table.marks[number],
         "ours": ours,
         "badge": "ours" if ours else entry.origin if entry.origin == REEVALUATED else "",
         "cells": dict(zip(COLUMNS, _cells(table, number, entry), strict=True)),
@@ -91,11 +91,12 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     numbers = {"Train time": entry.train_seconds and entry.train_seconds.mean, **costs.sorted_by(entry)}
     return [
         Cell(str(table.ranks[number]), table.ranks[number]),
-        Cell("", entry.title or entry.method),
+        Cell("", entry.method),
         _accuracy(entry, "clean", entry.clean, "Clean" in table.best[number]),
         _accuracy(entry, "robust", entry.robust, "AutoAttack" in table.best[number]),
         Cell("–" if known is None else f"{known:.2f}%", known),
         Cell("–", None) if weak is None else Cell(f"{weak}%", weak.mean),
+        _accuracy(entry, "average", entry.average, "Average" in table.best[number]),
         _unreliable(entry.unreliable),
         _extra(entry.extra),
         Cell(entry.architecture or "–", entry.architecture or None),
@@ -108,7 +109,7 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
 def _accuracy(entry: Entry, measure: str, value: MeanStd | None, best: bool) -> Cell:
     if value is None:  # not even per seed: where AutoAttack was not run, a row's "robust" is PGD-20's
         return Cell("–", None)
-    seeds = entry.row.per_seed if entry.row else {}
+    seeds = entry.row.per_seed if entry.row and measure != "average" else {}
     each = [f"seed {seed}: {values[measure]:.2f}" for seed, values in sorted(seeds.items())]
     return Cell(f"{value}%", value.mean, seeds=each, best=best)
 

@@ -14,7 +14,7 @@ from robench_fire.leaderboard import Row
 from robench_fire.tables import texts
 from robench_fire.tables.page import page
 from robench_fire.tables.table import tables
-from robench_fire.tables.terminal import terminal
+from robench_fire.tables.terminal import draw
 
 FORMATS = ("terminal", "html", "md", "latex", "csv", "json", "bibtex")
 
@@ -36,12 +36,12 @@ def render(
 
 def show(
     entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False,
-    cost: bool = False,
+    cost: bool = False, wide: bool = False,
 ) -> None:  # fmt: skip
-    """Print entries to ``console`` in one of FORMATS."""
+    """Print entries to ``console`` in one of FORMATS; ``wide``: every column, however narrow a terminal is."""
     if style == "terminal":
         for table in tables(entries, paper, published, cost):
-            console.print(terminal(table, console))
+            draw(table, console, wide)
     else:
         console.file.write(render(entries, style, paper, published, cost) + "\n")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from robench_fire.entries import OURS, PUBLISHED, Entry, beside
+from robench_fire.leaderboard import said_value
+from robench_fire.plain import differing, leaves
 from robench_fire.stats import MeanStd, tied
 from robench_fire.tables import costs
 
@@ -63,7 +66,10 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
     columns = _columns(measured, paper, cost)
     shared = _shared([entry for entry in measured if entry.origin == OURS])
-    marked = [[note for note in entry.notes if entry.origin != OURS or note not in shared] for entry in entries]
+    marked = [
+        [note for note in entry.notes if entry.origin != OURS or note not in shared] + apart
+        for entry, apart in zip(entries, _apart(entries), strict=True)
+    ]
     notes = list(dict.fromkeys(note for each in marked for note in each))
     marks = [sorted(notes.index(note) + 1 for note in each) for each in marked]
     cells = []
@@ -71,7 +77,7 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
         values = _values(entry, rank, own, bool(published)) | (costs.texts(entry) if cost else {})
         cells.append([values[column] for column in columns])
     others = any(entry.origin != OURS for entry in entries)
-    remarks = [f"Every row{' of ours' * others}: {note}" for note in shared]
+    remarks = [f"Every row{' of ours' * others}: {note}" for note in shared] + _bold(entries)
     remarks += (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
 
@@ -79,6 +85,36 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
 def _shared(ours: Sequence[Entry]) -> list[str]:
     """The notes that all of several entries have."""
     return [note for note in ours[0].notes if all(note in entry.notes for entry in ours)] if len(ours) > 1 else []
+
+
+def _bold(entries: Sequence[Entry]) -> list[str]:
+    """The rule by which values are set in bold, where some are or unreliability keeps all from it."""
+    left_out = " A row whose AutoAttack result is unreliable is left out of it." if any(map(_doubtful, entries)) else ""
+    if not any(best(entries)) and not left_out:
+        return []
+    return [f"Bold: the best of a column, and what cannot be told from it (Welch's t-test over seeds, 5 %).{left_out}"]
+
+
+def _apart(entries: Sequence[Entry]) -> list[list[str]]:
+    """For each entry, a note that tells it from others that would read the same: what differs between their plans."""
+    alike: defaultdict[tuple[object, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[entry.method, entry.architecture, entry.notes].append(entry)
+    return [
+        [note] if (note := _unlike(entry, alike[entry.method, entry.architecture, entry.notes])) else []
+        for entry in entries
+    ]
+
+
+def _unlike(entry: Entry, alike: Sequence[Entry]) -> str:
+    """The settings of an entry's plan that another plan of the same name does not have."""
+    if entry.row is None or len(alike) < 2:
+        return ""
+    own, others = entry.row.plan, [each.row.plan for each in alike if each.row and each is not entry]
+    paths = dict.fromkeys(path for other in others for path in differing(own, other))
+    known = dict(leaves(own))
+    said = ", ".join(f"{path} {said_value(known[path])}" for path in paths if path in known)
+    return f"This {entry.method}: {said}." if said else ""
 
 
 def _above(other: Entry, entry: Entry, published: bool) -> bool:

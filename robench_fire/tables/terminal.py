@@ -1,60 +1,63 @@
-"""A table for a terminal, whatever its width."""
+"""A table on a terminal of any width: a row is one line, and what does not fit is left out and named."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
+from rich.segment import Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from robench_fire.tables import costs
 from robench_fire.tables.table import NUMBERS, Table
 
+LEFT_OUT = ("MFU", "Images/s", "Energy", "Device", "Train time", "FLOPs", "Seeds", "Extra data", "Profile",
+            "RobustBench", "Per point", "Average", "Architecture", "FIRE paper")  # fmt: skip
+"""Columns in the order in which they are left out where a terminal is too narrow."""
+SHORT = {"WideResNet-": "WRN-", "PreActResNet-": "PRN-", r"\bResNet-": "RN-"}
+"""Architectures as papers abbreviate them; files have RobustBench's spelling."""
 
-def terminal(table: Table, console: Console) -> RenderableType:
-    """For rich. Where the table is too wide it is squeezed: first the spread goes below its mean, then long words are
-    broken at their hyphens; no number is ever cut."""
-    wide = console.options.update(width=1000)
-    for squeezed in range(3):
-        drawn = _drawn(table, squeezed)
-        if console.measure(drawn, options=wide).maximum <= console.width:
+
+def draw(table: Table, console: Console, wide: bool = False) -> None:
+    """Print a table to ``console``; all of it where that is no terminal, or ``wide`` is asked for."""
+    columns, all_ = list(table.columns), wide or not console.is_terminal
+    out: list[str] = []
+    for name in (name for name in LEFT_OUT if name in table.columns):
+        if all_ or _width(_drawn(table, columns)) <= console.width:
             break
+        columns.remove(name)
+        out.append(name)
+    drawn = _drawn(table, columns)
+    console.print(Text(table.title, style="bold"), soft_wrap=all_)
+    lines = console.render(drawn, console.options.update(width=_width(drawn)))  # a print keeps to the terminal's width
+    console.print(Segments(lines), crop=False, end="")
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-    below = (Text(note, style="dim") for note in [*notes, *table.remarks])
-    return Group(Text(table.title, style="bold"), drawn, *below)
+    left_out = (
+        [f"Left out at {console.width} columns: {', '.join(out)}; `robench table --wide` shows all."] if out else []
+    )
+    for note in [*notes, *table.remarks, *left_out]:
+        console.print(Text(note, style="dim"), soft_wrap=all_)
 
 
-def _drawn(table: Table, squeezed: int) -> RichTable:
-    drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0 if squeezed else 1, 0, 0))
-    for column in table.columns:
-        number = column in NUMBERS
-        fixed = number or (column == "Method" and not squeezed)
-        header = _header(column, squeezed)
-        drawn.add_column(header, justify="right" if number else "left", no_wrap=fixed, overflow="fold")
+def _width(drawn: RichTable) -> int:
+    """What a table takes, however wide the terminal is."""
+    return Console(width=10_000).measure(drawn).maximum
+
+
+def _drawn(table: Table, columns: Sequence[str]) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in NUMBERS else "left", no_wrap=True)
     for cells, best in zip(table.cells, table.best, strict=True):
-        styles = ["bold" if column in best else "" for column in table.columns]
-        texts = [_cell(cell, column, squeezed) for cell, column in zip(cells, table.columns, strict=True)]
-        drawn.add_row(*map(Text, texts, styles))
+        shown = dict(zip(table.columns, cells, strict=True))
+        drawn.add_row(*(Text(_cell(shown[column], column), "bold" if column in best else "") for column in columns))
     return drawn
 
 
-def _header(column: str, squeezed: int) -> str:
-    if squeezed == 2:
-        column = column.replace("AutoAttack", "Auto-\nAttack")
-    return column.replace(" ", "\n").replace("Archi", "Archi-\n") if squeezed else column
-
-
-def _cell(cell: str, column: str, squeezed: int) -> str:
-    if not squeezed:
-        return cell
-    if column in costs.COLUMNS:  # the unit below its number
-        return cell.replace(" ", "\n")
-    if re.match(r"\w{16}", cell):  # a name of RobustBench's: after the year, and what follows the paper's name
-        cell = re.sub(r"((?:19|20)\d\d)|_", lambda found: found[0] + "\n", cell, count=2)
-    if squeezed == 2 and column not in NUMBERS:  # WideResNet-, Self-
-        cell = re.sub(r"\b(?=[\w-]{11})([A-Za-z]{4,}-)", r"\1\n", cell, count=1)
-    if squeezed == 2 and column == "Train time":  # the unit below
-        cell = re.sub(r" (\w+)$", r"\n\1", cell)
-    return cell.replace(" ± ", "\n± ").replace(" / ", "\n/ ").replace(" at ", "\nat ").replace(" (", "\n(")
+def _cell(cell: str, column: str) -> str:
+    if column == "Architecture":
+        for long, short in SHORT.items():
+            cell = re.sub(long, short, cell)
+    return cell
