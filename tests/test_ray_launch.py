@@ -185,8 +185,10 @@ def test_an_interrupted_launch_keeps_what_is_finished(tmp_path: Path, cluster: A
 def test_a_run_that_fails_ends_and_one_that_ends_its_worker_is_given_up(
     tmp_path: Path, cluster: Any, robench: Robench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # two images are what a defense is tried on when it is composed, in this very process
-    (tmp_path / "deadly.py").write_text(FAILING % "return super().outer(views) if len(views.label) == 2 else os._exit(1)")
+    # a defense is tried on two images when it is composed, in this very process
+    (tmp_path / "deadly.py").write_text(
+        FAILING % "return super().outer(views) if len(views.label) == 2 else os._exit(1)"
+    )
     (tmp_path / "diverging.py").write_text(FAILING % "return {'nan': float('nan') * super().outer(views)['natural']}")
     monkeypatch.setattr(ray_launch, "RETRIES", 1)
     words = "bench digits --defenses ./deadly.py,./diverging.py,fire --seeds 1 --epochs 1 --no-eval"
