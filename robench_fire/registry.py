@@ -67,6 +67,10 @@ def load(group: Group, name: str) -> Found:
     choices = names(group)
     wanted = canonical(name)
     if wanted not in choices:
+        if group == "defenses" and wanted in names("datasets"):
+            raise UsageError(
+                f"{name} is a data set; a command names the defense first, as in `robench show fire {wanted}`"
+            )
         raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices))
     try:
         module = importlib.import_module(choices[wanted])

@@ -36,6 +36,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 BAD = [
     ("train fir digits", 2, "did you mean fire?"),
     ("train fire digit", 2, "did you mean digits?"),
+    ("train cifar10 fire", 2, "cifar10 is a data set; a command names the defense first"),
     ("train fire cifar10 --arch wrn-34", 3, "did you mean wrn-34-10?"),
     ("train fire cifar10 --arch wrn-11-1", 3, "10, 16, 22, 28, 34"),
     ("train fire digits --arch resnet-18", 3, "--arch digits-cnn"),

@@ -1,0 +1,185 @@
+"""The measured figures in README.md and docs/*.md, from the files that hold them.
+
+A figure stands in one place: a board's JSON under leaderboards/, or a file under results/. Pages quote it between
+``<!-- figures: NAME -->`` and ``<!-- /figures -->``; ``python docs/figures.py`` writes what stands there, and a test
+fails where a page is out of step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from robench_fire.entries import Entry, entries_in
+from robench_fire.leaderboard import Row
+from robench_fire.stats import MeanStd, mean_std
+from robench_fire.tables.render import render
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
+
+
+@cache
+def entries(board: str) -> dict[str, Entry]:
+    """The rows of a board by method."""
+    return {each.method: each for each in entries_in([ROOT / "leaderboards" / board])}
+
+
+def row(board: str, method: str) -> Row:
+    """One row of a board."""
+    found = entries(board)[method].row
+    assert found is not None
+    return found
+
+
+def apart(board: str, one: str, other: str, measure: str = "robust") -> MeanStd:
+    """The difference of two methods, seed by seed."""
+    mine, its = row(board, one).per_seed, row(board, other).per_seed
+    return mean_std([mine[seed][measure] - its[seed][measure] for seed in mine])
+
+
+def flattered(board: str) -> list[tuple[float, str]]:
+    """By how much PGD-20 overestimates AutoAttack's accuracy of each method, least first."""
+    found = [(each.pgd20.mean - each.robust.mean, each.method) for each in entries(board).values()
+             if each.pgd20 and each.robust]  # fmt: skip
+    return sorted(found)
+
+
+def verdicts(board: str) -> dict[str, list[str]]:
+    """ "METHOD seed K" of every evaluation, by its verdict."""
+    found: dict[str, list[str]] = {}
+    for method in entries(board):
+        for seed, each in row(board, method).facts["verdicts"].items():
+            found.setdefault(each["verdict"], []).append(f"{method} seed {seed}")
+    return found
+
+
+def listed(words: list[str]) -> str:
+    """A, B and C."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def digits_board() -> str:
+    """The board as a table."""
+    return render(list(entries("digits").values()), "md")
+
+
+def digits_trades() -> str:
+    """What the radius of digits leaves of TRADES."""
+    trades = entries("digits")["TRADES"]
+    return f"On the committed board TRADES reaches {trades.clean} % clean and {trades.robust} % under AutoAttack."
+
+
+def digits_reliability() -> str:
+    """How many evaluations of the board are believed."""
+    found = verdicts("digits")
+    count = sum(map(len, found.values()))
+    doubtful = found.get("unreliable", [])
+    why = f"{listed(doubtful)}: Square broke images that the gradient attacks had left" if doubtful else "–"
+    head = "| model | verdict | why |\n| --- | --- | --- |\n"
+    said = f"{len(found['reliable'])} reliable, {len(doubtful)} unreliable"
+    return f"{head}| the seven defenses on digits, 5 seeds each ({count} models, eps 0.2) | {said} | {why} |"
+
+
+def digits_conclusions() -> str:
+    """What the board supports."""
+    board, robust = "digits", {name: each.robust.mean for name, each in entries("digits").items() if each.robust}
+    rest = [value for name, value in robust.items() if name != "Madry"]
+    least, most = flattered(board)[0], flattered(board)[-1]
+    found = verdicts(board)
+    accurate = mean_std([each["accuracy"] for each in row(board, "RST-adv").facts["labeller"].values()])
+    return f"""\
+- {len(found["reliable"])} evaluations are judged reliable. In {listed(found["unreliable"])} Square broke more images that
+  the gradient attacks had left than AutoAttack's own rule allows; the checks are in
+  [evaluation.md](evaluation.md#reliability).
+- The pseudo-labels of RST-adv's hidden half were right in {accurate} % of the cases.
+
+What can be concluded:
+
+- The harness works end to end, and its radius is informative: nothing is near 0 or 100 %.
+- Madry is ahead of the others under AutoAttack on this data set: {apart(board, "Madry", "FIRE")} points before FIRE, seed by
+  seed (same seeds, same test images), and ahead in clean accuracy too. Which of the others is better cannot be told:
+  their means lie within {max(rest) - min(rest):.1f} points of each other, with a spread of about 2 points per row.
+- FIRE and TRADES are the same here: {apart(board, "FIRE", "TRADES")} points of robust accuracy apart, seed by seed, and
+  {apart(board, "FIRE", "TRADES", "clean")} points of clean accuracy. That is what [theory says](defenses.md) of λ = 12 on
+  θ² and β = 6 on KL at small shifts.
+- The self-adaptive labels change nothing that five seeds could show: FIRE+SA minus FIRE is
+  {apart(board, "FIRE+SA", "FIRE")} points.
+- RST-adv has seen half of the labels. Its row says what self-training makes of them; it is not the published method.
+- PGD-20 overestimates robust accuracy by {least[0]:.2f} points ({least[1]}) to {most[0]:.2f} points ({most[1]}). Compare
+  methods under AutoAttack only."""
+
+
+def cifar10_beside_the_paper() -> str:
+    """The CIFAR-10 board and what the paper reports."""
+    lines = ["| | clean | AutoAttack | PGD-20 | paper: clean | paper: AutoAttack |", "| --- |" + " ---: |" * 5]
+    for method in ("Madry", "TRADES", "MART", "Self-Adaptive", "FIRE", "FIRE+SA", "RST-adv"):
+        each, paper = entries("cifar10")[method], row("cifar10", method).published("FIRE")
+        theirs = (
+            [MeanStd(paper[name], paper[f"{name}_std"], 5) for name in ("clean", "robust")] if paper else ["–", "–"]
+        )
+        name = method + ", hidden labels" * (each.extra == "hidden")
+        lines.append(
+            "| " + " | ".join(f"{cell}" for cell in [name, each.clean, each.robust, each.pgd20, *theirs]) + " |"
+        )
+    return "\n".join(lines)
+
+
+def cifar10_conclusions() -> str:
+    """What the seeds of the CIFAR-10 board say of pairs."""
+    least, most = flattered("cifar10")[0], flattered("cifar10")[-1]
+    clean, robust = (apart("cifar10", "FIRE", "TRADES", measure) for measure in ("clean", "robust"))
+    return f"""\
+- FIRE and TRADES do the same here, too: FIRE minus TRADES is, seed by seed, {clean} points of clean accuracy and
+  {robust} under AutoAttack. That is what λ = 12 on θ² and β = 6 on KL should do
+  ([defenses.md](defenses.md#which-distance-which-λ)).
+- Self-adaptive labels change nothing that two seeds could show: FIRE+SA minus FIRE is
+  {apart("cifar10", "FIRE+SA", "FIRE")} under AutoAttack.
+- PGD-20 flatters: by {least[0]:.2f} points for {least[1]}, {most[0]:.2f} for {most[1]}. Compare under AutoAttack only."""
+
+
+def digits_transfer() -> str:
+    """Every defense against images made on every other; AutoAttack's row is the board's."""
+    found = json.loads((ROOT / "results" / "digits-transfer.json").read_text(encoding="utf-8"))
+    methods = {row("digits", name).plan["name"]: name for name in sorted(entries("digits"))}
+    lines = ["| perturbed on | " + " | ".join(methods.values()) + " |", "| --- |" + " ---: |" * len(methods)]
+    rows = {methods[source]: row_ for source, row_ in found["transfer"].items()}
+    for label, values in [*sorted(rows.items()), ("Square alone", found["alone"]["square"])]:
+        cells = [f"{MeanStd(values[name]['mean'], values[name]['std'], 5):.1f}" for name in methods]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    board = " | ".join(f"{entries('digits')[name].robust:.1f}" for name in methods.values())
+    return "\n".join([*lines, f"| AutoAttack | {board} |"])
+
+
+def hellinger_row() -> str:
+    """The worked example's row."""
+    return render(entries_in([ROOT / "results" / "Linf" / "Picot2021Hellinger.json"]), "md")
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    made.__name__.replace("_", "-"): made
+    for made in (digits_board, digits_trades, digits_reliability, digits_conclusions, digits_transfer,
+                 cifar10_beside_the_paper, cifar10_conclusions, hellinger_row)
+}  # fmt: skip
+"""What stands between the marks, by the name in them."""
+
+
+def written(text: str) -> str:
+    """A page with every block as its files give it.
+
+    Raises:
+        KeyError: for a name that is none of BLOCKS.
+    """
+    return MARK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]().rstrip()}\n{found[4]}", text)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        if (after := written(before)) != before:
+            page.write_text(after, encoding="utf-8")
+            print(page.relative_to(ROOT))
