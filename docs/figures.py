@@ -93,25 +93,26 @@ def digits_conclusions() -> str:
     found = verdicts(board)
     accurate = mean_std([each["accuracy"] for each in row(board, "RST-adv").facts["labeller"].values()])
     return f"""\
-- {len(found["reliable"])} evaluations are judged reliable. In {listed(found["unreliable"])} Square broke more images that
-  the gradient attacks had left than AutoAttack's own rule allows; the checks are in
+- {len(found["reliable"])} evaluations are judged reliable. In {listed(found["unreliable"])} Square
+  broke more images that the gradient attacks had left than AutoAttack's own rule allows; the checks are in
   [evaluation.md](evaluation.md#reliability).
 - The pseudo-labels of RST-adv's hidden half were right in {accurate} % of the cases.
 
 What can be concluded:
 
 - The harness works end to end, and its radius is informative: nothing is near 0 or 100 %.
-- Madry is ahead of the others under AutoAttack on this data set: {apart(board, "Madry", "FIRE")} points before FIRE, seed by
-  seed (same seeds, same test images), and ahead in clean accuracy too. Which of the others is better cannot be told:
-  their means lie within {max(rest) - min(rest):.1f} points of each other, with a spread of about 2 points per row.
+- Madry is ahead of the others under AutoAttack on this data set: {apart(board, "Madry", "FIRE")} points before
+  FIRE, seed by seed (same seeds, same test images), and ahead in clean accuracy too. Which of the others is better
+  cannot be told: their means lie within {max(rest) - min(rest):.1f} points of each other, with a spread of about 2
+  points per row.
 - FIRE and TRADES are the same here: {apart(board, "FIRE", "TRADES")} points of robust accuracy apart, seed by seed, and
-  {apart(board, "FIRE", "TRADES", "clean")} points of clean accuracy. That is what [theory says](defenses.md) of λ = 12 on
-  θ² and β = 6 on KL at small shifts.
+  {apart(board, "FIRE", "TRADES", "clean")} points of clean accuracy. That is what [theory says](defenses.md)
+  of λ = 12 on θ² and β = 6 on KL at small shifts.
 - The self-adaptive labels change nothing that five seeds could show: FIRE+SA minus FIRE is
   {apart(board, "FIRE+SA", "FIRE")} points.
 - RST-adv has seen half of the labels. Its row says what self-training makes of them; it is not the published method.
-- PGD-20 overestimates robust accuracy by {least[0]:.2f} points ({least[1]}) to {most[0]:.2f} points ({most[1]}). Compare
-  methods under AutoAttack only."""
+- PGD-20 overestimates robust accuracy by {least[0]:.2f} points ({least[1]}) to {most[0]:.2f} points
+  ({most[1]}). Compare methods under AutoAttack only."""
 
 
 def cifar10_beside_the_paper() -> str:
@@ -139,7 +140,8 @@ def cifar10_conclusions() -> str:
   ([defenses.md](defenses.md#which-distance-which-λ)).
 - Self-adaptive labels change nothing that two seeds could show: FIRE+SA minus FIRE is
   {apart("cifar10", "FIRE+SA", "FIRE")} under AutoAttack.
-- PGD-20 flatters: by {least[0]:.2f} points for {least[1]}, {most[0]:.2f} for {most[1]}. Compare under AutoAttack only."""
+- PGD-20 flatters: by {least[0]:.2f} points for {least[1]}, {most[0]:.2f} for {most[1]}. Compare under
+  AutoAttack only."""
 
 
 def digits_transfer() -> str:
