@@ -45,12 +45,12 @@ def _noting(listen: Listen) -> Listen:
 
 
 def _bars() -> Progress:
-    narrow = stderr.width < 100
+    narrow = stderr.width < 110  # then loss and validation matter more than bars
     columns = [
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=12 if narrow else 24),
         *([] if narrow else [MofNCompleteColumn()]),
-        TimeElapsedColumn(),
+        *([] if narrow else [TimeElapsedColumn()]),
         Eta(compact=True),
         TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]

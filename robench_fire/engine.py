@@ -204,12 +204,13 @@ def _score(row: Row) -> float:
 
 
 def _tick(progress: Progress, before: int, total: int, note: str, done: int, rate: float) -> None:
-    progress(before + done, total, f"{rate:,.0f} images/s{note}")
+    progress(before + done, total, f"{note}{rate:,.0f} images/s")
 
 
 def _note(curve: list[Row]) -> str:
+    """Of the last epoch, short and first, so that a narrow terminal shows it: loss, validation clean / robust."""
     if not curve:
         return ""
     last = curve[-1]
-    robust = f", robust {last['robust']:.1f}" if "robust" in last else ""
-    return f", epoch {len(curve)}: loss {last['loss']:.3f}, validation clean {last['clean']:.1f}{robust}"
+    robust = f" / {last['robust']:.1f}" if "robust" in last else ""
+    return f"loss {last['loss']:.3f}, val {last['clean']:.1f}{robust}, epoch {len(curve)}, "

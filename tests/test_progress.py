@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 
+import pytest
 import torch
+from rich.console import Console
 
+from robench_fire import display
 from robench_fire.dataset import Splits
+from robench_fire.engine import _note
 from robench_fire.evaluation.evaluate import evaluate
 from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
+from robench_fire.reporting import Event
 from robench_fire.threat import Linf
 
 
@@ -30,3 +36,15 @@ def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
         assert found is not None
         assert float(found[2]) == round(accuracy, 2)
         assert float(found[3]) <= accuracy <= float(found[4])
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_narrow_terminal_keeps_loss_and_validation(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(display, "stderr", Console(file=out, width=width, force_terminal=True, color_system=None))
+    note = _note([{"loss": 1.2345, "clean": 80.12, "robust": 50.25}]) + "1,234 images/s"
+    with display.listening(5, "cifar10: 5 runs") as listen:
+        listen(Event("self_adaptive seed 4", "train", 10, 100, note))
+    lines = [line for line in re.split(r"[\r\n]", out.getvalue()) if "self_adaptive" in line]
+    assert all("loss 1.234, val 80.1 / 50.2" in line for line in lines)
+    assert lines
