@@ -372,7 +372,7 @@ def test_an_upload_that_fails_says_what_to_do(bundle: Path, hub: type[Hub], fail
 
 def test_without_the_package_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"pip install 'robench-fire\[hub\]'"):
+    with pytest.raises(UsageError, match=r"pip install huggingface_hub"):
         push(bundle, "hf:me/fire", False)
 
 
