@@ -132,7 +132,7 @@ def test_an_unknown_name_has_a_nearest_match_and_every_choice() -> None:
 
 
 def test_a_data_set_is_no_defense() -> None:
-    with pytest.raises(UsageError, match="unknown defense 'digits'"):
+    with pytest.raises(UsageError, match="digits is a data set; a command names the defense first"):
         registry.load("defenses", "digits")
 
 
