@@ -90,7 +90,7 @@ def _shared(ours: Sequence[Entry]) -> list[str]:
 def _bold(entries: Sequence[Entry]) -> list[str]:
     """The rule by which values are set in bold, where some are or unreliability keeps all from it."""
     left_out = " A row whose AutoAttack result is unreliable is left out of it." if any(map(_doubtful, entries)) else ""
-    if not any(best(entries)) and not left_out:
+    if len(entries) < 2 or not (any(best(entries)) or left_out):
         return []
     return [f"Bold: the best of a column, and what cannot be told from it (Welch's t-test over seeds, 5 %).{left_out}"]
 
