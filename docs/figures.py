@@ -167,8 +167,8 @@ def _transfer_says(found: dict[str, Any], methods: list[str]) -> str:
     return f"""\
 What it says: transfer from any defense leaves {min(every):.1f} to {max(every):.1f} points more than AutoAttack on the
 target itself, and the source changes that by {min(spread):.1f} to {max(spread):.1f} points. Square alone, which sees
-logits only, comes within {min(square):.1f} to {max(square):.1f} points of AutoAttack. No target is weaker against a black
-box than against the white box."""
+logits only, comes within {min(square):.1f} to {max(square):.1f} points of AutoAttack. No target is weaker against a
+black box than against the white box."""
 
 
 def hellinger_row() -> str:
