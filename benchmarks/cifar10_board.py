@@ -31,10 +31,10 @@ from safetensors.torch import load_file, save_file
 
 from robench_fire import registry, runs
 from robench_fire.assessor import Evaluations
-from robench_fire.bench import bench, estimate
+from robench_fire.bench import bench
 from robench_fire.cli.options import epochs, seeds, settings
 from robench_fire.compose import Request, compose
-from robench_fire.cost import forward_equivalents
+from robench_fire.cost import estimate, forward_equivalents
 from robench_fire.devices import resolve, use
 from robench_fire.display import listening, say
 from robench_fire.entries import of_row
@@ -42,8 +42,8 @@ from robench_fire.errors import RobenchError
 from robench_fire.fetch import data_folder
 from robench_fire.leaderboard import collect as collected
 from robench_fire.leaderboard import ranked
+from robench_fire.quantity import duration
 from robench_fire.seed import Workplace, run_folder
-from robench_fire.spoken import spoken
 from robench_fire.stats import mean_std
 from robench_fire.tables import render
 
@@ -107,11 +107,11 @@ def plan(asked: argparse.Namespace) -> None:
         composed = compose(request)
         recipe, each = composed.plan.recipe, estimate(composed, device, known)
         cost = forward_equivalents(composed.plan.defense, recipe)
-        times = (spoken(each), spoken(each * len(todo[name])))
+        times = (duration(each), duration(each * len(todo[name])))
         drawn.add_row(name, _listed(todo[name]), str(recipe.epochs), str(cost), *times)
         total += each * len(todo[name])
     Console().print(drawn)
-    print(f"training: about {spoken(total)}, one run at a time; evaluation not counted")
+    print(f"training: about {duration(total)}, one run at a time; evaluation not counted")
 
 
 def run(asked: argparse.Namespace) -> None:

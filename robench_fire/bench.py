@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-from robench_fire import extra, fetch, provenance, pseudo, ray_cluster, ray_launch
+from robench_fire import extra, fetch, provenance, ray_cluster, ray_launch
 from robench_fire.assessor import Evaluations
 from robench_fire.compose import Composed, Request, compose
-from robench_fire.cost import forward_seconds, training_seconds
+from robench_fire.cost import estimate
 from robench_fire.devices import use
 from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.launch import Task, launch
 from robench_fire.leaderboard import Row, collect, ranked
 from robench_fire.parcel import Stage
+from robench_fire.quantity import duration
 from robench_fire.ray_cluster import Cluster
 from robench_fire.ray_launch import Cell
 from robench_fire.reporting import Event, Listen
 from robench_fire.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
-from robench_fire.spoken import spoken
 from robench_fire.training import check_together
 from robench_fire.workers import useful
 
@@ -206,23 +206,9 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
         torch.cuda.empty_cache()  # the workers need the memory that the estimate took
     total /= jobs
     where = f"{provenance.device_name(device)}, {jobs} at a time" if jobs > 1 else provenance.device_name(device)
-    say(f"training: about {spoken(total)} on {where}, evaluation not counted")
+    say(f"training: about {duration(total)} on {where}, evaluation not counted")
     if total > LONG:
         say(
             "That is long. What makes it feasible: a GPU (--device cuda), a smaller network (--arch resnet-18, "
             "--arch wrn-10-1), fewer epochs (--epochs 2), fewer seeds (--seeds 1). An interrupted run continues."
         )
-
-
-def estimate(composed: Composed, device: torch.device, per_forward: dict[str, float] | None = None) -> float:
-    """Seconds to train one seed on ``device``, measured on a few images; ``per_forward`` remembers by architecture."""
-    known = {} if per_forward is None else per_forward
-    plan, dataset = composed.plan, composed.dataset
-    if plan.recipe.arch not in known:
-        known[plan.recipe.arch] = forward_seconds(composed.build, dataset.shape, plan.recipe, device)
-    each, mixed = known[plan.recipe.arch], plan.recipe.extra
-    if mixed is None or mixed.source == "file":
-        return training_seconds(plan.defense, plan.recipe, dataset.train_size, each)
-    labelled = round(dataset.train_size * (1 - mixed.hidden))
-    labeller = training_seconds(pseudo.Standard(), pseudo.labeller_recipe(plan.recipe), labelled, each)
-    return labeller + training_seconds(plan.defense, plan.recipe, labelled, each)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from robench_fire import pseudo
 from robench_fire.arithmetic import autocast, lay_out, layout, resolve, rounding
+from robench_fire.compose import Composed
 from robench_fire.data import batches_per_epoch
 from robench_fire.defense import Defense
 from robench_fire.devices import wait
@@ -70,3 +72,17 @@ def training_seconds(defense: Defense, recipe: Recipe, examples: int, per_forwar
     """An estimate for one seed on ``examples`` labelled training images, without evaluation."""
     images = batches_per_epoch(recipe, examples) * recipe.batch_size * recipe.epochs
     return images * forward_equivalents(defense, recipe) * per_forward
+
+
+def estimate(composed: Composed, device: torch.device, per_forward: dict[str, float] | None = None) -> float:
+    """Seconds to train one seed on ``device``, measured on a few images; ``per_forward`` remembers by architecture."""
+    known = {} if per_forward is None else per_forward
+    plan, dataset = composed.plan, composed.dataset
+    if plan.recipe.arch not in known:
+        known[plan.recipe.arch] = forward_seconds(composed.build, dataset.shape, plan.recipe, device)
+    each, mixed = known[plan.recipe.arch], plan.recipe.extra
+    if mixed is None or mixed.source == "file":
+        return training_seconds(plan.defense, plan.recipe, dataset.train_size, each)
+    labelled = round(dataset.train_size * (1 - mixed.hidden))
+    labeller = training_seconds(pseudo.Standard(), pseudo.labeller_recipe(plan.recipe), labelled, each)
+    return labeller + training_seconds(plan.defense, plan.recipe, labelled, each)

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 from rich.table import Column
 
+from robench_fire.quantity import duration
 from robench_fire.reporting import NOTE, Event, Listen
-from robench_fire.spoken import spoken
 
 PLAIN_SECONDS = 15.0  # between two lines of one stage
 
@@ -104,7 +104,7 @@ class _Lines:
             spoke = now
             made = event.done - first  # since this process began: a resumed run has a head start
             left = (now - began) * (event.total - event.done) / made if made else 0
-            eta = f", {spoken(left)} left" if made and now - began > 1 else ""
+            eta = f", {duration(left)} left" if made and now - began > 1 else ""
             share = 100 * event.done // max(event.total, 1)
             stderr.print(f"{event.run}: {stage} {share} %{eta} {event.note}".rstrip(), highlight=False)
         self._stages[event.run] = (stage, began, spoke, first)

@@ -13,12 +13,13 @@ from robench_fire import extra, fetch, processes, provenance
 from robench_fire.assessor import Evaluations
 from robench_fire.bench import Listening, Say
 from robench_fire.compose import Composed, Request, compose
+from robench_fire.cost import estimate
 from robench_fire.errors import DivergedError, RobenchError
 from robench_fire.launch import reporter
 from robench_fire.leaderboard import Row
+from robench_fire.quantity import duration
 from robench_fire.reporting import Event, Listen
 from robench_fire.seed import Workplace, run_folder, train_seed
-from robench_fire.spoken import spoken
 from robench_fire.world import World
 
 
@@ -86,9 +87,9 @@ def _begin(
     left = [seed for seed in seeds if not run_folder(composed, place.output, seed).trained]
     if left:
         device = torch.device(place.device)
-        seconds = len(left) * apart.estimate(composed, device) / world.size
+        seconds = len(left) * estimate(composed, device) / world.size
         where = f"{world.size} processes, {provenance.device_name(device)}"
-        say(f"training: about {spoken(seconds)} on {where}, evaluation not counted")
+        say(f"training: about {duration(seconds)} on {where}, evaluation not counted")
 
 
 def _name(request: Request, seed: int) -> str:

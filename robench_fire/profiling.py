@@ -12,9 +12,8 @@ import torch
 
 from robench_fire import account, fetch, provenance
 from robench_fire.arithmetic import resolve
-from robench_fire.bench import estimate
 from robench_fire.compose import Composed
-from robench_fire.cost import forward_equivalents
+from robench_fire.cost import estimate, forward_equivalents
 from robench_fire.dataset import Split
 from robench_fire.devices import use
 from robench_fire.engine import Trained, train

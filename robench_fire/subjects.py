@@ -15,7 +15,7 @@ from robench_fire.archs import ARCHS
 from robench_fire.dataset import Dataset
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
-from robench_fire.models import first_layer
+from robench_fire.models import normalise
 from robench_fire.quantity import Quantity
 from robench_fire.runs import Run
 from robench_fire.threat import THREATS, Threat
@@ -28,7 +28,7 @@ class Subject:
     """Weights to evaluate; results go to ``stem``.<name>.json and .npy.
 
     ``arch`` is one of ours, or "rb:NAME" for a model of RobustBench's zoo, whose folder ``weights`` lies in.
-    ``normalise``: the layer in front of the network, see models.first_layer.layer. ``key``: where in a file the
+    ``normalise``: the layer in front of the network, see models.normalise.layer. ``key``: where in a file the
     network's tensors are, "" for the file as a whole. ``notes``: what a user should know of how a file was read.
     """
 
@@ -69,7 +69,7 @@ class Subject:
             return checkpoints.load(self.weights, build, torch.device("cpu"))
         build = partial(network, parts.shape, parts.num_classes)
         model = checkpoints.load(self.weights, build, torch.device("cpu"), self.key)
-        first = first_layer.layer(self.normalise, parts.mean, parts.std)
+        first = normalise.layer(self.normalise, parts.mean, parts.std)
         return model if first is None else nn.Sequential(first, model)
 
     def sha256(self) -> str:
@@ -135,7 +135,7 @@ def subject_from_file(path: Path, dataset: str, arch: str, how: str = "", key: s
         raise DataError(f"{fault}{_likely(path, parts, arch)}") from None
     own = ":".join(",".join(map(str, side)) for side in (weights.mean, weights.std) if side)
     try:
-        first = first_layer.layer(how or own or "none", parts.mean, parts.std)
+        first = normalise.layer(how or own or "none", parts.mean, parts.std)
     except ValueError as fault:
         raise UsageError(f"--normalise {fault}") from None
     if how and own:

@@ -21,7 +21,7 @@ from robench_fire.defense import Defense
 from robench_fire.engine import Trained, prepared, train
 from robench_fire.epoch import train_epoch
 from robench_fire.errors import DivergedError, RecipeError
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Recipe, Sgd
 from robench_fire.step import Problem

@@ -17,7 +17,7 @@ from robench_fire.compiled import Compiled
 from robench_fire.dataset import Splits
 from robench_fire.engine import train, train_together
 from robench_fire.errors import RecipeError, RobenchError
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Recipe, Sgd
 from robench_fire.step import Problem

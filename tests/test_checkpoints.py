@@ -394,5 +394,5 @@ def test_that_file_does_execute_code_elsewhere(tmp_path: Path) -> None:
 
 def test_a_whole_pickled_model_is_not_unpickled(tmp_path: Path) -> None:
     torch.save(build(), tmp_path / "model.pt")
-    said = " holds a robench_fire.models.digits_cnn.DigitsCNN, which is not read as it could execute code; save model."
+    said = " holds a robench_fire.models.small_cnn.DigitsCNN, which is not read as it could execute code; save model."
     assert refusal(tmp_path / "model.pt").startswith(said)

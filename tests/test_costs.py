@@ -14,9 +14,9 @@ from rich.console import Console
 
 from robench_fire import model_info
 from robench_fire.entries import Entry, entries_in, of_row, published
-from robench_fire.spoken import digits, scaled
+from robench_fire.quantity import digits, scaled
 from robench_fire.stats import MeanStd
-from robench_fire.tables.costs import cost, duration
+from robench_fire.tables.costs import cost, device_time
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import tables
 
@@ -175,7 +175,7 @@ def test_sizes_and_durations_as_people_say_them() -> None:
     assert [scaled(value, "FLOP") for value in (0, 5, 999.7, 9.996e5, 1.83e18, 1e25)] == [
         "0 FLOP", "5.00 FLOP", "1.00 kFLOP", "1.00 MFLOP", "1.83 EFLOP", "10 YFLOP"
     ]  # fmt: skip
-    assert [duration(value) for value in (0.0123, 119, 130, 7199, 7200, 3.6e7)] == [
+    assert [device_time(value) for value in (0.0123, 119, 130, 7199, 7200, 3.6e7)] == [
         "0.0123 s", "119 s", "2.17 min", "120 min", "2.00 h", "10,000 h"
     ]  # fmt: skip
     assert [digits(value) for value in (99.94, 99.96, 1234.5)] == ["99.9", "100", "1,234"]

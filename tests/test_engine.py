@@ -20,7 +20,7 @@ from robench_fire.dataset import Split, Splits
 from robench_fire.defense import Defense
 from robench_fire.engine import Trained, initialised, train
 from robench_fire.errors import DataError, DivergedError, RecipeError
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
 from robench_fire.step import Problem, frozen

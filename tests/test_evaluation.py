@@ -24,8 +24,8 @@ from robench_fire.evaluation import checks
 from robench_fire.evaluation.arena import Arena
 from robench_fire.evaluation.autoattack import inside
 from robench_fire.evaluation.evaluate import Result, evaluate
-from robench_fire.models.digits_cnn import DigitsCNN
 from robench_fire.models.normalise import Standardise
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.stats import percent
 from robench_fire.subjects import Subject

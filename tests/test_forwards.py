@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robench_fire import models
 from robench_fire.evaluation.forwards import Affine, as_loaded, forward_of, fused, simplified
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 
 ARCHS = [("wrn-10-1", (3, 32, 32)), ("preact-resnet-18", (3, 32, 32)), ("digits-cnn", (1, 8, 8))]
 

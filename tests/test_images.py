@@ -22,7 +22,7 @@ from robench_fire.datasets import digits
 from robench_fire.errors import DataError
 from robench_fire.evaluation import images
 from robench_fire.evaluation.record import Block, Record
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.subjects import Subject, subject_from_file
 from robench_fire.threat import THREATS

@@ -15,7 +15,7 @@ from robench_fire.attacks import Pgd, misclassify
 from robench_fire.data import to_float
 from robench_fire.dataset import Splits
 from robench_fire.evaluation.autoattack import SETS, Attack, Battle, Heard, perturb
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.threat import L2, Linf, Threat
 

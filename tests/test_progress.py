@@ -13,7 +13,7 @@ from robench_fire import display
 from robench_fire.dataset import Splits
 from robench_fire.engine import _note
 from robench_fire.evaluation.evaluate import evaluate
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.reporting import Event
 from robench_fire.threat import Linf

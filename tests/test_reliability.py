@@ -29,7 +29,7 @@ from robench_fire.evaluation.evaluate import SQUARE, Result, evaluate, result
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import sha256
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.plain import to_plain
 from robench_fire.quantity import Quantity
 from robench_fire.runs import Run, read_json

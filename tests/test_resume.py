@@ -31,7 +31,7 @@ from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.arena import Arena
 from robench_fire.evaluation.record import Record
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.reporting import Report
 from robench_fire.subjects import Subject, subject_from_file
 

@@ -18,8 +18,7 @@ from robench_fire.attacks import Pgd
 from robench_fire.dataset import Splits
 from robench_fire.engine import Trained, initialised, prepared, train, train_together
 from robench_fire.errors import DivergedError, RecipeError
-from robench_fire.models.digits_cnn import DigitsCNN
-from robench_fire.models.small_cnn import SmallCNN
+from robench_fire.models.small_cnn import DigitsCNN, SmallCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Adam, Augment, Cosine, Cyclic, Extra, Recipe, Sgd
 from robench_fire.runs import find

@@ -23,7 +23,7 @@ from robench_fire.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.cli import main
 from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.memory import within_memory
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.runs import Run
 from robench_fire.world import ALONE, Agreement, World
 

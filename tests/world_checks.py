@@ -22,7 +22,7 @@ from robench_fire.datasets import digits
 from robench_fire.engine import prepared, train
 from robench_fire.epoch import train_epoch
 from robench_fire.errors import DataError, DivergedError
-from robench_fire.models.digits_cnn import DigitsCNN
+from robench_fire.models.small_cnn import DigitsCNN
 from robench_fire.quantity import Quantity
 from robench_fire.recipe import Augment, Recipe, Sgd
 from robench_fire.step import Problem

@@ -14,7 +14,7 @@ from rich.table import Table
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import RecipeOptions
 from robench_fire.leaderboard import SEEDS
-from robench_fire.spoken import digits, scaled, spoken
+from robench_fire.quantity import digits, duration, scaled
 
 if TYPE_CHECKING:
     from robench_fire.compose import Request
@@ -87,7 +87,7 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
     formats, of = found["arithmetic"], found["peak_memory_of"]
     kinds = dict.fromkeys([formats["update"], formats["attack"], formats["first"]])
     compiled = ", compiled" if formats["compiled"] == "True" else ""
-    one, several = (spoken(found["training_seconds"][count]) for count in ("1", str(SEEDS)))
+    one, several = (duration(found["training_seconds"][count]) for count in ("1", str(SEEDS)))
     return {
         "images per second": digits(found["images_per_second"]),
         "warm-up": f"{digits(found['warm_up_seconds'])} s for the first step",

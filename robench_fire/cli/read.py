@@ -82,8 +82,7 @@ def show(
     from robench_fire.plan import fingerprint
 
     composed = compose(recipe.request(defense, dataset))
-    from robench_fire.bench import estimate
-    from robench_fire.cost import forward_equivalents
+    from robench_fire.cost import estimate, forward_equivalents
     from robench_fire.devices import resolve
 
     plan = composed.plan
@@ -101,7 +100,7 @@ def show(
 
 
 def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
-    from robench_fire.spoken import spoken
+    from robench_fire.quantity import duration
 
     paper, console = composed.paper, Console()
     console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
@@ -114,7 +113,7 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
     console.print(drawn)
     console.print(f"plan {cost['fingerprint']}; {cost['forward_equivalents_per_update']} forward-equivalents an update")
-    took = spoken(cost["training_seconds_per_seed"])
+    took = duration(cost["training_seconds_per_seed"])
     console.print(f"about {took} of training a seed on this machine's {cost['device']}, measured just now")
 
 

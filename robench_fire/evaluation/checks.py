@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robench_fire.attacks import Forward
 from robench_fire.errors import DataError
 from robench_fire.evaluation.autoattack import Heard
-from robench_fire.models import first_layer, normalise
+from robench_fire.models import normalise
 from robench_fire.stats import more, percent
 
 
@@ -110,7 +110,7 @@ def _ways(given: str, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[s
     if channels == 3:
         usual["0.485,0.456,0.406:0.229,0.224,0.225"] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
     if given != "none":
-        own = usual[given] if given in usual else first_layer.statistics(given, channels) if given != "image" else None
+        own = usual[given] if given in usual else normalise.statistics(given, channels) if given != "image" else None
         return {"none": partial(_undone, *own)} if own else {}
     done: dict[str, Callable[[Tensor], Tensor]] = {"": partial(_undone, mean, std)}
     layers = {name: normalise.Standardise(*each) for name, each in usual.items()}
@@ -127,7 +127,7 @@ def normalisation(
 ) -> None:
     """Refuse a model that clearly wants its images normalised otherwise than it gets them.
 
-    ``given``: what it gets, see models.first_layer.layer; ``mean`` and ``std`` of the data set.
+    ``given``: what it gets, see models.normalise.layer; ``mean`` and ``std`` of the data set.
 
     Raises:
         DataError: if its clean accuracy is far higher so, naming the option. Nothing is chosen by that accuracy.

@@ -11,7 +11,7 @@ from torch import nn
 
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.models import timm_models
-from robench_fire.models.first_layer import layer
+from robench_fire.models.normalise import layer
 
 Shape = tuple[int, int, int]
 
@@ -56,7 +56,7 @@ def _small_cnn(shape: Shape, num_classes: int) -> nn.Module:
 
 
 def _digits_cnn(shape: Shape, num_classes: int) -> nn.Module:
-    from robench_fire.models.digits_cnn import DigitsCNN
+    from robench_fire.models.small_cnn import DigitsCNN
 
     return DigitsCNN(num_classes)
 
@@ -97,7 +97,7 @@ def build(
 ) -> nn.Module:
     """A freshly initialised model, drawn from torch's global generator.
 
-    ``how``: the normalisation layer in front of it, see ``first_layer.layer``.
+    ``how``: the normalisation layer in front of it, see ``normalise.layer``.
     """
     model = builder(arch, shape)(shape, num_classes)
     first = layer(how, mean, std)

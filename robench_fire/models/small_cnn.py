@@ -1,4 +1,4 @@
-"""SmallCNN, the MNIST network of Zhang et al. 2019."""
+"""Small networks: SmallCNN for MNIST (Zhang et al. 2019), DigitsCNN for the 8 x 8 digits."""
 
 from __future__ import annotations
 
@@ -45,4 +45,24 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.feature_extractor(x).flatten(1))
+        return logits
+
+
+class DigitsCNN(nn.Module):
+    """Images (N, 1, 8, 8): two convolutions with batch norm, then two linear layers."""
+
+    def __init__(self, num_classes: int = 10, width: int = 8) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Sequential(nn.Linear(2 * width * 16, 64), nn.ReLU(), nn.Linear(64, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(x).flatten(1))
         return logits

@@ -17,7 +17,7 @@ from typing import Any
 from robench_fire import robustbench
 from robench_fire.dataset import Dataset
 from robench_fire.errors import DataError
-from robench_fire.models import builder, first_layer, normalise, timm_models
+from robench_fire.models import builder, normalise, timm_models
 
 NO_ID = "FILL-IN-AFTER-UPLOAD"
 CARRIED = "robustbench/model_zoo/architectures/input_normalisation.py"
@@ -113,7 +113,7 @@ def _first(how: str, parts: Dataset) -> str:
     if how in ("none", "image"):
         return "StandardiseEachImage()" if how == "image" else ""
     try:
-        mean, std = (parts.mean, parts.std) if how == "dataset" else first_layer.statistics(how, parts.shape[0])
+        mean, std = (parts.mean, parts.std) if how == "dataset" else normalise.statistics(how, parts.shape[0])
     except ValueError as fault:
         raise DataError(f"normalisation {fault}") from None
     return f"Standardise({mean}, {std})"

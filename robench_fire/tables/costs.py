@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from robench_fire.entries import Entry
 from robench_fire.leaderboard import Row
-from robench_fire.spoken import digits, scaled
+from robench_fire.quantity import digits, scaled
 from robench_fire.stats import MeanStd, mean_std
 
 COLUMNS = ("Device time", "FLOPs", "Energy", "Per point", "Images/s", "MFU")
@@ -72,10 +72,10 @@ def texts(entry: Entry) -> dict[str, str]:
     found = cost(entry)
     joules, mfu = found.joules, found.mfu
     return {
-        "Device time": "–" if found.seconds is None else duration(found.seconds.mean, f"{found.kind}-"),
+        "Device time": "–" if found.seconds is None else device_time(found.seconds.mean, f"{found.kind}-"),
         "FLOPs": "–" if found.flops is None else scaled(found.flops.mean, "FLOP"),
         "Energy": "–" if joules is None else scaled(joules.mean / 3600, "Wh"),
-        "Per point": "–" if found.per_point is None else duration(found.per_point.mean),
+        "Per point": "–" if found.per_point is None else device_time(found.per_point.mean),
         "Images/s": "–" if found.images_per_second is None else f"{found.images_per_second.mean:,.0f}",
         "MFU": "–" if mfu is None else f"{100 * mfu.mean:.1f} %",
         "Device": ", ".join(devices(entry)) or "–",
@@ -121,7 +121,7 @@ def numbers(entry: Entry) -> dict[str, Any]:
     return about | {name: value and value.mean / by for name, (value, by) in scale.items()}
 
 
-def duration(seconds: float, prefix: str = "") -> str:
+def device_time(seconds: float, prefix: str = "") -> str:
     """Three digits of seconds, minutes or hours; ``prefix`` stands before the unit, as in 2.5 GPU-h."""
     size, unit = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
     return f"{digits(seconds / size)} {prefix}{unit}"
