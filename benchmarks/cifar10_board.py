@@ -29,23 +29,24 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
-from robench_fire import registry, runs
-from robench_fire.assessor import Evaluations
-from robench_fire.bench import bench
 from robench_fire.cli.options import epochs, seeds, settings
-from robench_fire.compose import Request, compose
-from robench_fire.cost import estimate, forward_equivalents
-from robench_fire.devices import resolve, use
-from robench_fire.display import listening, say
-from robench_fire.entries import of_row
+from robench_fire.cli.progress_display import listening, say
+from robench_fire.costs.estimate import estimate, forward_equivalents
+from robench_fire.data.fetching import data_folder
+from robench_fire.devices.device import resolve, use
 from robench_fire.errors import RobenchError
-from robench_fire.fetch import data_folder
-from robench_fire.leaderboard import collect as collected
-from robench_fire.leaderboard import ranked
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.launching.bench import bench
+from robench_fire.launching.seed import Workplace, run_folder
+from robench_fire.problem import registry
 from robench_fire.quantity import duration
-from robench_fire.seed import Workplace, run_folder
-from robench_fire.stats import mean_std
+from robench_fire.runs import folders
+from robench_fire.runs.compose import Request, compose
+from robench_fire.statistics.summary import mean_std
 from robench_fire.tables import render
+from robench_fire.tables.entries import of_row
+from robench_fire.tables.rows import collect as collected
+from robench_fire.tables.rows import ranked
 
 BOARD, STRENGTH = "board", "strength"
 HIDDEN = "fire, hidden labels"
@@ -165,7 +166,7 @@ def measured(request: Request, output: Path, examples: int) -> dict[str, dict[in
     composed = compose(request)
     claim = {"eps": str(composed.plan.claim.eps), "examples": examples, "seed": 0}
     found: dict[str, dict[int, float]] = {"validation": {}, "clean": {}, "pgd20": {}, "aa": {}}
-    for each in (run for run in runs.find(run_folder(composed, output, 0).folder.parent) if run.trained):
+    for each in (run for run in folders.find(run_folder(composed, output, 0).folder.parent) if run.trained):
         last = (each.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         found["validation"][each.seed] = json.loads(last)["clean"]
         for evaluation in each.evaluations():
@@ -179,7 +180,7 @@ def collect(asked: argparse.Namespace) -> None:
     """Copy every finished run without its weights; of FIRE's seed 0 also the weights, in half precision."""
     output = asked.output.resolve()
     kept = run_folder(compose(board(asked)["fire"]), output / BOARD, 0).folder
-    for each in (run for part in (BOARD, STRENGTH) for run in runs.find(output / part) if run.trained):
+    for each in (run for part in (BOARD, STRENGTH) for run in folders.find(output / part) if run.trained):
         into = asked.into / each.folder.relative_to(output)
         into.mkdir(parents=True, exist_ok=True)
         for path in each.folder.iterdir():

@@ -27,16 +27,17 @@ import torch
 from pyautoattack import AutoAttack
 from pyautoattack.square import SquareAttack
 
-from robench_fire import fetch, provenance
-from robench_fire.assess import evaluate_subject
-from robench_fire.assessor import Evaluations
-from robench_fire.attacks import Forward
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, head
-from robench_fire.evaluation import arena, autoattack, forwards, leaving
-from robench_fire.runs import find
-from robench_fire.subjects import Subject, subject_of
-from robench_fire.workers import cores
+from robench_fire.data import fetching
+from robench_fire.data.batches import to_float
+from robench_fire.devices.workers import cores
+from robench_fire.evaluation.autoattack import arena, attack_sets, forwards, leaving
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import Subject, subject_of
+from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.problem.dataset import Split, head
+from robench_fire.problem.pgd import Forward
+from robench_fire.runs import provenance
+from robench_fire.runs.folders import find
 
 CPU = torch.device("cpu")
 MODELS = {
@@ -106,7 +107,7 @@ WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "batch norm as scale and shift": lambda: mock.patch.object(forwards, "simplified", lambda model: model),
     "numpy's sort in FAB": lambda: mock.patch.object(leaving, "lent", nullcontext),
     "inference mode": lambda: mock.patch.object(torch, "inference_mode", torch.no_grad),
-    "Square that asks nothing twice": lambda: mock.patch.object(autoattack, "square_linf", _square),
+    "Square that asks nothing twice": lambda: mock.patch.object(attack_sets, "square_linf", _square),
 }
 """Our measures, and how to do without each."""
 
@@ -148,7 +149,7 @@ def main() -> None:
     for name, command in MODELS.items():
         if given.models in name:
             subject = trained(command, given.runs)
-            test = head(fetch.splits(subject.dataset, subject.parts(), fetch.data_folder()).test, given.examples)
+            test = head(fetching.splits(subject.dataset, subject.parts(), fetching.data_folder()).test, given.examples)
             print(f"{name}, {len(test.labels)} images, {provenance.device_name(CPU)}, {cores()} cores")
             found = compare(subject, test, given.rounds, given.ablate)
             base = statistics.median(each.seconds for each in found["upstream"])

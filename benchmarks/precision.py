@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robench_fire import fetch
-from robench_fire.arithmetic import autocast, resolve, rounding, supported
-from robench_fire.attacks import Pgd, misclassify
-from robench_fire.compose import Composed, Request, compose
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, Splits, head
-from robench_fire.engine import initialised, train
+from robench_fire.data import fetching
+from robench_fire.data.batches import to_float
+from robench_fire.devices.precision import autocast, resolve, rounding, supported
+from robench_fire.devices.random_streams import generator
+from robench_fire.problem.dataset import Split, Splits, head
+from robench_fire.problem.pgd import Pgd, misclassify
 from robench_fire.quantity import Quantity
-from robench_fire.seeding import generator
-from robench_fire.step import Problem, frozen, gain_of
+from robench_fire.runs.compose import Composed, Request, compose
+from robench_fire.training.engine import initialised, train
+from robench_fire.training.step import Problem, frozen, gain_of
 
 MODES = {  # name: (precision, attack_precision); "auto" of a 16-bit update: the first step exact
     "fp32": ("fp32", "fp32"),
@@ -180,7 +180,7 @@ def main() -> None:
     asked = parser.parse_args()
     device = torch.device(asked.device)
     composed = compose(Request(defense=asked.defense, dataset=asked.dataset, arch=asked.arch, epochs=asked.epochs))
-    splits = fetch.splits(asked.dataset, composed.dataset, fetch.data_folder())
+    splits = fetching.splits(asked.dataset, composed.dataset, fetching.data_folder())
     if asked.what == "agreement":
         show_agreement(asked.arch, device, splits)
     else:

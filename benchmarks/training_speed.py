@@ -34,16 +34,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
-from robench_fire import fetch, provenance
-from robench_fire.arithmetic import autocast, layout, resolve, rounding
-from robench_fire.compose import Request, compose
-from robench_fire.data import augmented, to_float
-from robench_fire.dataset import Split, head
-from robench_fire.engine import initialised, prepared
-from robench_fire.epoch import train_epoch
+from robench_fire.data import fetching
+from robench_fire.data.batches import augmented, to_float
+from robench_fire.devices.precision import autocast, layout, resolve, rounding
 from robench_fire.losses import cross_entropy, kl, squared_half_angle
-from robench_fire.recipe import Sgd
-from robench_fire.step import Problem, frozen
+from robench_fire.problem.dataset import Split, head
+from robench_fire.problem.recipe import Sgd
+from robench_fire.runs import provenance
+from robench_fire.runs.compose import Request, compose
+from robench_fire.training.engine import initialised, prepared
+from robench_fire.training.epoch import train_epoch
+from robench_fire.training.step import Problem, frozen
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
 Step = Callable[[], object]
@@ -241,7 +242,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.backends.cudnn.benchmark = True  # for all ways, as ours has it
     device = torch.device(asked.device)
-    splits = fetch.splits("cifar10", compose(Request(defense="fire", dataset="cifar10")).dataset, fetch.data_folder())
+    splits = fetching.splits(
+        "cifar10", compose(Request(defense="fire", dataset="cifar10")).dataset, fetching.data_folder()
+    )
     batch = head(splits.train, asked.batch)
     if asked.peak:
         print(peak(Case("fire", asked.arch, device, batch, asked.peak[1]), asked.peak[0]))

@@ -2,9 +2,9 @@
 
 from robench_fire.defenses import trades
 
-from robench_fire.defense import Paper, Reported
-from robench_fire.plan import Plan
-from robench_fire.recipe import Extra
+from robench_fire.problem.defense import Paper, Reported
+from robench_fire.problem.plan import Plan
+from robench_fire.problem.recipe import Extra
 
 PAPER = Paper(
     key="Carmon2019Unlabeled",

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from robench_fire.defenses import trades
 
-from robench_fire.defense import Paper, Reported
-from robench_fire.plan import Plan
-from robench_fire.recipe import Sgd, Steps
-from robench_fire.targets import SelfAdaptive
+from robench_fire.problem.defense import Paper, Reported
+from robench_fire.problem.plan import Plan
+from robench_fire.problem.recipe import Sgd, Steps
+from robench_fire.problem.targets import SelfAdaptive
 
 PAPER = Paper(
     key="Huang2020Self",

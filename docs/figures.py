@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from robench_fire.entries import Entry, entries_in
-from robench_fire.leaderboard import Row
-from robench_fire.stats import MeanStd, mean_std
+from robench_fire.statistics.summary import MeanStd, mean_std
+from robench_fire.tables.entries import Entry, entries_in
 from robench_fire.tables.render import render
+from robench_fire.tables.rows import Row
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

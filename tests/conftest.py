@@ -11,8 +11,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import timm  # noqa: F401  # its import warns about torch.jit, once
 
-from robench_fire.dataset import Splits
 from robench_fire.datasets import digits
+from robench_fire.problem.dataset import Splits
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robench_fire import stopping
 from robench_fire.errors import DataError
-from robench_fire.reporting import Report
+from robench_fire.progress import Report
 
 
 def good(folder: Path, name: str, report: Report) -> None:

@@ -23,24 +23,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from robench_fire import fetch, registry, robustbench
-from robench_fire.assessor import Evaluations
 from robench_fire.cli import main
-from robench_fire.compose import Request, compose
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, Splits
+from robench_fire.data import fetching
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
-from robench_fire.evaluation import reliability, square
-from robench_fire.evaluation.autoattack import Battle
+from robench_fire.evaluation import reliability
+from robench_fire.evaluation.autoattack import square
+from robench_fire.evaluation.autoattack.attack_sets import Battle
+from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import sha256, write_text
-from robench_fire.leaderboard import Row
-from robench_fire.seed import Workplace, judge_seed, run_folder, run_seed
-from robench_fire.stats import percent
+from robench_fire.launching.seed import Workplace, judge_seed, run_folder, run_seed
+from robench_fire.models import robustbench_package
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.runs.compose import Request, compose
+from robench_fire.statistics.summary import percent
 from robench_fire.submission.bundle import checkpoints, read, write
-from robench_fire.submission.check import check, entry_for
+from robench_fire.submission.checks.check import check, entry_for
 from robench_fire.submission.submit import Checking, submit
 from robench_fire.submission.texts import rendered
+from robench_fire.tables.rows import Row
 
 CPU = torch.device("cpu")
 NAME = "Picot2021Adversarial"
@@ -84,7 +87,7 @@ def splits() -> Splits:
 def cut() -> Iterator[None]:
     """CIFAR-10 is these images. AutoAttack aims at one class and asks Square little; the battery uses six images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "splits", lambda name, dataset, folder: splits())
+        patch.setattr(fetching, "splits", lambda name, dataset, folder: splits())
         patch.setattr(Battle, "targets", property(lambda battle: range(2, 3)))
         patch.setattr(square, "QUERIES", 50)
         patch.setattr(reliability, "IMAGES", 6)
@@ -158,7 +161,7 @@ def patched(patch: Path, clone: Path, dataset: str = "cifar10") -> tuple[str, st
     """RobustBench's module of a data set's boards before and after `git apply` in a fresh repository ``clone``."""
     path = f"robustbench/model_zoo/{dataset}.py"
     (clone / path).parent.mkdir(parents=True)
-    before = Path(robustbench.load().__file__ or "").parents[1].joinpath(path).read_text(encoding="utf-8")
+    before = Path(robustbench_package.load().__file__ or "").parents[1].joinpath(path).read_text(encoding="utf-8")
     (clone / path).write_text(before, encoding="utf-8")
     for words in (["init", "-q"], ["apply", str(patch)]):
         subprocess.run(["git", *words], cwd=clone, check=True, capture_output=True)

@@ -10,15 +10,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from robench_fire import account, doctor, meters
-from robench_fire.compose import Request, compose
-from robench_fire.cost import images_per_epoch
-from robench_fire.data import batches
-from robench_fire.dataset import Splits
-from robench_fire.engine import train
-from robench_fire.flops import network_flops, update_flops
-from robench_fire.recipe import Extra
-from robench_fire.step import Problem
+from robench_fire.cli import doctor
+from robench_fire.costs import account
+from robench_fire.costs.estimate import images_per_epoch
+from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.data.batches import batches
+from robench_fire.devices import meters
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.recipe import Extra
+from robench_fire.runs.compose import Request, compose
+from robench_fire.training.engine import train
+from robench_fire.training.step import Problem
 
 CPU = torch.device("cpu")
 SECONDS = {"train": 100.0, "warm_up": 20.0, "data": 1.0, "attack": 50.0, "update": 20.0, "optimiser": 4.0,

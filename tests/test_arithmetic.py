@@ -13,19 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robench_fire import arithmetic, registry
-from robench_fire.arithmetic import Arithmetic, autocast, layout, resolve, rounding
-from robench_fire.attacks import Pgd
-from robench_fire.dataset import Splits
-from robench_fire.defense import Defense
-from robench_fire.engine import Trained, prepared, train
-from robench_fire.epoch import train_epoch
+from robench_fire.devices import precision
+from robench_fire.devices.precision import Arithmetic, autocast, layout, resolve, rounding
 from robench_fire.errors import DivergedError, RecipeError
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.defense import Defense
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Recipe, Sgd
-from robench_fire.step import Problem
-from robench_fire.threat import Linf
+from robench_fire.training.engine import Trained, prepared, train
+from robench_fire.training.epoch import train_epoch
+from robench_fire.training.step import Problem
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 RECIPE = Recipe(
@@ -36,9 +37,7 @@ RECIPE = Recipe(
     optimiser=Sgd(lr=0.05),
     augment=Augment(pad=1, flip=True),
 )
-SHORT = pytest.mark.skipif(
-    "bf16" not in arithmetic.supported(CPU), reason="this processor has no bfloat16 instructions"
-)
+SHORT = pytest.mark.skipif("bf16" not in precision.supported(CPU), reason="this processor has no bfloat16 instructions")
 
 
 def defense(name: str) -> Defense:
@@ -54,7 +53,7 @@ def problem(small: Splits, name: str = "fire", **changes: Any) -> Problem:
 def any_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor with instructions for everything: emulated, slowly."""
     every = {"cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
-    monkeypatch.setattr(arithmetic, "supported", lambda device: every[device.type])
+    monkeypatch.setattr(precision, "supported", lambda device: every[device.type])
 
 
 @pytest.mark.usefixtures("any_format")

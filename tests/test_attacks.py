@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robench_fire.attacks import Forward, Gain, Pgd
 from robench_fire.losses import cross_entropy, squared_half_angle
+from robench_fire.problem.pgd import Forward, Gain, Pgd
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.threat import L2, Linf, Threat
 
 LINF = Linf(eps=Quantity("8/255"))
 L2_BALL = L2(eps=Quantity("0.1"))

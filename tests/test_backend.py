@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from robench_fire import registry
-from robench_fire.attacks import Pgd
-from robench_fire.compiled import Compiled
-from robench_fire.dataset import Splits
-from robench_fire.engine import train, train_together
+from robench_fire.devices.compilation import Compiled
 from robench_fire.errors import RecipeError, RobenchError
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Recipe, Sgd
-from robench_fire.step import Problem
-from robench_fire.threat import Linf
+from robench_fire.training.engine import train, train_together
+from robench_fire.training.step import Problem
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

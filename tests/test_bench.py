@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from robench_fire.leaderboard import collect
-from robench_fire.runs import find
+from robench_fire.runs.folders import find
+from robench_fire.tables.rows import collect
 
 
 def robench(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:

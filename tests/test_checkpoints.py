@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robench_fire import checkpoints, harmless, models
 from robench_fire.errors import DataError
+from robench_fire.models import architectures, checkpoints, unpickling
 
 CPU = torch.device("cpu")
 UNREADABLE = re.compile(
@@ -30,8 +30,8 @@ UNREADABLE = re.compile(
 )
 
 
-def made(arch: str, shape: models.Shape) -> nn.Module:
-    return models.builder(arch, shape)(shape, 10)
+def made(arch: str, shape: architectures.Shape) -> nn.Module:
+    return architectures.builder(arch, shape)(shape, 10)
 
 
 def build() -> nn.Module:
@@ -98,7 +98,7 @@ def test_parameters_and_half_precision_become_the_models_own(tmp_path: Path) -> 
 
 def test_a_normalised_model_loads_its_own_statistics(tmp_path: Path) -> None:
     def normalised() -> nn.Module:
-        return models.build("digits-cnn", (1, 8, 8), 10, "dataset", (0.3,), (0.4,))
+        return architectures.build("digits-cnn", (1, 8, 8), 10, "dataset", (0.3,), (0.4,))
 
     content = normalised().state_dict()
     content["0.mean"] += 0.1
@@ -106,7 +106,7 @@ def test_a_normalised_model_loads_its_own_statistics(tmp_path: Path) -> None:
 
 
 def test_the_unused_sub_block1_of_the_trades_family_is_dropped(tmp_path: Path) -> None:
-    from robench_fire.robustbench import architectures
+    from robench_fire.models.robustbench_package import architectures
 
     def narrow() -> nn.Module:
         return made("wrn-10-1", (3, 32, 32))
@@ -214,8 +214,8 @@ def test_what_scripts_save_beside_weights_is_harmless(tmp_path: Path, beside: st
 
 def test_a_stand_in_is_made_of_anything_and_does_nothing(tmp_path: Path) -> None:
     torch.save({"args": argparse.Namespace(lr=0.1)}, tmp_path / "model.pt")
-    found = harmless.read(tmp_path / "model.pt")["args"]
-    assert type(found) is harmless.Inert
+    found = unpickling.read(tmp_path / "model.pt")["args"]
+    assert type(found) is unpickling.Inert
     assert vars(found) == {}
 
 
@@ -264,7 +264,7 @@ def test_a_deeper_network_of_the_same_kind_does_not_fit(tmp_path: Path) -> None:
     wanted = {name: value.shape for name, value in flat.state_dict().items()}
     with pytest.raises(checkpoints.MisfitError, match=r"unknown block1\.layer\.1"):
         checkpoints.find(path, wanted)
-    known = {name: models.shapes(name, (3, 32, 32), 10) for name in ("wrn-10-1", "wrn-16-1")}
+    known = {name: architectures.shapes(name, (3, 32, 32), 10) for name in ("wrn-10-1", "wrn-16-1")}
     assert checkpoints.fitting(path, known) == ["wrn-16-1"]
 
 
@@ -394,5 +394,5 @@ def test_that_file_does_execute_code_elsewhere(tmp_path: Path) -> None:
 
 def test_a_whole_pickled_model_is_not_unpickled(tmp_path: Path) -> None:
     torch.save(build(), tmp_path / "model.pt")
-    said = " holds a robench_fire.models.small_cnn.DigitsCNN, which is not read as it could execute code; save model."
+    said = " holds a robench_fire.models.small_cnns.DigitsCNN, which is not read as it could execute code; save model."
     assert refusal(tmp_path / "model.pt").startswith(said)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from robench_fire import fetch, registry
-from robench_fire.compose import Request, compose
-from robench_fire.dataset import Splits
-from robench_fire.engine import train
+from robench_fire.data import fetching
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import evaluate
-from robench_fire.stats import percent
-from robench_fire.step import Problem
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Splits
+from robench_fire.runs.compose import Request, compose
+from robench_fire.statistics.summary import percent
+from robench_fire.training.engine import train
+from robench_fire.training.step import Problem
 
 CPU = torch.device("cpu")
 
@@ -25,10 +26,10 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     folder = tmp_path_factory.mktemp("data")
     dataset = registry.load("datasets", "cifar10").module.DATASET
     try:
-        fetch.fetch("cifar10", dataset, folder, lambda done, total, note: None)
+        fetching.fetch("cifar10", dataset, folder, lambda done, total, note: None)
     except DataError as fault:
         pytest.skip(f"no source of CIFAR-10 answers here: {fault}")
-    return fetch.splits("cifar10", dataset, folder)
+    return fetching.splits("cifar10", dataset, folder)
 
 
 def test_the_real_images(cifar10: Splits) -> None:
@@ -61,7 +62,7 @@ def test_fire_learns_on_a_few_hundred_images(cifar10: Splits, tmp_path: Path) ->
 
 
 def test_checkpoint_loads_in_robustbenchs_own_class(cifar10: Splits) -> None:
-    from robench_fire.robustbench import architectures
+    from robench_fire.models.robustbench_package import architectures
 
     composed = compose(Request(defense="fire", dataset="cifar10", arch="wrn-10-1"))
     own = composed.build().eval()

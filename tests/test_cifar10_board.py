@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from robench_fire.entries import entries_in
+from robench_fire.tables.entries import entries_in
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "cifar10_board.py"
 TOY = "--dataset digits --arch digits-cnn --epochs 1 --batch-size 256 --examples 20 --jobs 1 --device cpu".split()

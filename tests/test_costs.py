@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from robench_fire import model_info
-from robench_fire.entries import Entry, entries_in, of_row, published
 from robench_fire.quantity import digits, scaled
-from robench_fire.stats import MeanStd
-from robench_fire.tables.costs import cost, device_time
+from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables import model_info
+from robench_fire.tables.cost_columns import cost, device_time
+from robench_fire.tables.entries import Entry, entries_in, of_row, published
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import tables
 

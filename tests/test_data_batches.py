@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robench_fire.data import augmented, batches, batches_per_epoch, to_float
-from robench_fire.recipe import Augment, Extra, Recipe
+from robench_fire.data.batches import augmented, batches, batches_per_epoch, to_float
+from robench_fire.problem.recipe import Augment, Extra, Recipe
 
 OFF = Augment(pad=0, flip=False)
 CROP = Augment(pad=2, flip=False)

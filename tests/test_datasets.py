@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from robench_fire import models, registry
-from robench_fire.dataset import Dataset, File, Split, Splits, head
 from robench_fire.datasets import cifar10, cifar100, digits, mnist
-from robench_fire.plan import Plan
-from robench_fire.recipe import Extra
+from robench_fire.models import architectures
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Dataset, File, Split, Splits, head
+from robench_fire.problem.plan import Plan
+from robench_fire.problem.recipe import Extra
 
 NAMES = sorted(registry.names("datasets"))
 GOLDEN = ["5b522eadb741", "0a9864cb4dbf", "8f39ea8344c0"]
@@ -99,7 +100,7 @@ def test_its_architectures_take_its_images(name: str) -> None:
     data = dataset(name)
     for arch in {data.extra_arch, *(recipe.arch for recipe in data.recipes.values())}:
         with torch.device("meta"):
-            model = models.builder(arch, data.shape)(data.shape, data.num_classes).eval()
+            model = architectures.builder(arch, data.shape)(data.shape, data.num_classes).eval()
             assert model(torch.zeros(2, *data.shape)).shape == (2, data.num_classes)
 
 

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robench_fire import registry
-from robench_fire.compose import Request, compose
-from robench_fire.defense import Defense, Paper, Terms, Views
 from robench_fire.errors import RecipeError
-from robench_fire.plan import Plan, Profile
-from robench_fire.recipe import Adam, Augment, Cosine, Extra, Sgd, Steps
-from robench_fire.targets import HardLabels, SelfAdaptive
+from robench_fire.problem import registry
+from robench_fire.problem.defense import Defense, Paper, Terms, Views
+from robench_fire.problem.plan import Plan, Profile
+from robench_fire.problem.recipe import Adam, Augment, Cosine, Extra, Sgd, Steps
+from robench_fire.problem.targets import HardLabels, SelfAdaptive
+from robench_fire.runs.compose import Request, compose
 
 NAMES = sorted(registry.names("defenses"))
 KEY = re.compile(r"[A-Z][A-Za-z]+(19|20)\d{2}[A-Z][A-Za-z]*(_[A-Za-z0-9]+)?")  # NameYearWord, optionally _SUFFIX

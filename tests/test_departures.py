@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from robench_fire.compose import Request, compose, departures
-from robench_fire.entries import entries_in, of_row
-from robench_fire.model_info import from_model_info
+from robench_fire.runs.compose import Request, compose, departures
+from robench_fire.tables.entries import entries_in, of_row
+from robench_fire.tables.model_info import from_model_info
 from robench_fire.tables.render import FORMATS, render
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
 FILES = sorted(BOARDS.glob("*/Linf/*.json"))
 MINE = """from robench_fire.defenses.trades import DEFENSE
-from robench_fire.defense import Paper
+from robench_fire.problem.defense import Paper
 PAPER = Paper(key="Mine2026", method="Mine", title="T", authors="A", venue="V", link="https://example.org")
 def matched(plan):
     return plan.with_recipe(epochs=7).with_attack(steps=3, step=plan.recipe.attack.step)

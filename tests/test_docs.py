@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from robench_fire.entries import entries_in
+from robench_fire.tables.entries import entries_in
 from robench_fire.tables.render import render
 
 ROOT = Path(__file__).parent.parent

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import registry
-from robench_fire.attacks import Pgd
-from robench_fire.cost import forward_equivalents
-from robench_fire.dataset import Split, Splits
-from robench_fire.defense import Defense
-from robench_fire.engine import Trained, initialised, train
+from robench_fire.costs.estimate import forward_equivalents
 from robench_fire.errors import DataError, DivergedError, RecipeError
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.defense import Defense
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
+from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
-from robench_fire.step import Problem, frozen
-from robench_fire.threat import L2, Linf
+from robench_fire.training.engine import Trained, initialised, train
+from robench_fire.training.step import Problem, frozen
 
 CPU = torch.device("cpu")
 UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
@@ -217,7 +217,7 @@ def test_frozen_restores_modes_and_flags_after_an_exception() -> None:
 )
 def test_learning_rate_of_each_epoch(schedule: Steps | Cosine, epochs: int, expected: dict[int, float]) -> None:
     """Epochs count from 1, as in the papers: a drop at 75 of 100 begins with epoch 75."""
-    from robench_fire.state import fresh
+    from robench_fire.training.state import fresh
 
     recipe = replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=1.0))
     state = fresh(DigitsCNN(), recipe, [], UNSCALED, updates=epochs)
@@ -259,7 +259,7 @@ def test_a_cyclic_rate_over_one_update_is_refused(small: Splits) -> None:
 
 
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:
-    from robench_fire.state import fresh
+    from robench_fire.training.state import fresh
 
     optimiser = fresh(DigitsCNN(), replace(RECIPE, optimiser=Sgd(decay_only_weights=True)), [], UNSCALED, 9).optimiser
     decayed, spared = optimiser.param_groups
@@ -303,7 +303,7 @@ def test_pseudo_labelled_images_are_trained_on(small: Splits) -> None:
 
 
 def test_no_attack_means_clean_training_with_one_forward(small: Splits) -> None:
-    from robench_fire.pseudo import Standard
+    from robench_fire.training.pseudo_labels import Standard
 
     model = Counting()
     recipe = replace(RECIPE, attack=None, passes=("clean",), epochs=1, batch_size=256)

@@ -11,18 +11,28 @@ from typing import Any
 
 import pytest
 
-from robench_fire.archs import display_name
-from robench_fire.compose import Request, compose
-from robench_fire.doubts import READ
-from robench_fire.entries import OURS, PUBLISHED, REEVALUATED, Entry, beside, entries_in, of_row, published, reevaluated
 from robench_fire.errors import DataError
-from robench_fire.leaderboard import Row
-from robench_fire.model_info import publish
-from robench_fire.plain import to_plain
-from robench_fire.plan import fingerprint
-from robench_fire.runs import evaluation_name
-from robench_fire.schema import NAME
-from robench_fire.stats import MeanStd
+from robench_fire.evaluation.reliability_text import READ
+from robench_fire.models.names import display_name
+from robench_fire.problem.plan import fingerprint
+from robench_fire.problem.settings import to_plain
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.folders import evaluation_name
+from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.entries import (
+    OURS,
+    PUBLISHED,
+    REEVALUATED,
+    Entry,
+    beside,
+    entries_in,
+    of_row,
+    published,
+    reevaluated,
+)
+from robench_fire.tables.model_info import publish
+from robench_fire.tables.rows import Row
+from robench_fire.tables.schema import NAME
 
 ALL = published()
 BY_NAME = {(each.dataset, each.norm, each.key): each for each in ALL}

@@ -14,22 +14,22 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robench_fire.assess import evaluate_subject
-from robench_fire.assessor import Evaluations
-from robench_fire.data import to_float
-from robench_fire.dataset import Dataset, Split, Splits
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import checks
-from robench_fire.evaluation.arena import Arena
-from robench_fire.evaluation.autoattack import inside
+from robench_fire.evaluation.autoattack.arena import Arena
+from robench_fire.evaluation.autoattack.attack_sets import inside
 from robench_fire.evaluation.evaluate import Result, evaluate
-from robench_fire.models.normalise import Standardise
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import Subject
+from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.models.normalisation import Standardise
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.dataset import Dataset, Split, Splits
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.stats import percent
-from robench_fire.subjects import Subject
-from robench_fire.threat import L2, Linf, Threat
+from robench_fire.statistics.summary import percent
 
 SMALL = Linf(eps=Quantity("0.1"))
 MEAN, STD = (1.0,), (0.5,)  # so far from none that a network notices
@@ -257,21 +257,23 @@ def test_a_model_that_uses_gradients_is_flagged_and_the_next_one_is_not(model: n
 def test_wrong_normalisation_is_refused(model: nn.Module, picky: nn.Module) -> None:
     test, layer = digits.DATASET.splits(Path()).test, Standardise(MEAN, STD)
     x, label = to_float(test.images), test.labels
-    checks.normalisation(nn.Sequential(layer, picky), x, label, "none", MEAN, STD)
-    checks.normalisation(model.eval(), x, label, "none", MEAN, STD)
+    checks.wrong_normalisation(nn.Sequential(layer, picky), x, label, "none", MEAN, STD)
+    checks.wrong_normalisation(model.eval(), x, label, "none", MEAN, STD)
     with pytest.raises(DataError, match=r"but \d+\.\d % with one normalisation undone: .* twice"):
-        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, "none", MEAN, STD)
+        checks.wrong_normalisation(nn.Sequential(layer, layer, picky), x, label, "none", MEAN, STD)
     with pytest.raises(DataError, match=r"is \d+\.\d % with --normalise none, but \d+\.\d % with --normalise data"):
-        checks.normalisation(picky, x, label, "none", MEAN, STD)
+        checks.wrong_normalisation(picky, x, label, "none", MEAN, STD)
     with pytest.raises(DataError, match=r"with --normalise dataset, but \d+\.\d % with --normalise none"):
-        checks.normalisation(nn.Sequential(layer, layer, picky), x, label, "dataset", MEAN, STD)
-    checks.normalisation(nn.Sequential(layer, picky), x, label, "dataset", MEAN, STD)
+        checks.wrong_normalisation(nn.Sequential(layer, layer, picky), x, label, "dataset", MEAN, STD)
+    checks.wrong_normalisation(nn.Sequential(layer, picky), x, label, "dataset", MEAN, STD)
 
 
 def test_a_few_images_say_nothing_about_normalisation(model: nn.Module) -> None:
     test = digits.DATASET.splits(Path()).test
     for image, label in zip(to_float(test.images), test.labels, strict=True):  # some are right by chance
-        checks.normalisation(model.eval(), image[None], label[None], "none", digits.DATASET.mean, digits.DATASET.std)
+        checks.wrong_normalisation(
+            model.eval(), image[None], label[None], "none", digits.DATASET.mean, digits.DATASET.std
+        )
 
 
 class Altered(Subject):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from robench_fire import extra
+from robench_fire.data import extra_images
 from robench_fire.errors import DataError
 
 SHAPE = (3, 4, 5)
@@ -47,7 +47,7 @@ def zipped(path: Path, **arrays: Any) -> Path:
 def refusal(path: Path, shape: tuple[int, int, int] = SHAPE) -> str:
     """What the DataError says after the file's name."""
     with pytest.raises(DataError) as caught:
-        extra.load(path, shape, CLASSES)
+        extra_images.load(path, shape, CLASSES)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert len(message.splitlines()) <= 2
@@ -55,7 +55,7 @@ def refusal(path: Path, shape: tuple[int, int, int] = SHAPE) -> str:
 
 
 def assert_read(path: Path) -> None:
-    split = extra.load(path, SHAPE, CLASSES)
+    split = extra_images.load(path, SHAPE, CLASSES)
     assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
     assert torch.equal(split.images, torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
     assert split.labels.tolist() == LABELS
@@ -104,7 +104,7 @@ def test_an_npz_is_read_by_content_not_by_suffix(
 
 def test_grey_images_keep_their_channel(tmp_path: Path) -> None:
     grey = IMAGES[..., :1].copy()
-    split = extra.load(zipped(tmp_path / "grey.npz", image=grey, label=LABELS), (1, 4, 5), CLASSES)
+    split = extra_images.load(zipped(tmp_path / "grey.npz", image=grey, label=LABELS), (1, 4, 5), CLASSES)
     assert np.array_equal(split.images.numpy()[:, 0], grey[..., 0])
 
 
@@ -116,7 +116,7 @@ def test_read_only_grey_images_are_copied(
     """From protocol 5 on, such arrays stay read-only; warnings are errors in these tests."""
     grey, labels = contiguous(IMAGES[..., :1]), np.array(LABELS)
     grey.flags.writeable = labels.flags.writeable = False
-    split = extra.load(pickled(tmp_path / "grey.pickle", both(grey, labels), protocol), (1, 4, 5), CLASSES)
+    split = extra_images.load(pickled(tmp_path / "grey.pickle", both(grey, labels), protocol), (1, 4, 5), CLASSES)
     assert np.array_equal(split.images.numpy()[:, 0], grey[..., 0])
     split.images.zero_()
     split.labels.zero_()
@@ -281,13 +281,13 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "absent.npz")
     for path in (tmp_path, tmp_path / "absent.npz"):
         with pytest.raises(DataError, match=rf"--extra-data {path}: no such file; docs/data\.md"):
-            extra.identified(path)
+            extra_images.identified(path)
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     content = os.urandom(3 << 20) + b"odd"
     (tmp_path / "a").write_bytes(content)
-    assert extra.identified(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert extra_images.identified(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
 class Reduced:

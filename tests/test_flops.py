@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from robench_fire import models
-from robench_fire.compose import Request, compose
-from robench_fire.cost import forward_equivalents
-from robench_fire.dataset import Splits
-from robench_fire.engine import train
-from robench_fire.flops import NetworkFlops, network_flops, update_flops
-from robench_fire.step import Problem
+from robench_fire.costs.estimate import forward_equivalents
+from robench_fire.costs.flops import NetworkFlops, network_flops, update_flops
+from robench_fire.models import architectures
+from robench_fire.problem.dataset import Splits
+from robench_fire.runs.compose import Request, compose
+from robench_fire.training.engine import train
+from robench_fire.training.step import Problem
 
 KNOWN = [  # multiply-adds of a forward pass of one image, in millions
     ("small-cnn", (1, 28, 28), "9.952"),
@@ -30,7 +30,7 @@ KNOWN = [  # multiply-adds of a forward pass of one image, in millions
 
 @pytest.mark.parametrize(("arch", "shape", "millions"), KNOWN, ids=[each[0] for each in KNOWN])
 def test_known_networks(arch: str, shape: tuple[int, int, int], millions: str) -> None:
-    found = network_flops(lambda: models.build(arch, shape, 10, "none", (), ()), shape)
+    found = network_flops(lambda: architectures.build(arch, shape, 10, "none", (), ()), shape)
     decimals = len(millions.split(".")[1])
     assert f"{found.forward / 2 / 1e6:.{decimals}f}" == millions
     assert found.to_image == found.forward

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import models
-from robench_fire.evaluation.forwards import Affine, as_loaded, forward_of, fused, simplified
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.evaluation.autoattack.forwards import Affine, as_loaded, forward_of, fused, simplified
+from robench_fire.models import architectures
+from robench_fire.models.small_cnns import DigitsCNN
 
 ARCHS = [("wrn-10-1", (3, 32, 32)), ("preact-resnet-18", (3, 32, 32)), ("digits-cnn", (1, 8, 8))]
 
@@ -16,7 +16,7 @@ ARCHS = [("wrn-10-1", (3, 32, 32)), ("preact-resnet-18", (3, 32, 32)), ("digits-
 def settled(arch: str, shape: tuple[int, int, int]) -> nn.Module:
     """A model whose batch norms have statistics of their own."""
     torch.manual_seed(0)
-    model = models.build(arch, shape, 10, "none", (), ())
+    model = architectures.build(arch, shape, 10, "none", (), ())
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)

@@ -15,17 +15,17 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from robench_fire import assess, workers
-from robench_fire.assessor import Evaluations
-from robench_fire.data import to_float
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
+from robench_fire.devices import workers
 from robench_fire.errors import DataError
-from robench_fire.evaluation import images
+from robench_fire.evaluation import adversarial_images, resumable
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import Subject, subject_from_file
 from robench_fire.evaluation.record import Block, Record
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
-from robench_fire.subjects import Subject, subject_from_file
-from robench_fire.threat import THREATS
 
 TRAIN, _, TEST = digits.DATASET.splits(Path())
 CPU = torch.device("cpu")
@@ -50,10 +50,10 @@ def kept(folder: Path) -> Record:
     record = Record({"batch_size": 4, "weights_sha256": WEIGHTS})
     record.blocks[1] = Block(mask("111"), {"one": mask("101"), "two": mask("000")})
     record.blocks[0] = Block(mask("1101"), {"one": mask("0001"), "two": mask("0000")})
-    images.keep(folder, 0, "one", WEIGHTS, np.array([0, 1]), pictures(0.0, 0.1))
-    images.keep(folder, 1, "two", WEIGHTS, np.array([0, 2]), pictures(0.4, 0.6))
-    images.keep(folder, 0, "two", WEIGHTS, np.array([3]), pictures(0.3))
-    images.keep(folder, 1, "one", WEIGHTS, np.array([1]), pictures(0.5))
+    adversarial_images.keep(folder, 0, "one", WEIGHTS, np.array([0, 1]), pictures(0.0, 0.1))
+    adversarial_images.keep(folder, 1, "two", WEIGHTS, np.array([0, 2]), pictures(0.4, 0.6))
+    adversarial_images.keep(folder, 0, "two", WEIGHTS, np.array([3]), pictures(0.3))
+    adversarial_images.keep(folder, 1, "one", WEIGHTS, np.array([1]), pictures(0.5))
     return record
 
 
@@ -64,12 +64,12 @@ def part(folder: Path, name: str) -> Path:
 
 def test_what_was_kept_is_gathered_and_read(tmp_path: Path) -> None:
     record = kept(tmp_path / "adv")
-    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
-    index, found = images.read(tmp_path / "all.safetensors")
+    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    index, found = adversarial_images.read(tmp_path / "all.safetensors")
     assert index.tolist() == [0, 1, 3, 5, 4, 6]
     assert np.array_equal(found, pictures(0.0, 0.1, 0.3, 0.5, 0.4, 0.6))
     assert (index.dtype, found.dtype) == (np.int64, np.float32)
-    images.clear(tmp_path / "adv")
+    adversarial_images.clear(tmp_path / "adv")
     assert [path.name for path in tmp_path.iterdir()] == ["all.safetensors"]
 
 
@@ -86,31 +86,35 @@ def test_without_a_part_or_with_a_wrong_one_there_is_no_file(
         wrong.unlink()
     else:
         number, attack = name.split("-")
-        images.keep(tmp_path / "adv", int(number), attack, WEIGHTS, np.array(index, np.int64), pictures(*index, 1)[:-1])
-    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == [wrong.name]
+        adversarial_images.keep(
+            tmp_path / "adv", int(number), attack, WEIGHTS, np.array(index, np.int64), pictures(*index, 1)[:-1]
+        )
+    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == [wrong.name]
     assert not (tmp_path / "all.safetensors").exists()
 
 
 def test_images_that_broke_other_weights_are_not_taken(tmp_path: Path) -> None:
     record = kept(tmp_path / "adv")
     record.identity = {"batch_size": 4, "weights_sha256": "f" * 64}
-    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
     assert not (tmp_path / "all.safetensors").exists()
 
 
 def test_without_the_folder_there_is_no_file(tmp_path: Path) -> None:
     record = kept(tmp_path / "elsewhere")
-    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
 
 
 def test_where_nothing_broke_the_file_is_empty(tmp_path: Path) -> None:
     blocks = {0: Block(mask("1101"), {"one": mask("1101")})}
     record = Record({"batch_size": 4, "weights_sha256": WEIGHTS}, blocks=blocks)
-    assert len(images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 1  # nobody says so yet
-    images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.zeros(0, np.int64), pictures(0.5)[:0])
-    assert images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
-    index, found = images.read(tmp_path / "all.safetensors")
+    assert (
+        len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 1
+    )  # nobody says so yet
+    adversarial_images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.zeros(0, np.int64), pictures(0.5)[:0])
+    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    index, found = adversarial_images.read(tmp_path / "all.safetensors")
     assert len(index) == len(found) == 0
 
 
@@ -119,10 +123,10 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"44\.adv\.safetensors is missing; move eval\.aa-Linf-0\.15-44\.json and \.npy"
     ):
-        images.read(path)
+        adversarial_images.read(path)
     path.write_bytes(b"half a file")
     with pytest.raises(DataError, match=r"44\.adv\.safetensors cannot be read \(\w+\); move it away"):
-        images.read(path)
+        adversarial_images.read(path)
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +135,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"^cannot write .*adv: No space left on device; make room"):
-        images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.array([0]), pictures(0.5))
+        adversarial_images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.array([0]), pictures(0.5))
     assert list((tmp_path / "adv").iterdir()) == []
 
 
@@ -160,7 +164,7 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def run(subject: Subject, wanted: Evaluations = WANTED) -> dict[str, Any]:
-    (facts,) = assess.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+    (facts,) = resumable.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
     return facts
 
 
@@ -192,7 +196,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 def check(subject: Subject, name: str, norm: str, eps: float, examples: int) -> int:
     """Whether the file holds what breaks the model, and nothing else; how many images that are."""
-    index, found = images.read(beside(subject, ".adv.safetensors", name))
+    index, found = adversarial_images.read(beside(subject, ".adv.safetensors", name))
     clean, robust = np.load(beside(subject, ".npy", name))
     assert sorted(index.tolist()) == np.flatnonzero(clean & ~robust).tolist()
     of = TEST.take(torch.from_numpy(index))
@@ -224,7 +228,7 @@ def test_under_l2_too(subject: Subject) -> None:
 
 def test_two_processes_find_the_same_images(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
-    monkeypatch.delattr(assess, "here")
+    monkeypatch.delattr(resumable, "here")
     run(subject, replace(WANTED, jobs=2))
     assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
     assert not beside(subject, ".adv").exists()
@@ -259,7 +263,7 @@ def test_what_was_interrupted_comes_to_the_same_images(
     subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int, moment: str
 ) -> None:
     left = [saves]
-    owner, name = (images, "keep") if moment == "before the images" else (Record, "write")
+    owner, name = (adversarial_images, "keep") if moment == "before the images" else (Record, "write")
     act: Any = getattr(owner, name)
 
     def interrupted(*given: Any) -> None:
@@ -304,10 +308,10 @@ def test_weights_that_took_the_place_of_others_have_their_own_images(subject: Su
 
 def test_each_radius_has_its_own_images(subject: Subject) -> None:
     wanted = replace(WANTED, attacks=("aa-plus",), eps=("0.5", "0.4", "0"), examples=5, batch_size=500)
-    assess.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+    resumable.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
     for eps in ("0.5", "0.4"):
         assert check(subject, f"aa-plus-Linf-{eps}-5", "Linf", float(eps), 5) > 0
-    index, found = images.read(beside(subject, ".adv.safetensors", "aa-plus-Linf-0-5"))
+    index, found = adversarial_images.read(beside(subject, ".adv.safetensors", "aa-plus-Linf-0-5"))
     assert len(index) == len(found) == 0
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from robench_fire.errors import DataError, RobenchError
-from robench_fire.launch import Task, launch
-from robench_fire.reporting import Event
+from robench_fire.launching.local import Task, launch
+from robench_fire.progress import Event
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The one-way dependencies of docs/overview.md, and what may not be imported where."""
+"""The folders of docs/overview.md and their one-way imports, and what may not be imported where."""
 
 from __future__ import annotations
 
@@ -10,32 +10,22 @@ from pathlib import Path
 import pytest
 
 import robench_fire
-from robench_fire import registry
+from robench_fire.problem import registry
 
 PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
-LAYERS = [
-    "errors stopping quantity stats files shipping reporting seeding archs losses targets threat robustbench "
-    "timing workers plain",
-    "attacks",
-    "recipe defense dataset plan",
-    "defenses datasets models",
-    "registry",
-    "data arithmetic world batch_norm stacked compiled state step memory epoch validation engine pseudo flops "
-    "meters harmless checkpoints zoo extra fetch provenance devices",
-    "doubts runs leaderboard model_info schema entries tables",
-    "evaluation",
-    "cost launch parcel ray_cluster ray_launch compose subjects assessor assess transfer account training seed bench "
-    "joint processes profiling doctor submission",
-    "display cli __main__",
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}
-RECORDING = {"doubts", "runs", "leaderboard", "model_info", "schema", "entries", "tables"}
+FOLDERS = (
+    "statistics problem defenses datasets devices data models runs training costs evaluation tables launching submission "
+    "cli"
+).split()
+"""A folder imports those before it in this list, and never one that comes later."""
+BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself
+MOST = 12  # files in a folder
 
 
 def modules() -> list[tuple[str, Path]]:
-    """(first component of the module below robench_fire, file)."""
+    """(folder below robench_fire that a module lies in, or its own name, file)."""
     own = [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in sorted(PACKAGE.rglob("*.py"))]
     return own + [("defenses", path) for path in sorted(DEFENSES.glob("*.py"))]
 
@@ -52,19 +42,31 @@ def imported(path: Path) -> set[str]:
     return {part[1] for part in parts if part[1] != "__version__"}
 
 
-@pytest.mark.parametrize(("layer", "path"), modules(), ids=lambda value: getattr(value, "name", value))
-def test_imports_point_down(layer: str, path: Path) -> None:
-    if layer == "__init__":
-        assert not imported(path)
+@pytest.mark.parametrize(("folder", "path"), modules(), ids=lambda value: getattr(value, "name", value))
+def test_imports_point_down(folder: str, path: Path) -> None:
+    if folder == "__main__":
         return
-    upward = {name for name in imported(path) if RANK[name] > RANK[layer]}
-    assert not upward, f"{path.name} ({layer}) imports {upward} from above"
-    if layer in RECORDING:  # plain JSON: nothing of the layers that need torch
-        assert imported(path) <= RECORDING | set(LAYERS[0].split())
+    below = set(BESIDE) | (set(FOLDERS[: FOLDERS.index(folder) + 1]) if folder in FOLDERS else set())
+    assert imported(path) <= below, f"{path.name} ({folder}) imports {imported(path) - below} from above"
 
 
-def test_every_module_has_a_layer() -> None:
-    assert {name for name, _ in modules()} - {"__init__"} == set(RANK)
+def test_every_module_has_its_place() -> None:
+    assert {name for name, _ in modules()} - {"__init__", "__main__"} == {*FOLDERS, *BESIDE}
+    assert len(BESIDE) <= 7
+
+
+@pytest.mark.parametrize("folder", [path.parent for path in PACKAGE.rglob("__init__.py")], ids=lambda path: path.name)
+def test_no_folder_is_crowded(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) - 1 <= MOST
+
+
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name != "defenses"])
+def test_every_folder_says_what_it_imports(folder: str) -> None:
+    """The last line of its docstring, and that is what its modules do import."""
+    said = (ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))) or "").strip()
+    used = set().union(*(imported(path) for name, path in modules() if name == folder)) - {folder, *BESIDE}
+    named = ", ".join(name for name in FOLDERS if name in used) or "nothing of the folders"
+    assert said.splitlines()[-1] == f"Imports: {named}."
 
 
 def test_no_module_outside_the_plug_ins_imports_one_by_name() -> None:
@@ -79,9 +81,9 @@ def test_no_module_outside_the_plug_ins_imports_one_by_name() -> None:
                 pytest.fail(f"{path.name} names {node.value}")
 
 
-@pytest.mark.parametrize("module", ["robench_fire.cli", "robench_fire.tables.render", "robench_fire.registry"])
+@pytest.mark.parametrize("module", ["robench_fire.cli", "robench_fire.tables.render", "robench_fire.problem.registry"])
 def test_reading_commands_load_no_torch(module: str) -> None:
-    code = f"import sys, {module}; from robench_fire import registry; registry.names('defenses'); "
+    code = f"import sys, {module}; from robench_fire.problem import registry; registry.names('defenses'); "
     code += "registry.summary('defenses', 'fire'); sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

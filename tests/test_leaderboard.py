@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robench_fire import leaderboard, model_info
-from robench_fire.archs import display_name
-from robench_fire.compose import Request, by_hand, compose
-from robench_fire.entries import entries_in, of_row
 from robench_fire.errors import DataError
-from robench_fire.plain import to_plain
-from robench_fire.plan import fingerprint
-from robench_fire.runs import Run, evaluation_name
-from robench_fire.tables import render
+from robench_fire.models.names import display_name
+from robench_fire.problem.plan import fingerprint
+from robench_fire.problem.settings import to_plain
+from robench_fire.runs.compose import Request, by_hand, compose
+from robench_fire.runs.folders import Run, evaluation_name
+from robench_fire.tables import model_info, render, rows
+from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
 
 CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
@@ -76,7 +75,7 @@ def write_five(root: Path, **asked: Any) -> None:
 
 def test_a_row_is_mean_and_sample_std_over_seeds(tmp_path: Path) -> None:
     write_five(tmp_path)
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert row.over_seeds("clean") == pytest.approx((np.mean(CLEAN), np.std(CLEAN, ddof=1), 5))
     assert row.over_seeds("robust") == pytest.approx((np.mean(ROBUST), np.std(ROBUST, ddof=1), 5))
     halves = [(c + r) / 2 for c, r in zip(CLEAN, ROBUST, strict=True)]
@@ -88,7 +87,7 @@ def test_plans_are_never_mixed(tmp_path: Path) -> None:
     write_five(tmp_path)
     request = Request(defense="fire", dataset="digits", settings=(("--set", "defense.lam", "6"),))
     write_run(tmp_path, request, 0, 80.0, 60.0)
-    first, second = leaderboard.collect(tmp_path)
+    first, second = rows.collect(tmp_path)
     assert [len(first.per_seed), len(second.per_seed)] == [1, 5]  # best robust accuracy first
     assert first.footnotes() == ["1 of 5 seeds.", "Not the matched recipe: defense.lam 6.0."]
     assert first.over_seeds("clean").std is None
@@ -99,7 +98,7 @@ def test_seeds_evaluated_differently_are_not_averaged(tmp_path: Path) -> None:
     write_run(tmp_path, request, 0, 90.0, 50.0)
     write_run(tmp_path, request, 1, 90.0, 50.0)
     write_run(tmp_path, request, 2, 90.0, 10.0, examples=20)
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert (row.examples, sorted(row.per_seed), row.unfinished) == (300, [0, 1], (2,))
     assert "Seed 2 not finished." in row.footnotes()
 
@@ -108,7 +107,7 @@ def test_without_autoattack_the_row_says_pgd(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
     for path in run.folder.glob("eval.aa*"):
         path.unlink()
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert row.attack == "pgd20"
     (table,) = tables([of_row(row)])
     values = dict(zip(table.columns, table.cells[0], strict=True))
@@ -117,19 +116,19 @@ def test_without_autoattack_the_row_says_pgd(tmp_path: Path) -> None:
 
 def test_another_radius_than_the_claim_is_not_the_row(tmp_path: Path) -> None:
     write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0, eps="0.1")
-    assert leaderboard.collect(tmp_path) == []
+    assert rows.collect(tmp_path) == []
 
 
 def test_unfinished_runs_give_no_row(tmp_path: Path) -> None:
     write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, None)
-    assert leaderboard.collect(tmp_path) == []
+    assert rows.collect(tmp_path) == []
     with pytest.raises(DataError, match="no evaluated run"):
         entries_in([tmp_path])
 
 
 def test_the_official_profile_is_marked(tmp_path: Path) -> None:
     write_five(tmp_path, dataset="mnist", profile="official")
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     (table,) = tables([of_row(row)])
     assert "Profile" in table.columns
     assert "official" in table.cells[0]
@@ -137,7 +136,7 @@ def test_the_official_profile_is_marked(tmp_path: Path) -> None:
 
 def test_robustbench_json_has_its_keys_and_types(tmp_path: Path) -> None:
     write_five(tmp_path)
-    info = model_info.to_model_info(*leaderboard.collect(tmp_path))
+    info = model_info.to_model_info(*rows.collect(tmp_path))
     strings = ("link", "name", "authors", "dataset", "venue", "architecture", "eps", "clean_acc", "reported",
                "autoattack_acc", "footnote")  # fmt: skip
     assert all(isinstance(info[key], str) for key in strings)
@@ -151,8 +150,8 @@ def test_robustbench_json_has_its_keys_and_types(tmp_path: Path) -> None:
 def test_board_round_trip(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
     write_five(tmp_path / "runs", defense="rst_adv")
-    rows = leaderboard.collect(tmp_path / "runs")
-    paths = render.publish(rows, tmp_path / "board")
+    found = rows.collect(tmp_path / "runs")
+    paths = render.publish(found, tmp_path / "board")
     assert {path.relative_to(tmp_path / "board").as_posix() for path in paths} == {
         "digits/Linf/Picot2021Adversarial.json",
         "digits/Linf/Carmon2019Unlabeled_hidden.json",
@@ -163,31 +162,31 @@ def test_board_round_trip(tmp_path: Path) -> None:
         page = (tmp_path / "board" / "digits" / f"Linf.{style}").read_text(encoding="utf-8")
         assert page == render.render(entries_in([tmp_path / "runs"]), style) + "\n"
     again = model_info.find_rows(tmp_path / "board")
-    assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in rows]
-    assert [of_row(row) for row in again] == [of_row(row) for row in rows]
+    assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in found]
+    assert [of_row(row) for row in again] == [of_row(row) for row in found]
 
 
 def test_a_method_with_and_without_hidden_labels_has_two_files(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
     write_five(tmp_path / "runs", hide_labels=True)
-    paths = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    paths = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
     assert {path.name for path in paths} == {"Picot2021Adversarial.json", "Picot2021Adversarial_hidden.json"}
     assert [row.extra for row in model_info.find_rows(tmp_path / "board")] in (["", "hidden"], ["hidden", ""])
 
 
 def test_a_row_does_not_need_the_weights(tmp_path: Path) -> None:
     write_five(tmp_path)
-    (whole,) = leaderboard.collect(tmp_path)
+    (whole,) = rows.collect(tmp_path)
     for weights in tmp_path.rglob("weights.safetensors"):
         weights.unlink()
-    assert leaderboard.collect(tmp_path) == [whole]
+    assert rows.collect(tmp_path) == [whole]
 
 
 def test_two_plans_cannot_claim_one_board_file(tmp_path: Path) -> None:
     write_five(tmp_path)
     write_five(tmp_path, settings=(("--set", "defense.lam", "6"),))
     with pytest.raises(DataError, match="two plans of FIRE"):
-        model_info.publish(leaderboard.collect(tmp_path), tmp_path / "board")
+        model_info.publish(rows.collect(tmp_path), tmp_path / "board")
     assert not (tmp_path / "board").exists()
 
 
@@ -225,14 +224,14 @@ def test_reported_is_the_papers_number_for_the_same_network(
     tmp_path: Path, asked: dict[str, Any], reported: str
 ) -> None:
     write_five(tmp_path, dataset="cifar10", **asked)
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert model_info.to_model_info(row)["reported"] == reported
 
 
 def test_training_time_includes_the_pseudo_labeller(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="rst_adv", dataset="digits"), 0, 90.0, 50.0)
     run.write("train.json", {"seconds": 10.0, "weights_sha256": HASH, "labeller": {"seconds": 2.5}})
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert row.over_seeds("train_seconds").mean == 12.5
 
 
@@ -244,7 +243,7 @@ def test_what_a_seed_cost_is_collected_where_it_is_known(tmp_path: Path) -> None
         run = write_run(tmp_path, request, seed, 90.0, 50.0)
         facts = {"seconds": 10.0, "weights_sha256": HASH, "flops": 100, "sections": {}, "labeller": labeller}
         run.write("train.json", facts | spent)
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert row.facts["cost"] == {"1": spent | {"flops": 130}, "2": spent | {"flops": 100}}  # its labeller's, as in time
 
 
@@ -252,28 +251,28 @@ def test_without_autoattack_nothing_is_claimed_or_published(tmp_path: Path) -> N
     run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
     for path in run.folder.glob("eval.aa*"):
         path.unlink()
-    rows = leaderboard.collect(tmp_path)
-    assert "autoattack_acc" not in model_info.to_model_info(rows[0])
+    found = rows.collect(tmp_path)
+    assert "autoattack_acc" not in model_info.to_model_info(found[0])
     with pytest.raises(DataError, match="no AutoAttack result"):
-        model_info.publish(rows, tmp_path / "board")
+        model_info.publish(found, tmp_path / "board")
 
 
 def test_publishing_another_plan_over_a_row_is_refused(tmp_path: Path) -> None:
     write_five(tmp_path / "a")
     write_five(tmp_path / "b", settings=(("--set", "defense.lam", "6"),))
-    (path,) = model_info.publish(leaderboard.collect(tmp_path / "a"), tmp_path / "board")
+    (path,) = model_info.publish(rows.collect(tmp_path / "a"), tmp_path / "board")
     before = path.read_bytes()
-    model_info.publish(leaderboard.collect(tmp_path / "a"), tmp_path / "board")
+    model_info.publish(rows.collect(tmp_path / "a"), tmp_path / "board")
     with pytest.raises(DataError, match="two plans of FIRE"):
-        model_info.publish(leaderboard.collect(tmp_path / "b"), tmp_path / "board")
+        model_info.publish(rows.collect(tmp_path / "b"), tmp_path / "board")
     assert path.read_bytes() == before
 
 
 def test_evaluations_of_other_weights_do_not_count(tmp_path: Path) -> None:
     write_five(tmp_path)
-    changed = leaderboard.find(tmp_path)[2]
+    changed = rows.find(tmp_path)[2]
     changed.write("train.json", {"seconds": 1.0, "weights_sha256": "other"})
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert (sorted(row.per_seed), row.unfinished) == ([0, 1, 3, 4], (2,))
 
 
@@ -281,7 +280,7 @@ def test_seeds_trained_by_different_code_are_marked(tmp_path: Path) -> None:
     request = Request(defense="fire", dataset="digits")
     write_run(tmp_path, request, 0, 90.0, 50.0)
     write_run(tmp_path, request, 1, 90.0, 50.0, session={"commit": "def", "device": "another"})
-    (row,) = leaderboard.collect(tmp_path)
+    (row,) = rows.collect(tmp_path)
     assert "Its seeds were trained with different devices and commits." in row.footnotes()
 
 
@@ -314,8 +313,8 @@ def test_only_autoattack_standard_or_pgd20_makes_a_row(tmp_path: Path) -> None:
     assert only(tmp_path).over_seeds("robust").mean == 50.0
 
 
-def only(folder: Path) -> leaderboard.Row:
-    (row,) = leaderboard.collect(folder)
+def only(folder: Path) -> rows.Row:
+    (row,) = rows.collect(folder)
     return row
 
 
@@ -325,7 +324,7 @@ THERE = "Trained at eps 0.031, where AutoAttack leaves 54.00 ± 2.83."
 
 def write_at(root: Path, eps: str, values: list[float | None]) -> None:
     """AutoAttack at another radius beside what the seeds have: one value a seed, None where it was not run."""
-    for run, value in zip(leaderboard.find(root), values, strict=True):
+    for run, value in zip(rows.find(root), values, strict=True):
         (path,) = run.folder.glob("eval.aa-Linf-8_255-*.json")
         if value is not None:
             facts = run.read(path.name) | {"eps": eps, "robust": value}
@@ -348,14 +347,14 @@ def test_what_autoattack_leaves_at_the_radius_of_the_training_is_said_once_every
 def test_another_radius_can_be_claimed(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path, OFFICIAL, seed, 85.0, 50.0 + seed)
-    assert leaderboard.collect(tmp_path, "0.031") == []
+    assert rows.collect(tmp_path, "0.031") == []
     write_at(tmp_path, "0.031", [52.0, 56.0])
-    (row,) = leaderboard.collect(tmp_path, "0.031")
+    (row,) = rows.collect(tmp_path, "0.031")
     assert (row.eps, row.over_seeds("robust").mean) == ("0.031", 54.0)
     assert row.facts["at_training_radius"] == {}
-    assert leaderboard.SMALLER_EPS in row.footnotes()
+    assert rows.SMALLER_EPS in row.footnotes()
     assert not any("Trained at" in note for note in row.footnotes())
-    assert leaderboard.SMALLER_EPS not in only(tmp_path).footnotes()
+    assert rows.SMALLER_EPS not in only(tmp_path).footnotes()
 
 
 def test_a_training_at_the_claimed_radius_has_no_other(tmp_path: Path) -> None:
@@ -368,10 +367,10 @@ def test_a_training_at_the_claimed_radius_has_no_other(tmp_path: Path) -> None:
 def test_two_radii_of_a_plan_cannot_claim_one_board_file(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", OFFICIAL, 0, 85.0, 50.0)
     write_at(tmp_path / "runs", "0.031", [52.0])
-    (path,) = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    (path,) = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
     before = path.read_bytes()
     with pytest.raises(DataError, match=r"two plans of FIRE \(\w+ at 8/255 and \w+ at 0.031\) claim"):
-        model_info.publish(leaderboard.collect(tmp_path / "runs", "0.031"), tmp_path / "board")
+        model_info.publish(rows.collect(tmp_path / "runs", "0.031"), tmp_path / "board")
     assert path.read_bytes() == before
     found = [len(model_info.find_rows(tmp_path / "board", eps)) for eps in ("", "8/255", "0.031")]
     assert found == [1, 1, 0]
@@ -385,7 +384,7 @@ def test_two_radii_of_a_plan_cannot_claim_one_board_file(tmp_path: Path) -> None
 )  # fmt: skip
 def test_a_board_file_changed_by_hand_is_refused(tmp_path: Path, name: str, value: Any) -> None:
     write_five(tmp_path / "runs")
-    (path,) = model_info.publish(leaderboard.collect(tmp_path / "runs"), tmp_path / "board")
+    (path,) = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
     info = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(info | {name: value}), encoding="utf-8")
     with pytest.raises(DataError, match=rf"Adversarial\.json was changed by hand: its {name} is {value}, its seeds"):
@@ -394,11 +393,11 @@ def test_a_board_file_changed_by_hand_is_refused(tmp_path: Path, name: str, valu
 
 def test_a_footnote_may_be_worded_as_it_once_was(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
-    rows = leaderboard.collect(tmp_path / "runs")
-    (path,) = model_info.publish(rows, tmp_path / "board")
+    found = rows.collect(tmp_path / "runs")
+    (path,) = model_info.publish(found, tmp_path / "board")
     info = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(info | {"footnote": "Mean of five."}), encoding="utf-8")
-    assert model_info.from_model_info(path) == rows[0]
+    assert model_info.from_model_info(path) == found[0]
 
 
 @pytest.mark.parametrize("eps", ["8/255", "0.031", "0.02"])
@@ -407,7 +406,7 @@ def test_a_row_published_at_another_radius_can_be_read_again(tmp_path: Path, eps
         write_run(tmp_path / "runs", OFFICIAL, seed, 85.0, 50.0 + seed)
     for other in ("0.031", "0.02"):
         write_at(tmp_path / "runs", other, [52.0, 56.0])
-    (row,) = leaderboard.collect(tmp_path / "runs", eps)
+    (row,) = rows.collect(tmp_path / "runs", eps)
     (path,) = model_info.publish([row], tmp_path / "board")
     assert model_info.from_model_info(path) == row
     smaller = r"Uses \(\ell_{\infty} \) = 0.031 ≈ 7.9/255 instead of 8/255."  # as in RobustBench's own files
@@ -417,10 +416,10 @@ def test_a_row_published_at_another_radius_can_be_read_again(tmp_path: Path, eps
 def test_what_robustbench_would_not_read_is_not_published(tmp_path: Path) -> None:
     write_five(tmp_path / "runs")
     write_five(tmp_path / "runs", defense="trades")
-    rows = leaderboard.collect(tmp_path / "runs")
-    rows[1].paper["link"] = "arxiv.org"
+    found = rows.collect(tmp_path / "runs")
+    found[1].paper["link"] = "arxiv.org"
     with pytest.raises(DataError, match=r"\.json would not be a RobustBench file: link: 'arxiv.org' does not match"):
-        model_info.publish(rows, tmp_path / "board")
+        model_info.publish(found, tmp_path / "board")
     assert not (tmp_path / "board").exists()
 
 

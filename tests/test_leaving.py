@@ -10,12 +10,12 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robench_fire.attacks import Forward
-from robench_fire.evaluation.arena import arena_of
-from robench_fire.evaluation.autoattack import SETS, Attack, Battle, Heard, inside, perturb
-from robench_fire.evaluation.leaving import AllBroken, Leaving
+from robench_fire.evaluation.autoattack.arena import arena_of
+from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, Battle, Heard, inside, perturb
+from robench_fire.evaluation.autoattack.leaving import AllBroken, Leaving
+from robench_fire.problem.pgd import Forward
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.threat import L2, Linf, Threat
 
 CLASSES = 5
 LINF, L2_BALL = Linf(eps=Quantity("0.02")), L2(eps=Quantity("0.12"))
@@ -238,7 +238,7 @@ def test_two_classes_that_break_an_image_at_once_do_not_mix(monkeypatch: pytest.
         found = torch.arange(1, len(x) + 1).view(-1, 1, 1, 1).expand_as(x) / 100
         return found, image != 1
 
-    monkeypatch.setattr("robench_fire.evaluation.leaving.Fab.search", search)
+    monkeypatch.setattr("robench_fire.evaluation.autoattack.leaving.Fab.search", search)
     x_adv = perturb(Attack("fab-t"), battle(x, LINF), 0, quiet)
     assert x_adv[:, 0].flatten(1).unique(dim=1).shape[1] == 1
     assert torch.equal(x_adv[0], torch.full((1, 8, 8), 0.01))

@@ -13,21 +13,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import models, robustbench
-from robench_fire.archs import ARCHS, display_name
 from robench_fire.errors import RecipeError
-from robench_fire.models import timm_models
-from robench_fire.models.normalise import Standardise, StandardiseEachImage
+from robench_fire.models import architectures, robustbench_package, timm_models
+from robench_fire.models.names import ARCHS, display_name
+from robench_fire.models.normalisation import Standardise, StandardiseEachImage
 
 CIFAR, MNIST, DIGITS = (3, 32, 32), (1, 28, 28), (1, 8, 8)
 
 
-def bare(arch: str, shape: models.Shape, num_classes: int = 10) -> nn.Module:
-    return models.builder(arch, shape)(shape, num_classes)
+def bare(arch: str, shape: architectures.Shape, num_classes: int = 10) -> nn.Module:
+    return architectures.builder(arch, shape)(shape, num_classes)
 
 
-def normalised(how: str, arch: str = "digits-cnn", shape: models.Shape = DIGITS) -> nn.Module:
-    return models.build(arch, shape, 10, how, (0.25,) * shape[0], (0.5,) * shape[0])
+def normalised(how: str, arch: str = "digits-cnn", shape: architectures.Shape = DIGITS) -> nn.Module:
+    return architectures.build(arch, shape, 10, how, (0.25,) * shape[0], (0.5,) * shape[0])
 
 
 def parameters(model: nn.Module) -> int:
@@ -48,7 +47,9 @@ def parameters(model: nn.Module) -> int:
         ("preact-resnet-18", CIFAR, 100, 11_218_340),
     ],
 )
-def test_the_published_number_of_parameters(arch: str, shape: models.Shape, num_classes: int, count: int) -> None:
+def test_the_published_number_of_parameters(
+    arch: str, shape: architectures.Shape, num_classes: int, count: int
+) -> None:
     with torch.device("meta"):
         assert parameters(bare(arch, shape, num_classes)) == count
 
@@ -67,13 +68,13 @@ def test_the_published_number_of_parameters(arch: str, shape: models.Shape, num_
     ],
 )
 @pytest.mark.parametrize("num_classes", [2, 10, 100])
-def test_images_become_logits(arch: str, shape: models.Shape, num_classes: int) -> None:
+def test_images_become_logits(arch: str, shape: architectures.Shape, num_classes: int) -> None:
     with torch.device("meta"):
         assert bare(arch, shape, num_classes)(torch.zeros(3, *shape)).shape == (3, num_classes)
 
 
 def test_a_wide_resnet_is_robustbenchs_own() -> None:
-    wide = robustbench.architectures().wide_resnet.WideResNet
+    wide = robustbench_package.architectures().wide_resnet.WideResNet
     ours = bare("wrn-10-1", CIFAR)
     assert type(ours) is wide
     theirs = wide(depth=10, widen_factor=1, sub_block1=False)
@@ -86,13 +87,15 @@ def test_a_wide_resnet_is_robustbenchs_own() -> None:
 def test_the_keys_of_a_full_size_wide_resnet_are_robustbenchs(depth: int, width: int, tensors: int) -> None:
     with torch.device("meta"):
         ours = bare(f"wrn-{depth}-{width}", CIFAR).state_dict()
-        theirs = robustbench.architectures().wide_resnet.WideResNet(depth=depth, widen_factor=width).state_dict()
+        theirs = (
+            robustbench_package.architectures().wide_resnet.WideResNet(depth=depth, widen_factor=width).state_dict()
+        )
     assert {name: value.shape for name, value in ours.items()} == {n: value.shape for n, value in theirs.items()}
     assert len(ours) == tensors
 
 
 def test_the_resnets_are_robustbenchs_own() -> None:
-    resnet = robustbench.architectures().resnet
+    resnet = robustbench_package.architectures().resnet
     with torch.device("meta"):
         resnet.ResNet18().load_state_dict(bare("resnet-18", CIFAR).state_dict(), strict=True, assign=True)
         preact = bare("preact-resnet-18", CIFAR)
@@ -152,19 +155,19 @@ def test_an_unknown_architecture_has_a_nearest_match(arch: str, near: str) -> No
     with pytest.raises(
         RecipeError, match=f"unknown architecture '{arch}': did you mean {near}\\? choose from "
     ) as caught:
-        models.builder(arch, CIFAR)
+        architectures.builder(arch, CIFAR)
     assert all(name in str(caught.value) for name in ("resnet-18", "small-cnn", "digits-cnn", "timm/NAME"))
 
 
 def test_an_architecture_like_no_other_lists_the_choices() -> None:
     with pytest.raises(RecipeError, match="unknown architecture 'zzz': choose from digits-cnn"):
-        models.builder("zzz", CIFAR)
+        architectures.builder("zzz", CIFAR)
 
 
 @pytest.mark.parametrize("arch", ["wrn-4-10", "wrn-11-1", "wrn-35-10", "wrn-34-0", "wrn-0-1"])
 def test_a_wide_resnet_that_cannot_be_built_is_refused(arch: str) -> None:
     with pytest.raises(RecipeError, match=f"{arch}: the depth must be 10, 16, 22, 28, 34, … and the width at least 1"):
-        models.builder(arch, CIFAR)
+        architectures.builder(arch, CIFAR)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +180,12 @@ def test_a_wide_resnet_that_cannot_be_built_is_refused(arch: str) -> None:
         ("small-cnn", (3, 64, 64), "small-cnn takes 1x28x28 images, not 3x64x64; use --arch timm/NAME"),
     ],
 )
-def test_images_of_another_shape_are_refused_with_what_fits(arch: str, shape: models.Shape, said: str) -> None:
+def test_images_of_another_shape_are_refused_with_what_fits(arch: str, shape: architectures.Shape, said: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        models.builder(arch, shape)
+        architectures.builder(arch, shape)
     assert str(caught.value) == said
     with pytest.raises(RecipeError):
-        models.build(arch, shape, 10, "none", (), ())
+        architectures.build(arch, shape, 10, "none", (), ())
 
 
 def test_what_is_said_to_fit_does_fit() -> None:
@@ -192,7 +195,7 @@ def test_what_is_said_to_fit_does_fit() -> None:
         ("resnet-18", CIFAR),
         ("preact-resnet-18", CIFAR),
     ):
-        assert callable(models.builder(arch, shape))
+        assert callable(architectures.builder(arch, shape))
 
 
 def test_a_timm_model_learns_the_number_of_channels_and_classes() -> None:
@@ -219,10 +222,10 @@ def test_a_vision_transformer_learns_the_size_of_the_image() -> None:
     ],
 )
 def test_a_timm_model_is_built_for_the_size_of_the_images(
-    name: str, shape: models.Shape, chosen: dict[str, int]
+    name: str, shape: architectures.Shape, chosen: dict[str, int]
 ) -> None:
     assert timm_models.settings(name, shape) == chosen
-    made = models.builder(f"timm/{name}", shape)(shape, 7).eval()
+    made = architectures.builder(f"timm/{name}", shape)(shape, 7).eval()
     assert made(torch.zeros(2, *shape)).shape == (2, 7)
 
 
@@ -239,36 +242,36 @@ def test_a_timm_model_that_cannot_take_small_images_is_refused_in_one_line(name:
     with pytest.raises(
         RecipeError, match=rf"timm/{name} does not take 1x8x8 images \(.+\); choose another --arch"
     ) as it:
-        models.builder(f"timm/{name}", (1, 8, 8))
+        architectures.builder(f"timm/{name}", (1, 8, 8))
     assert len(str(it.value).splitlines()) == 1
 
 
 def test_a_colon_leads_to_timms_own_spelling() -> None:
     with pytest.raises(RecipeError, match=r"unknown architecture 'timm:resnet18': a timm model is timm/resnet18"):
-        models.builder("timm:resnet18", CIFAR)
+        architectures.builder("timm:resnet18", CIFAR)
 
 
 def test_an_unknown_timm_model_is_refused() -> None:
     with pytest.raises(
         RecipeError, match="unknown timm model 'vit_tny_patch16_224': near it are vit_tiny_patch16_224,"
     ):
-        models.builder("timm/vit_tny_patch16_224", CIFAR)
+        architectures.builder("timm/vit_tny_patch16_224", CIFAR)
 
 
 @pytest.mark.parametrize("near", ["resnet18", "xcit_small_12_p8_224", "wide_resnet50_2", "convnext_tiny", "vgg11"])
 def test_an_unknown_timm_model_has_near_matches_from_the_whole_list(near: str) -> None:
     mistaken = near[:2] + near[3:]
     with pytest.raises(RecipeError) as caught:
-        models.builder(f"timm/{mistaken}", CIFAR)
+        architectures.builder(f"timm/{mistaken}", CIFAR)
     start, _, named = str(caught.value).partition(": near it are ")
     assert start == f"unknown timm model {mistaken!r}"
     assert near in named.split(", ")
-    assert all(callable(models.builder(f"timm/{each}", CIFAR)) for each in named.split(", "))
+    assert all(callable(architectures.builder(f"timm/{each}", CIFAR)) for each in named.split(", "))
 
 
 def test_a_timm_model_like_no_other_says_where_the_list_is() -> None:
     with pytest.raises(RecipeError, match=r"^unknown timm model '\?': near it are none; see timm\.list_models\(\)$"):
-        models.builder("timm/?", CIFAR)
+        architectures.builder("timm/?", CIFAR)
 
 
 def test_without_normalisation_the_model_itself_is_built() -> None:
@@ -324,9 +327,9 @@ def test_every_named_architecture_is_listed_and_spelled() -> None:
 
 
 def test_robustbench_can_be_imported_and_no_stand_in_stays() -> None:
-    loaded = robustbench.load()
+    loaded = robustbench_package.load()
     assert loaded.__name__ == "robustbench"
-    assert robustbench.load() is loaded
+    assert robustbench_package.load() is loaded
     for name in ("autoattack", "pkg_resources"):
         if importlib.util.find_spec(name) is None:
             assert name not in sys.modules
@@ -351,7 +354,7 @@ class Recorded:
 def test_robustbenchs_benchmark_runs_on_pyautoattack(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = robustbench.load().benchmark
+    benchmark = robustbench_package.load().benchmark
     evaluation = importlib.import_module("robustbench.eval")
     assert benchmark is evaluation.benchmark
     if importlib.util.find_spec("autoattack") is not None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from robench_fire.compose import Request, compose
 from robench_fire.errors import RecipeError, RobenchError, unexpected
-from robench_fire.launch import attempt
-from robench_fire.reporting import Report
+from robench_fire.launching.local import attempt
+from robench_fire.progress import Report
+from robench_fire.runs.compose import Request, compose
 
 ROOT = Path(__file__).parent.parent
 HEAD = """from dataclasses import dataclass
-from robench_fire.defense import Defense, Paper
+from robench_fire.problem.defense import Defense, Paper
 from robench_fire.losses import cross_entropy
 PAPER = Paper(key="Mine2026", method="Mine", title="T", authors="A", venue="V", link="https://example.org")
 @dataclass(frozen=True, kw_only=True)

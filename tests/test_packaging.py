@@ -42,7 +42,7 @@ def test_wheel_equals_the_tree(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected()
-    assert {"robench_fire/py.typed", "robench_fire/published.csv", "robench_fire/tables/page.html.j2"} <= names
+    assert {"robench_fire/py.typed", "robench_fire/tables/published.csv", "robench_fire/tables/page.html.j2"} <= names
 
 
 def test_sdist_builds_the_same_wheel(built: Path) -> None:
@@ -57,7 +57,7 @@ def test_installed_wheel_finds_every_defense(built: Path, tmp_path: Path) -> Non
     (wheel,) = built.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import robench_fire, json; from robench_fire import registry;"
+        "import robench_fire, json; from robench_fire.problem import registry;"
         "print(json.dumps([robench_fire.__file__, sorted(registry.names('defenses')),"
         "registry.load('defenses', 'fire-sa').origin]))"
     )

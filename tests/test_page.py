@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from robench_fire.entries import PUBLISHED, REEVALUATED, Entry, entries_in
-from robench_fire.stats import MeanStd
+from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import table as table_module
+from robench_fire.tables.entries import PUBLISHED, REEVALUATED, Entry, entries_in
 from robench_fire.tables.page import page
 from robench_fire.tables.table import Table, tables
 
@@ -266,7 +266,7 @@ def test_the_page_loads_nothing(mixed: Table) -> None:
 
 def test_pages_are_equal_byte_for_byte_and_need_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from robench_fire.entries import entries_in;"
+        "import sys; from pathlib import Path; from robench_fire.tables.entries import entries_in;"
         "from robench_fire.tables.page import page; from robench_fire.tables.table import tables;"
         "assert 'jinja2' not in sys.modules;"
         "text = page(list(tables(entries_in([Path(sys.argv[1])]))));"

@@ -12,15 +12,15 @@ from typing import Any
 import filelock
 import pytest
 
-from robench_fire import fetch
-from robench_fire.assessor import Evaluations
-from robench_fire.compose import Request, compose
+from robench_fire.data import fetching
 from robench_fire.errors import DataError
-from robench_fire.parcel import Letter, Parcel, work
-from robench_fire.reporting import Report
-from robench_fire.runs import Run
-from robench_fire.seed import Workplace, run_folder, run_seed
-from robench_fire.shipping import apply
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.launching.folder_sync import apply
+from robench_fire.launching.ray_task import Letter, Parcel, work
+from robench_fire.launching.seed import Workplace, run_folder, run_seed
+from robench_fire.progress import Report
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.folders import Run
 
 DIGITS = Request(defense="fire", dataset="digits", epochs=1)
 
@@ -99,8 +99,8 @@ def notes(request: Request, seed: int, evaluations: Evaluations, place: Workplac
 
 def test_a_machine_brings_its_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brought = []
-    monkeypatch.setattr(fetch, "condition", lambda file, folder: "missing")
-    monkeypatch.setattr(fetch, "fetch", lambda name, dataset, folder, note: brought.append((name, folder)))
+    monkeypatch.setattr(fetching, "condition", lambda file, folder: "missing")
+    monkeypatch.setattr(fetching, "fetch", lambda name, dataset, folder, note: brought.append((name, folder)))
     monkeypatch.setenv("ROBENCH_DATA", str(tmp_path / "own"))
     cifar = Request(defense="trades", dataset="cifar10", arch="wrn-10-1")
     assert work(parcel(cifar, notes), None, Mail()) is None

@@ -11,13 +11,13 @@ from pyautoattack import AutoAttack, checks
 from pyautoattack.autopgd_base import APGDAttack
 from torch import Tensor, nn
 
-from robench_fire.attacks import Pgd, misclassify
-from robench_fire.data import to_float
-from robench_fire.dataset import Splits
-from robench_fire.evaluation.autoattack import SETS, Attack, Battle, Heard, perturb
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.data.batches import to_float
+from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, Battle, Heard, perturb
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.threat import L2, Linf, Threat
 
 LINF, L2_BALL = Linf(eps=Quantity("0.15")), L2(eps=Quantity("0.6"))
 SEED = 3

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from robench_fire.defenses import fire
 
-from robench_fire.attacks import Pgd
-from robench_fire.compose import Composed, Request, by_hand, compose
 from robench_fire.errors import DataError, RecipeError, UsageError
-from robench_fire.plain import leaves, to_plain
-from robench_fire.plan import Plan, fingerprint, override
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.plan import Plan, fingerprint, override
+from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
+from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.problem.threat import L2
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Adam, Cosine, Cyclic, Extra, Recipe, Sgd, Steps
-from robench_fire.threat import L2
+from robench_fire.runs.compose import Composed, Request, by_hand, compose
 
 THREAT_MODEL = "the data set's threat model (docs/data.md)"
 
@@ -473,8 +473,8 @@ def test_whom_to_cite_is_no_part_of_a_plan(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
     asked = [("fire", "cifar10", "matched"), ("rst_adv", "digits", "matched"), ("mart", "cifar10", "official")]
     code = (
-        "from robench_fire.compose import Request, compose\n"
-        "from robench_fire.plan import fingerprint\n"
+        "from robench_fire.runs.compose import Request, compose\n"
+        "from robench_fire.problem.plan import fingerprint\n"
         f"for defense, dataset, profile in {asked!r}:\n"
         "    print(fingerprint(compose(Request(defense=defense, dataset=dataset, profile=profile)).plan))\n"
     )

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from robench_fire import profiling
 from robench_fire.cli import main
-from robench_fire.compose import Request, compose
-from robench_fire.flops import network_flops, update_flops
-from robench_fire.recipe import Extra, Recipe
+from robench_fire.costs import profile
+from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.problem.recipe import Extra, Recipe
+from robench_fire.runs.compose import Request, compose
 
 
 @pytest.fixture(autouse=True)
 def _three_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(profiling, "STEPS", 3)
+    monkeypatch.setattr(profile, "STEPS", 3)
     monkeypatch.chdir(tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_a_trace_that_cannot_be_written(
 def test_a_step_that_would_take_long_has_a_smaller_batch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(profiling, "matmul_rate", lambda device, chosen: 10 * 2145024 / 0.4 / 8)  # ten images
+    monkeypatch.setattr(profile, "matmul_rate", lambda device, chosen: 10 * 2145024 / 0.4 / 8)  # ten images
     assert robench(monkeypatch, "profile fire digits") == 0
     out = capsys.readouterr().out
     assert "steps of 10 images" in out
@@ -117,13 +117,13 @@ def test_a_step_that_would_take_long_has_a_smaller_batch(
 )
 def test_the_batch_is_one_that_the_recipe_takes(fits: float, extra: Extra | None, expected: int) -> None:
     recipe = Recipe(arch="digits-cnn", attack=None, batch_size=64, extra=extra)
-    rate = fits * 100 / profiling.STEP_SECONDS / profiling.USUAL_MFU
-    assert profiling._batch(recipe, 100, rate) == expected
+    rate = fits * 100 / profile.STEP_SECONDS / profile.USUAL_MFU
+    assert profile._batch(recipe, 100, rate) == expected
 
 
 def test_images_are_repeated_where_there_are_too_few() -> None:
     composed = compose(Request(defense="fire", dataset="digits"))
-    images = profiling._images(composed, Path())
-    problem = profiling._problem(composed, images, 1000, 2)
+    images = profile._images(composed, Path())
+    problem = profile._problem(composed, images, 1000, 2)
     assert len(problem.train.labels) == 2000
     assert torch.equal(problem.train.images[1397], images.split.images[0])

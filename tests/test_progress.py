@@ -9,14 +9,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from robench_fire import display
-from robench_fire.dataset import Splits
-from robench_fire.engine import _note
+from robench_fire.cli import progress_display
 from robench_fire.evaluation.evaluate import evaluate
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.threat import Linf
+from robench_fire.progress import Event
 from robench_fire.quantity import Quantity
-from robench_fire.reporting import Event
-from robench_fire.threat import Linf
+from robench_fire.training.engine import _note
 
 
 def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
@@ -41,9 +41,11 @@ def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_a_narrow_terminal_keeps_loss_and_validation(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(display, "stderr", Console(file=out, width=width, force_terminal=True, color_system=None))
+    monkeypatch.setattr(
+        progress_display, "stderr", Console(file=out, width=width, force_terminal=True, color_system=None)
+    )
     note = _note([{"loss": 1.2345, "clean": 80.12, "robust": 50.25}]) + "1,234 images/s"
-    with display.listening(5, "cifar10: 5 runs") as listen:
+    with progress_display.listening(5, "cifar10: 5 runs") as listen:
         listen(Event("self_adaptive seed 4", "train", 10, 100, note))
     lines = [line for line in re.split(r"[\r\n]", out.getvalue()) if "self_adaptive" in line]
     assert all("loss 1.234, val 80.1 / 50.2" in line for line in lines)

@@ -10,7 +10,7 @@ from pyautoattack import fab_base
 from pyautoattack.fab_projections import projection_linf
 from torch import Tensor
 
-from robench_fire.evaluation.projection import lent, onto_plane
+from robench_fire.evaluation.autoattack.fab_projection import lent, onto_plane
 
 
 def drawn(size: int, away: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:

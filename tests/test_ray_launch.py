@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robench_fire import cli, ray_cluster, ray_launch
+from robench_fire import cli
 from robench_fire.errors import UsageError
-from robench_fire.ray_cluster import Cluster, joined
-from robench_fire.runs import Run, find
+from robench_fire.launching import ray_cluster, ray_runs
+from robench_fire.launching.ray_cluster import Cluster, joined
+from robench_fire.runs.folders import Run, find
 
 MINE = """
 from dataclasses import replace
@@ -190,7 +191,7 @@ def test_a_run_that_fails_ends_and_one_that_ends_its_worker_is_given_up(
         FAILING % "return super().outer(views) if len(views.label) == 2 else os._exit(1)"
     )
     (tmp_path / "diverging.py").write_text(FAILING % "return {'nan': float('nan') * super().outer(views)['natural']}")
-    monkeypatch.setattr(ray_launch, "RETRIES", 1)
+    monkeypatch.setattr(ray_runs, "RETRIES", 1)
     words = "bench digits --defenses ./deadly.py,./diverging.py,fire --seeds 1 --epochs 1 --no-eval"
     err = robench(there(cluster, words), code=1)
     assert "2 of 3 runs failed; deadly seed 0: its machine or worker process was lost 2 times" in err

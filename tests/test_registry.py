@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from robench_fire import registry
-from robench_fire.compose import Request, compose
-from robench_fire.dataset import Dataset
-from robench_fire.defense import Defense, Paper
 from robench_fire.errors import RecipeError, UsageError
-from robench_fire.plan import fingerprint, override
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Dataset
+from robench_fire.problem.defense import Defense, Paper
+from robench_fire.problem.plan import fingerprint, override
+from robench_fire.runs.compose import Request, compose
 
 ROOT = Path(__file__).parent.parent
 OWN = '''"""Mine: half of Madry's loss."""
@@ -23,7 +23,7 @@ OWN = '''"""Mine: half of Madry's loss."""
 from dataclasses import dataclass
 from typing import Literal
 
-from robench_fire.defense import Defense, Paper
+from robench_fire.problem.defense import Defense, Paper
 from robench_fire.losses import cross_entropy
 
 PAPER = Paper(key="Me2026Mine", method="Mine", title="Mine", authors="Me", venue="none", link="none")

@@ -14,28 +14,27 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robench_fire import doubts
-from robench_fire.assess import evaluate_subject, is_judged
-from robench_fire.assessor import Evaluations
-from robench_fire.attacks import Pgd, misclassify
 from robench_fire.cli import main
-from robench_fire.compose import Request, compose
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, Splits
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
-from robench_fire.evaluation import reliability
-from robench_fire.evaluation.arena import Arena, arena_of
+from robench_fire.evaluation import reliability, reliability_text
+from robench_fire.evaluation.autoattack.arena import Arena, arena_of
 from robench_fire.evaluation.evaluate import SQUARE, Result, evaluate, result
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import subject_of
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.evaluation.reliability import Check
+from robench_fire.evaluation.resumable import evaluate_subject, is_judged
 from robench_fire.files import sha256
-from robench_fire.models.small_cnn import DigitsCNN
-from robench_fire.plain import to_plain
+from robench_fire.launching.seed import run_folder
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.problem.settings import to_plain
+from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.runs import Run, read_json
-from robench_fire.seed import run_folder
-from robench_fire.subjects import subject_of
-from robench_fire.threat import Linf
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.folders import Run, read_json
 
 CPU = torch.device("cpu")
 SMALL = Linf(eps=Quantity("0.1"))
@@ -116,7 +115,7 @@ def failed(checks: list[Check]) -> list[str]:
 
 
 def said(found: Result) -> list[str]:
-    return doubts.signs({"flags": found.flags, "after": found.after, "examples": len(found.clean)})
+    return reliability_text.signs({"flags": found.flags, "after": found.after, "examples": len(found.clean)})
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_what_cannot_be_judged_is_unknown(attack: str, eps: str, images: int, re
 
 def test_a_flag_is_enough_where_nothing_else_can_be_judged(small: Splits) -> None:
     few = arena(taught(0), small.test.take(slice(2)))[0]
-    signs = doubts.signs({"flags": ["randomised"]})
+    signs = reliability_text.signs({"flags": ["randomised"]})
     verdict = reliability.judged("pgd20", few, torch.ones(2), torch.ones(2), signs, [])
     assert verdict["verdict"] == "unreliable"
     assert verdict["reasons"][0].startswith("two passes over the same images gave different logits")
@@ -310,22 +309,24 @@ def test_strict_makes_an_unreliable_result_an_error(
 
 def test_each_sign_is_a_sentence_with_numbers_where_they_are_known() -> None:
     facts = {
-        "flags": [doubts.SQUARE],
+        "flags": [reliability_text.SQUARE],
         "after": {"apgd-ce": 60.0, "fab-t": 58.33333, "square": 57.33333},
         "examples": 300,
     }
-    (said_,) = doubts.signs(facts)
+    (said_,) = reliability_text.signs(facts)
     assert said_ == (
         "Square, a black-box attack, broke 3 of 175 images that the gradient attacks left; gradients may be masked"
     )
-    for flag in ("randomised", "probabilities instead of logits", "dynamic", doubts.ZERO_GRADIENTS):
-        (said_,) = doubts.signs({"flags": [flag]})
+    for flag in ("randomised", "probabilities instead of logits", "dynamic", reliability_text.ZERO_GRADIENTS):
+        (said_,) = reliability_text.signs({"flags": [flag]})
         assert said_ != flag
         assert "{" not in said_
 
 
 def test_a_reason_of_an_older_result_is_worded_as_well_as_it_can_be() -> None:
-    both = f"{doubts.OWN}: no, {doubts.SQUARE}, {doubts.ZERO_GRADIENTS}"
-    assert doubts.reworded(both).startswith("Square, a black-box attack, broke images that the gradient attacks left")
-    assert "exactly 0" in doubts.reworded(both)
-    assert doubts.reworded("anything: no, else") == "anything: no, else"
+    both = f"{reliability_text.OWN}: no, {reliability_text.SQUARE}, {reliability_text.ZERO_GRADIENTS}"
+    assert reliability_text.reworded(both).startswith(
+        "Square, a black-box attack, broke images that the gradient attacks left"
+    )
+    assert "exactly 0" in reliability_text.reworded(both)
+    assert reliability_text.reworded("anything: no, else") == "anything: no, else"

@@ -23,17 +23,18 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from robench_fire import assess, workers
-from robench_fire.assessor import Evaluations
-from robench_fire.data import to_float
-from robench_fire.dataset import Split
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
+from robench_fire.devices import workers
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.arena import Arena
+from robench_fire.evaluation import resumable
+from robench_fire.evaluation.autoattack.arena import Arena
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import Subject, subject_from_file
 from robench_fire.evaluation.record import Record
-from robench_fire.models.small_cnn import DigitsCNN
-from robench_fire.reporting import Report
-from robench_fire.subjects import Subject, subject_from_file
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.dataset import Split
+from robench_fire.progress import Report
 
 TRAIN, _, TEST = digits.DATASET.splits(Path())
 FULL = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
@@ -67,7 +68,7 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def run(subject: Subject, wanted: Evaluations = FULL, test: Split = TEST, report: Report = lambda *_: None) -> Facts:
-    (facts,) = assess.evaluate_subject(subject, test, wanted, torch.device("cpu"), report, judge=False)
+    (facts,) = resumable.evaluate_subject(subject, test, wanted, torch.device("cpu"), report, judge=False)
     return facts
 
 
@@ -138,7 +139,7 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkey
     """Ten in a folder, then to the end; of a second call only what the first left undone is run."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
     context, target = multiprocessing.get_context("forkserver"), importlib.import_module("test_resume").child
-    context.set_forkserver_preload(["robench_fire.assess", "robench_fire.datasets.digits", "pytest"])
+    context.set_forkserver_preload(["robench_fire.evaluation.resumable", "robench_fire.datasets.digits", "pytest"])
     draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
     while kills < 20:  # a process may end before it is killed: then there is one folder more
         subject, end, done = placed(folder := tmp_path / str(next(folders))), kills + 10, 0
@@ -166,7 +167,7 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkey
 @pytest.mark.parametrize("saves", [0, 15])
 def test_two_processes_agree(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
-    monkeypatch.delattr(assess, "here")
+    monkeypatch.delattr(resumable, "here")
     if saves:
         beside(subject, ".state").write_text(whole.states[saves - 1])
         beside(subject, ".adv").mkdir()

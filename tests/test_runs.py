@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robench_fire import files, runs
+from robench_fire import files
 from robench_fire.errors import DataError, UsageError
-from robench_fire.runs import Run
+from robench_fire.runs import folders
+from robench_fire.runs.folders import Run
 
 PLAN = {"recipe": {"epochs": 20}}
 
@@ -103,7 +104,7 @@ def test_what_is_not_json_is_refused_and_changes_nothing(tmp_path: Path, number:
     files.write_json(tmp_path / "a.json", {"loss": 1.0})
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"curve": [{"loss": number}]})
-    assert runs.read_json(tmp_path / "a.json") == {"loss": 1.0}
+    assert folders.read_json(tmp_path / "a.json") == {"loss": 1.0}
     assert listed(tmp_path) == {"a.json"}
 
 
@@ -120,7 +121,7 @@ def test_runs_are_found_in_the_order_of_their_seeds(tmp_path: Path) -> None:
     made(tmp_path / "cifar10" / "Linf" / "trades" / "abc" / "seed-0")
     (tmp_path / "digits" / "Linf" / "trades" / "abc" / "seed-5").mkdir()
     (tmp_path / "notes.txt").touch()
-    found = [(run.folder.parts[-5], run.folder.parts[-3], run.seed) for run in runs.find(tmp_path)]
+    found = [(run.folder.parts[-5], run.folder.parts[-3], run.seed) for run in folders.find(tmp_path)]
     assert found == [
         ("cifar10", "trades", 0),
         ("digits", "fire", 3),
@@ -135,19 +136,19 @@ def test_runs_are_found_in_the_order_of_their_seeds(tmp_path: Path) -> None:
 def test_a_folder_that_is_named_for_no_seed_is_no_run(tmp_path: Path, name: str) -> None:
     for folder in ("seed-1", name, "seed-0"):
         made(tmp_path / folder)
-    assert [run.folder.name for run in runs.find(tmp_path)] == ["seed-0", "seed-1"]
+    assert [run.folder.name for run in folders.find(tmp_path)] == ["seed-0", "seed-1"]
 
 
 def test_a_run_folder_is_found_by_itself(tmp_path: Path) -> None:
     run = made(tmp_path / "seed-7")
-    assert runs.find(run.folder) == [run]
-    assert runs.find(tmp_path) == [run]
+    assert folders.find(run.folder) == [run]
+    assert folders.find(tmp_path) == [run]
     assert run.seed == 7
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert runs.find(tmp_path) == runs.find(tmp_path / "absent") == runs.find(tmp_path / "file") == []
+    assert folders.find(tmp_path) == folders.find(tmp_path / "absent") == folders.find(tmp_path / "file") == []
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_curve_that_is_not_json_is_refused_and_changes_nothing(tmp_path: Path,
 def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     masks = np.array([[True, True, False], [True, False, False]])
     stem = tmp_path / "eval.aa-Linf-8_255-3"
-    runs.write_evaluation(stem, masks, evaluation("aa", 33.33, 3))
+    folders.write_evaluation(stem, masks, evaluation("aa", 33.33, 3))
     assert listed(tmp_path) == {"eval.aa-Linf-8_255-3.npy", "eval.aa-Linf-8_255-3.json"}
     assert np.array_equal(np.load(tmp_path / "eval.aa-Linf-8_255-3.npy", allow_pickle=False), masks)
     assert Run(tmp_path).evaluations() == []  # not trained: nobody knows whose these are
@@ -265,9 +266,9 @@ def test_an_evaluation_is_complete_only_with_its_masks(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"robench_fire.runs.{step}", full)
+    monkeypatch.setattr(f"robench_fire.runs.folders.{step}", full)
     with pytest.raises(OSError, match="No space left"):
-        runs.write_evaluation(tmp_path / "eval.aa", np.zeros((2, 3), bool), evaluation("aa", 0.0, 3))
+        folders.write_evaluation(tmp_path / "eval.aa", np.zeros((2, 3), bool), evaluation("aa", 0.0, 3))
     assert listed(tmp_path) == left
     assert Run(tmp_path).evaluations() == []
 
@@ -283,7 +284,7 @@ def test_an_evaluation_is_complete_only_with_its_masks(
     ],
 )
 def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
-    assert runs.evaluation_name(*given) == name
+    assert folders.evaluation_name(*given) == name
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from robench_fire.schema import problems
+from robench_fire.tables.schema import problems
 
 COMMITTED = sorted(
     path for norm in ("Linf", "L2") for path in (Path(__file__).parent.parent / "leaderboards").glob(f"*/{norm}/*.json")
@@ -89,7 +89,7 @@ def test_a_file_of_robustbenchs_with_a_null_is_not_what_we_write() -> None:
 
 
 def test_the_schema_is_one() -> None:
-    text = resources.files("robench_fire").joinpath("model_info.schema.json").read_text(encoding="utf-8")
+    text = resources.files("robench_fire.tables").joinpath("model_info.schema.json").read_text(encoding="utf-8")
     Draft202012Validator.check_schema(json.loads(text))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from robench_fire import shipping
-from robench_fire.shipping import Change, apply, changes, contents, marks
+from robench_fire.launching import folder_sync
+from robench_fire.launching.folder_sync import Change, apply, changes, contents, marks
 
 
 def put(path: Path, text: str, second: int) -> None:
@@ -17,7 +17,7 @@ def put(path: Path, text: str, second: int) -> None:
     os.utime(path, (second, second))
 
 
-def known(folder: Path, before: shipping.Marks) -> tuple[Change, shipping.Marks]:
+def known(folder: Path, before: folder_sync.Marks) -> tuple[Change, folder_sync.Marks]:
     found = changes(folder, before)
     assert found is not None
     return found
@@ -45,7 +45,7 @@ def test_what_changes_arrives_in_the_order_in_which_it_was_written(tmp_path: Pat
 def test_a_folder_is_never_seen_between_two_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "state", "1", 1)
     looked = iter([marks, lambda folder: put(folder / "state", "2", 2) or marks(folder)])
-    monkeypatch.setattr(shipping, "marks", lambda folder: next(looked)(folder))
+    monkeypatch.setattr(folder_sync, "marks", lambda folder: next(looked)(folder))
     assert changes(tmp_path, {}) is None
 
 
@@ -53,4 +53,4 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
     for name in ("plan.json", "state.pt", "eval.x.json"):
         put(tmp_path / name, name, 1)
     assert set(contents(tmp_path, "plan.json", "*.pt")) == {"plan.json", "state.pt"}
-    assert shipping.below("seed-1", {"a/b": b""}) == {"seed-1/a/b": b""}
+    assert folder_sync.below("seed-1", {"a/b": b""}) == {"seed-1/a/b": b""}

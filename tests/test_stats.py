@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench_fire.stats import MeanStd, mean_std, more, noticeable, tied, wilson
+from robench_fire.statistics.summary import MeanStd, mean_std, more, noticeable, tied, wilson
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
 of_1000_images = st.lists(st.integers(0, 1000).map(lambda count: count / 10), min_size=1, max_size=10)

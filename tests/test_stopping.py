@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robench_fire import cli, stopping, workers
-from robench_fire.launch import launch
-from robench_fire.runs import Run, find
+from robench_fire import cli, stopping
+from robench_fire.devices import workers
+from robench_fire.launching.local import launch
+from robench_fire.runs.folders import Run, find
 
 INTERRUPTED = "robench: interrupted; finished epochs and stages are kept, the same command continues"
 STUCK = """

@@ -12,21 +12,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robench_fire import models, zoo
-from robench_fire.assess import evaluate_subject
-from robench_fire.assessor import Evaluations
 from robench_fire.cli import main
 from robench_fire.cli.options import radii, shard
-from robench_fire.compose import Request, compose
-from robench_fire.dataset import Split
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import Subject, subject_of, subjects
+from robench_fire.evaluation.resumable import evaluate_subject
 from robench_fire.files import sha256
-from robench_fire.plain import to_plain
+from robench_fire.models import architectures, robustbench_zoo
+from robench_fire.problem.dataset import Split
+from robench_fire.problem.settings import to_plain
+from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.runs import Run, read_json
-from robench_fire.subjects import Subject, subject_of, subjects
-from robench_fire.threat import Linf, Threat
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.folders import Run, read_json
 
 CPU = torch.device("cpu")
 HTML = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
@@ -39,9 +39,9 @@ def quiet(stage: str, done: int, total: int, note: str) -> None:
     pass
 
 
-def initial(arch: str, shape: models.Shape) -> nn.Module:
+def initial(arch: str, shape: architectures.Shape) -> nn.Module:
     torch.manual_seed(3)
-    return models.builder(arch, shape)(shape, 10).eval()
+    return architectures.builder(arch, shape)(shape, 10).eval()
 
 
 def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
@@ -73,7 +73,7 @@ def test_arch_and_file_in_one_word_are_the_two_options(checkpoint: Path) -> None
 @pytest.mark.parametrize("arch", ["wrn-10-1", "wrn-40-2", "resnet-18", "preact-resnet-18", "timm/resnet18"])
 def test_every_architecture_can_stand_before_a_file(arch: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
-    save_file({name: torch.zeros(shape) for name, shape in models.shapes(arch, (3, 32, 32), 10).items()}, path)
+    save_file({name: torch.zeros(shape) for name, shape in architectures.shapes(arch, (3, 32, 32), 10).items()}, path)
     found = named(f"{arch}:{path}", "cifar10")
     assert (found.arch, found.weights, found.dataset) == (arch, path, "cifar10")
 
@@ -101,7 +101,7 @@ def normalised(how: str, folder: Path) -> tuple[Path, Path, nn.Module]:
     """A network behind a layer that normalises: its file, that of the network alone, and itself."""
     parts = digits.DATASET
     torch.manual_seed(3)
-    model = models.build("digits-cnn", parts.shape, 10, how, parts.mean, parts.std).eval()
+    model = architectures.build("digits-cnn", parts.shape, 10, how, parts.mean, parts.std).eval()
     torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, folder / "in.pt")
     torch.save({"net": model[1].state_dict()}, folder / "out.pt")  # type: ignore[index]
     return folder / "in.pt", folder / "out.pt", model
@@ -325,20 +325,20 @@ def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def entries() -> Zoo:
-    return zoo._models()
+    return robustbench_zoo._models()
 
 
 def test_the_zoo_is_searched_by_name(entries: Zoo) -> None:
-    assert zoo.find("Carmon2019Unlabeled", "", "") == ("cifar10", "Linf")
-    assert zoo.find("Standard", "cifar10", "L2") == ("cifar10", "L2")
+    assert robustbench_zoo.find("Carmon2019Unlabeled", "", "") == ("cifar10", "Linf")
+    assert robustbench_zoo.find("Standard", "cifar10", "L2") == ("cifar10", "L2")
     with pytest.raises(
         UsageError, match=r"more than once.* --dataset cifar10 --norm Linf, --dataset cifar10 --norm L2"
     ):
-        zoo.find("Standard", "cifar10", "")
+        robustbench_zoo.find("Standard", "cifar10", "")
     with pytest.raises(UsageError, match="near it are Carmon2019Unlabeled"):
-        zoo.find("Carmon2019Unlabelled", "", "")
+        robustbench_zoo.find("Carmon2019Unlabelled", "", "")
     with pytest.raises(UsageError, match="zoo has no 'Carmon2019Unlabeled'"):
-        zoo.find("Carmon2019Unlabeled", "cifar100", "")
+        robustbench_zoo.find("Carmon2019Unlabeled", "cifar100", "")
 
 
 def test_a_name_of_the_zoo_is_a_subject(entries: Zoo, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_name_of_the_zoo_is_a_subject(entries: Zoo, tmp_path: Path) -> None:
 
 
 def test_an_ensemble_has_several_files_and_hashes(entries: Zoo, tmp_path: Path) -> None:
-    paths = zoo.files(tmp_path, "Chen2020Adversarial", "cifar10", "Linf")
+    paths = robustbench_zoo.files(tmp_path, "Chen2020Adversarial", "cifar10", "Linf")
     names = [f"Chen2020Adversarial.pt_m{number}.pt" for number in range(3)]
     assert paths == [tmp_path / "cifar10" / "Linf" / name for name in names]
     paths[0].parent.mkdir(parents=True)
@@ -416,7 +416,7 @@ def test_a_model_that_cannot_be_downloaded_is_said_with_its_place(
 ) -> None:
     downloads(monkeypatch, download)
     with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
-        zoo.load(tmp_path, SMALLEST, "cifar10", "Linf")
+        robustbench_zoo.load(tmp_path, SMALLEST, "cifar10", "Linf")
     nothing = Split(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
     with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
         evaluate_subject(named(f"rb:{SMALLEST}", folder=tmp_path), nothing, Evaluations(), CPU, quiet)

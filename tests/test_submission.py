@@ -20,21 +20,22 @@ with pytest.MonkeyPatch.context() as _path:
     _path.syspath_prepend(Path(__file__).parent)
     import submission_runs as made
 
-from robench_fire import runs, schema
-from robench_fire.assess import evaluate_subject
-from robench_fire.assessor import Evaluations
-from robench_fire.data import to_float
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import cifar10
 from robench_fire.errors import UsageError
-from robench_fire.leaderboard import collect
-from robench_fire.runs import Run, read_json
-from robench_fire.subjects import subject_of
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import subject_of
+from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.runs import folders
+from robench_fire.runs.folders import Run, read_json
 from robench_fire.submission.bundle import read
-from robench_fire.submission.check import entry_for
-from robench_fire.submission.claim import MEDIAN, ONLY, ZERO, Claim, admissible, choose
-from robench_fire.submission.from_runs import claimed, default_name
+from robench_fire.submission.checks.check import entry_for
+from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admissible, choose
+from robench_fire.submission.claims.from_runs import claimed, default_name
 from robench_fire.submission.texts import drive_id
 from robench_fire.submission.zoo_entry import ZooEntry, registered
+from robench_fire.tables import schema
+from robench_fire.tables.rows import collect
 
 INFO = f"model_info/cifar10/Linf/{made.NAME}.json"
 AA = f"eval.aa-Linf-8_255-{made.TEST}"
@@ -85,7 +86,9 @@ def edit(folder: Path, name: str, **values: Any) -> None:
 
 
 def claim(folder: Path, seed: str = "", synthetic: bool = False) -> Claim:
-    return claimed(runs.find(folder), seed=seed, eps="", name=made.NAME, link="", synthetic=synthetic, images=made.TEST)
+    return claimed(
+        folders.find(folder), seed=seed, eps="", name=made.NAME, link="", synthetic=synthetic, images=made.TEST
+    )
 
 
 def entry(bundle: Path) -> ZooEntry:
@@ -94,7 +97,7 @@ def entry(bundle: Path) -> ZooEntry:
 
 def validated(folder: Path, *values: float) -> None:
     """Let the last epoch's robust accuracy on the validation images be these, by seed."""
-    for run, value in zip(runs.find(folder), values, strict=True):
+    for run, value in zip(folders.find(folder), values, strict=True):
         rows = [json.loads(line) for line in (run.folder / "curve.jsonl").read_text().splitlines()]
         run.write_curve([*rows[:-1], rows[-1] | {"robust": value}])
 
@@ -317,7 +320,7 @@ def test_a_bundle_that_fails_lies_beside_the_older_one(bundle: Path, own: Path, 
 
 def extra(folder: Path, images: int, source: str = "file") -> None:
     """As training with a file of extra images leaves it."""
-    for run in runs.find(folder):
+    for run in folders.find(folder):
         plan = run.read("plan.json")
         mixed = {"kind": "Extra", "source": source, "sha256": "0", "hidden": 0.5, "share": 0.5}
         run.write("plan.json", plan | {"recipe": plan["recipe"] | {"extra": mixed}})
@@ -326,7 +329,7 @@ def extra(folder: Path, images: int, source: str = "file") -> None:
 
 def test_hidden_labels_are_said_in_the_name_and_in_the_footnote(own: Path) -> None:
     extra(own, 10, "hidden")
-    assert default_name(runs.find(own)) == f"{made.NAME}_hidden"
+    assert default_name(folders.find(own)) == f"{made.NAME}_hidden"
     info = claim(own).model_info()
     assert info["additional_data"] is False
     assert info["footnote"].startswith("No extra data: the labels of 50% of the training images were hidden")
@@ -337,7 +340,7 @@ def test_extra_images_are_additional_data_unless_they_are_synthetic(own: Path, i
     with pytest.raises(UsageError, match="--synthetic is about extra data, and this plan has none"):
         admissible(claim(own, synthetic=True))
     extra(own, images)
-    assert default_name(runs.find(own)) == f"{made.NAME}_extra"
+    assert default_name(folders.find(own)) == f"{made.NAME}_extra"
     real, synthetic = claim(own).model_info(), claim(own, synthetic=True).model_info()
     assert (real["additional_data"], "footnote" in real) == (True, False)
     assert synthetic["additional_data"] is False
@@ -386,7 +389,7 @@ def test_validation_is_of_the_epoch_that_was_kept(own: Path) -> None:
     run = Run(own / "seed-2")
     run.write_curve([{"clean": 90.0, "robust": robust} for robust in (20.0, 60.0, 40.0)])
     assert claim(own).validation[2] == 40
-    for each in runs.find(own):
+    for each in folders.find(own):
         told = each.read("plan.json")
         each.write("plan.json", told | {"recipe": told["recipe"] | {"select": "validation"}})
     assert claim(own).validation[2] == 60

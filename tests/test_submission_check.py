@@ -17,15 +17,15 @@ with pytest.MonkeyPatch.context() as _path:
     _path.syspath_prepend(Path(__file__).parent)
     import submission_runs as made
 
-from robench_fire.archs import display_name
 from robench_fire.datasets import cifar10
 from robench_fire.errors import RobenchError
-from robench_fire.leaderboard import Row
+from robench_fire.models.names import display_name
 from robench_fire.submission import zoo_entry
-from robench_fire.submission.admission import admission
 from robench_fire.submission.bundle import read
-from robench_fire.submission.check import entry_for
+from robench_fire.submission.checks.admission import admission
+from robench_fire.submission.checks.check import entry_for
 from robench_fire.submission.zoo_entry import CARRIED
+from robench_fire.tables.rows import Row
 
 INFO = f"model_info/cifar10/Linf/{made.NAME}.json"
 PT, SAFE = f"checkpoint/{made.NAME}.pt", f"checkpoint/{made.NAME}.safetensors"
@@ -276,7 +276,7 @@ class Partly(nn.Module):
 @pytest.mark.parametrize(("bright", "passed"), [(0, False), (30, False), (31, True), (60, True)])
 def test_gradients_are_counted_in_parts(bright: int, passed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 60 images in parts of 25, and of no more than the first 60."""
-    monkeypatch.setattr("robench_fire.submission.admission.IMAGES", 60)
+    monkeypatch.setattr("robench_fire.submission.checks.admission.IMAGES", 60)
     x = torch.rand(70, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.2
     x[torch.randperm(60)[:bright]] += 0.5
     found = {each.name: each for each in admission(Partly().eval(), x, torch.zeros(70, dtype=torch.long))}

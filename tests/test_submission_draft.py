@@ -13,13 +13,13 @@ with pytest.MonkeyPatch.context() as _path:
     _path.syspath_prepend(Path(__file__).parent)
     import submission_runs as made
 
-from robench_fire.assess import evaluate_subject
-from robench_fire.assessor import Evaluations
 from robench_fire.errors import DataError, UsageError
-from robench_fire.runs import Run, read_json
-from robench_fire.subjects import subject_of
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.evaluation.model_source import subject_of
+from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.runs.folders import Run, read_json
 from robench_fire.submission.bundle import read
-from robench_fire.submission.claim import ONLY
+from robench_fire.submission.claims.claim import ONLY
 from robench_fire.submission.push import push
 
 FEW = 16

@@ -19,9 +19,9 @@ with pytest.MonkeyPatch.context() as _path:
 from robench_fire.errors import DataError, RobenchError, UsageError
 from robench_fire.evaluation import checks
 from robench_fire.files import sha256
-from robench_fire.runs import read_json
+from robench_fire.runs.folders import read_json
 from robench_fire.submission.bundle import read
-from robench_fire.submission.from_file import told
+from robench_fire.submission.claims.from_file import told
 
 NAME = "Doe2026Mine"
 PAPER = {"name": "Mine", "authors": "Jane Doe, Max Muster", "venue": "ICML 2026", "link": "https://example.org/mine"}

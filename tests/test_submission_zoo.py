@@ -18,13 +18,14 @@ with pytest.MonkeyPatch.context() as _path:
     _path.syspath_prepend(Path(__file__).parent)
     import submission_runs as made
 
-from robench_fire import models, registry, runs
-from robench_fire.assessor import Evaluations
-from robench_fire.data import to_float
+from robench_fire.data.batches import to_float
 from robench_fire.datasets import cifar10, digits
 from robench_fire.errors import DataError, RecipeError
-from robench_fire.models import normalise
-from robench_fire.submission.admission import admission
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.models import architectures, normalisation
+from robench_fire.problem import registry
+from robench_fire.runs import folders
+from robench_fire.submission.checks.admission import admission
 from robench_fire.submission.zoo_entry import CARRIED, entry_of, registered
 
 CLEAN, LOADER = "clean accuracy by RobustBench", "RobustBench's loader"
@@ -61,7 +62,7 @@ def test_the_entry_builds_the_network_that_was_trained(arch: str, how: str, data
     from robustbench.model_zoo.enums import BenchmarkDataset, ThreatModel
 
     parts = registry.load("datasets", dataset).module.DATASET
-    ours = models.build(arch, parts.shape, parts.num_classes, how, parts.mean, parts.std).eval()
+    ours = architectures.build(arch, parts.shape, parts.num_classes, how, parts.mean, parts.std).eval()
     with registered(entry_of("Someone2030New", dataset, parts, norm, arch, how, "")):
         board = model_dicts[BenchmarkDataset(dataset)][ThreatModel(norm)]
         theirs = board["Someone2030New"]["model"]().eval()
@@ -98,7 +99,7 @@ def test_a_class_that_robustbench_lacks_comes_with_the_patch(how: str, tmp_path:
     (tmp_path / "zoo_entry.patch").write_text(brought.patch())
     before, after = made.patched(tmp_path / "zoo_entry.patch", tmp_path / "clone")
     assert after == brought.added(before)
-    assert (tmp_path / "clone" / CARRIED).read_text() == brought.carried == inspect.getsource(normalise)
+    assert (tmp_path / "clone" / CARRIED).read_text() == brought.carried == inspect.getsource(normalisation)
     assert after.count("import Standardise, StandardiseEachImage\n") == 1
     assert "robench_fire" not in brought.carried
 
@@ -108,12 +109,12 @@ def test_a_network_behind_a_normalisation_layer_is_submitted(tmp_path: Path) -> 
     folder = made.train(tmp_path, 1, Evaluations(attacks=("aa",), eps=("8/255",)), **{"recipe.normalise": "dataset"})
     for seed in range(1, 5):
         made.copied(folder / "seed-0", folder / f"seed-{seed}")
-    for run in runs.find(folder):
+    for run in folders.find(folder):
         facts = run.read(f"{AA}.json")
         run.write(f"{AA}.json", facts | {"reliability": facts["reliability"] | {"siblings": run.siblings()}})
     out = tmp_path / "out"
     assert all(each.passed for each in made.submitted(folder, out))
-    assert (out / "architectures" / "input_normalisation.py").read_text() == inspect.getsource(normalise)
+    assert (out / "architectures" / "input_normalisation.py").read_text() == inspect.getsource(normalisation)
     assert "nn.Sequential(Standardise((0.4914, 0.4822, 0.4465), (0.2471," in (out / "zoo_entry.patch").read_text()
     assert "- [x] I use an architecture that is **not** included" in (out / "ISSUE.md").read_text()
     assert CARRIED in (out / "CHECKLIST.md").read_text()
@@ -144,8 +145,8 @@ def robustbench() -> dict[str, Any]:
         ("robustbench.utils.load_model", {LOADER}),
         ("robustbench.eval.AutoAttack", {"robustbench.eval.benchmark"}),
         ("robustbench.eval.clean_accuracy", {CLEAN, "perturbed images", "robustbench.eval.benchmark"}),
-        ("robench_fire.submission.check.admission", {"admission"}),
-        ("robench_fire.submission.proof.Pgd", {"images claimed robust"}),
+        ("robench_fire.submission.checks.check.admission", {"admission"}),
+        ("robench_fire.submission.checks.proof.Pgd", {"images claimed robust"}),
         ("robench_fire.submission.zoo_entry._executed", {"documents", LOADER}),
     ],
 )

@@ -17,12 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from robench_fire.entries import REEVALUATED, Entry, entries_in, of_row, published
-from robench_fire.model_info import to_model_info
-from robench_fire.stats import MeanStd
+from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.entries import REEVALUATED, Entry, entries_in, of_row, published
+from robench_fire.tables.formats import bibtex, tex
+from robench_fire.tables.model_info import to_model_info
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table, best, tables
-from robench_fire.tables.texts import bibtex, tex
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
 BOARD = entries_in([BOARDS / "digits" / "Linf"])

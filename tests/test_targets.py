@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from robench_fire.targets import HardLabels, Memory, SelfAdaptive, Targets
+from robench_fire.problem.targets import HardLabels, Memory, SelfAdaptive, Targets
 
 LABELS = torch.tensor([0, 2, 1, 1, 2, 0])
 INDEX = torch.tensor([4, 0, 3])

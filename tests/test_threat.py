@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.threat import L2, Linf, Threat
 
 TOLERANCE = 1e-6  # float32, for pixels in [0, 1]
 

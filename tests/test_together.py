@@ -13,19 +13,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import arithmetic, registry
-from robench_fire.attacks import Pgd
-from robench_fire.dataset import Splits
-from robench_fire.engine import Trained, initialised, prepared, train, train_together
+from robench_fire.devices import precision
 from robench_fire.errors import DivergedError, RecipeError
-from robench_fire.models.small_cnn import DigitsCNN, SmallCNN
+from robench_fire.models.small_cnns import DigitsCNN, SmallCNN
+from robench_fire.models.stacked import Stacked, refuses
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Adam, Augment, Cosine, Cyclic, Extra, Recipe, Sgd
+from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Adam, Augment, Cosine, Cyclic, Extra, Recipe, Sgd
-from robench_fire.runs import find
-from robench_fire.stacked import Stacked, refuses
-from robench_fire.state import read
-from robench_fire.step import Problem
-from robench_fire.threat import L2, Linf
+from robench_fire.runs.folders import find
+from robench_fire.training.engine import Trained, initialised, prepared, train, train_together
+from robench_fire.training.state import read
+from robench_fire.training.step import Problem
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -97,7 +98,7 @@ def test_each_seed_as_if_alone(small: Splits, name: str, changes: dict[str, Any]
 
 
 def test_without_an_attack_the_results_are_equal_to_rounding(small: Splits) -> None:
-    from robench_fire.pseudo import Standard
+    from robench_fire.training.pseudo_labels import Standard
 
     given = replace(problem(small, attack=None, passes=("clean",), epochs=3), defense=Standard())
     for seed, found in zip(SEEDS, together(given), strict=True):
@@ -145,7 +146,7 @@ def test_momentum_of_a_group_is_laid_out_as_the_weights_it_moves(
     small: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, convolutions lie channels last; a fused optimiser would take the group's layout for that."""
-    monkeypatch.setattr(arithmetic, "WIDE", 1)
+    monkeypatch.setattr(precision, "WIDE", 1)
     given = problem(small, "madry", epochs=2)
     files = [tmp_path / f"{seed}.pt" for seed in SEEDS]
 
@@ -170,7 +171,7 @@ def test_momentum_of_a_group_is_laid_out_as_the_weights_it_moves(
 
 
 def test_one_scale_for_several_seeds_is_refused(small: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "supported", lambda device: ("fp32", "fp16"))
+    monkeypatch.setattr(precision, "supported", lambda device: ("fp32", "fp16"))
     with pytest.raises(RecipeError, match="fp16 has one scale for all seeds"):
         together(problem(small, precision="fp16"))
 

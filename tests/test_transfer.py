@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from robench_fire import model_info
 from robench_fire.cli import main
 from robench_fire.errors import DataError, UsageError
-from robench_fire.runs import Run, find
-from robench_fire.transfer import _next, transfer
+from robench_fire.evaluation.transfer import _next, transfer
+from robench_fire.runs.folders import Run, find
+from robench_fire.tables import model_info
 
 CPU = torch.device("cpu")
 
@@ -66,10 +66,14 @@ def test_the_matrix(runs: Path) -> None:
 
 def test_no_pair_shares_its_seed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
-    monkeypatch.setattr("robench_fire.transfer._perturbed", lambda arena, seed: seed)
-    monkeypatch.setattr("robench_fire.transfer._robust", lambda arena, seed: met.append((seed, arena)) or 50.0)
-    monkeypatch.setattr("robench_fire.transfer.arena_of", lambda model, *_, **__: [model])
-    monkeypatch.setattr("robench_fire.subjects.Subject.load", lambda subject, device: subject.weights.parent.name)
+    monkeypatch.setattr("robench_fire.evaluation.transfer._perturbed", lambda arena, seed: seed)
+    monkeypatch.setattr(
+        "robench_fire.evaluation.transfer._robust", lambda arena, seed: met.append((seed, arena)) or 50.0
+    )
+    monkeypatch.setattr("robench_fire.evaluation.transfer.arena_of", lambda model, *_, **__: [model])
+    monkeypatch.setattr(
+        "robench_fire.evaluation.model_source.Subject.load", lambda subject, device: subject.weights.parent.name
+    )
     transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
     assert sorted(set(met)) == [(0, "seed-1"), (1, "seed-0")]
     assert len(met) == 8

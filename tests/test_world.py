@@ -18,14 +18,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robench_fire import processes
-from robench_fire.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.cli import main
+from robench_fire.devices import torchrun
+from robench_fire.devices.process_group import ALONE, Agreement, World
 from robench_fire.errors import RecipeError, RobenchError, UsageError
-from robench_fire.memory import within_memory
-from robench_fire.models.small_cnn import DigitsCNN
-from robench_fire.runs import Run
-from robench_fire.world import ALONE, Agreement, World
+from robench_fire.models.batch_norm import Ghost, Synchronised, arranged
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.runs.folders import Run
+from robench_fire.training.out_of_memory import within_memory
 
 Found = dict[str, Any]
 CPU = torch.device("cpu")
@@ -263,43 +263,43 @@ def test_parts_of_a_batch() -> None:
 
 
 @pytest.fixture
-def torchrun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """As if torchrun had started so many processes, this one being the first."""
 
-    def started(size: int, **more: str) -> None:
+    def start(size: int, **more: str) -> None:
         names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(size), "MASTER_ADDR": "", "MASTER_PORT": "no"}
         for name, value in (names | more).items():
             monkeypatch.setenv(name, value)
 
-    return started
+    return start
 
 
-def test_batches_that_cannot_be_shared(checks: Any, torchrun: Callable[..., None]) -> None:
+def test_batches_that_cannot_be_shared(checks: Any, started: Callable[..., None]) -> None:
     recipe = replace(checks.RECIPE, batch_size=128)
-    processes.check_batch(recipe)
-    torchrun(3)
+    torchrun.check_batch(recipe)
+    started(3)
     with pytest.raises(UsageError, match="3 processes cannot share batches of 128 equally; use --nproc-per-node 2, or"):
-        processes.check_batch(recipe)
-    torchrun(4)
-    processes.check_batch(replace(recipe, ghost_batch=32))
+        torchrun.check_batch(recipe)
+    started(4)
+    torchrun.check_batch(replace(recipe, ghost_batch=32))
     with pytest.raises(UsageError, match=r"too few slices of 64 .*; use --set recipe\.ghost_batch=32"):
-        processes.check_batch(replace(recipe, ghost_batch=64))
+        torchrun.check_batch(replace(recipe, ghost_batch=64))
 
 
-def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, torchrun: Callable[..., None]) -> None:
+def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, started: Callable[..., None]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    torchrun(2, LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
-    assert processes.device("auto") == processes.device("cuda") == torch.device("cuda", 1)
-    assert processes.device("cpu") == CPU
-    assert processes.local_devices(torch.device("cuda", 1)) == [torch.device("cuda", 0), torch.device("cuda", 1)]
+    started(2, LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+    assert torchrun.device("auto") == torchrun.device("cuda") == torch.device("cuda", 1)
+    assert torchrun.device("cpu") == CPU
+    assert torchrun.local_devices(torch.device("cuda", 1)) == [torch.device("cuda", 0), torch.device("cuda", 1)]
     with pytest.raises(UsageError, match="--device cuda:1: each of torchrun's processes"):
-        processes.device("cuda:1")
-    torchrun(4, LOCAL_WORLD_SIZE="2")
-    assert processes.local_devices(torch.device("cuda", 1)) == []
-    torchrun(4, LOCAL_WORLD_SIZE="4")
+        torchrun.device("cuda:1")
+    started(4, LOCAL_WORLD_SIZE="2")
+    assert torchrun.local_devices(torch.device("cuda", 1)) == []
+    started(4, LOCAL_WORLD_SIZE="4")
     with pytest.raises(UsageError, match="4 processes on a machine with 2 GPUs; use --nproc-per-node 2"):
-        processes.device("auto")
+        torchrun.device("auto")
 
 
 def test_memory_that_is_short_in_one_process(checks: Any) -> None:
@@ -334,15 +334,15 @@ def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 )
 def test_what_does_not_run_in_several_processes(
     monkeypatch: pytest.MonkeyPatch,
-    torchrun: Callable[..., None],
+    started: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
     words: str,
     said: str,
 ) -> None:
-    torchrun(2)
+    started(2)
     assert robench(monkeypatch, *words.split()) == 2
     assert said in capsys.readouterr().err
-    torchrun(2, RANK="1")
+    started(2, RANK="1")
     assert robench(monkeypatch, *words.split()) == 2
     assert capsys.readouterr() == ("", "")
 

@@ -15,19 +15,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from robench_fire import registry, stopping
-from robench_fire.attacks import Pgd
-from robench_fire.batch_norm import Ghost, Synchronised
+from robench_fire import stopping
 from robench_fire.datasets import digits
-from robench_fire.engine import prepared, train
-from robench_fire.epoch import train_epoch
+from robench_fire.devices.process_group import Agreement, World
 from robench_fire.errors import DataError, DivergedError
-from robench_fire.models.small_cnn import DigitsCNN
+from robench_fire.models.batch_norm import Ghost, Synchronised
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem import registry
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Recipe, Sgd
-from robench_fire.step import Problem
-from robench_fire.threat import Linf
-from robench_fire.world import Agreement, World
+from robench_fire.training.engine import prepared, train
+from robench_fire.training.epoch import train_epoch
+from robench_fire.training.step import Problem
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

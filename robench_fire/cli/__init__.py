@@ -1,4 +1,7 @@
-"""The command line: parse, call one function, print. Results go to stdout, progress and messages to stderr."""
+"""The commands: arguments to calls, results to text.
+
+Imports: statistics, problem, devices, data, models, runs, costs, evaluation, tables, launching, submission.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from robench_fire import __version__, processes, stopping
+from robench_fire import __version__, stopping
 from robench_fire.cli import attack, measure, prepare, read
 from robench_fire.cli.groups import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
+from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
 app = typer.Typer(
@@ -58,7 +62,7 @@ def options(
     """Robustness benchmarking for adversarial-training defenses."""
     if debug:
         os.environ["ROBENCH_DEBUG"] = "1"
-    processes.refuse(ctx.invoked_subcommand or "")
+    torchrun.refuse(ctx.invoked_subcommand or "")
 
 
 def main() -> None:
@@ -72,7 +76,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        with nullcontext() if processes.first() else _silence():
+        with nullcontext() if torchrun.first() else _silence():
             app(_debug_first(sys.argv[1:]))
     except stopping.Stopped as stopped:
         _leave(INTERRUPTED, stopped.exit_code)
@@ -103,7 +107,7 @@ def _silence() -> Iterator[None]:
 def _leave(text: str, code: int) -> NoReturn:
     """Say why this ends, if no other process of this training does."""
     stopping.over()
-    with processes.last_word() as mine:
+    with torchrun.last_word() as mine:
         if mine:
             print(f"robench: {text}", file=sys.stderr, flush=True)
     sys.exit(code)

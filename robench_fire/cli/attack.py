@@ -16,10 +16,10 @@ from rich.table import Table
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
-from robench_fire.stats import mean_std
+from robench_fire.statistics.summary import mean_std
 
 if TYPE_CHECKING:
-    from robench_fire.subjects import Subject
+    from robench_fire.evaluation.model_source import Subject
 
 
 def evaluate(
@@ -66,11 +66,11 @@ def evaluate(
 def _assess(
     named: Callable[[], list[Subject]], wanted: dict[str, Any], data_dir: Path | None, device: str
 ) -> list[dict[str, Any]]:
-    from robench_fire.assess import assess
-    from robench_fire.assessor import Evaluations
-    from robench_fire.devices import resolve
-    from robench_fire.display import listening, say
-    from robench_fire.fetch import data_folder
+    from robench_fire.cli.progress_display import listening, say
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+    from robench_fire.evaluation.evaluator import Evaluations
+    from robench_fire.evaluation.resumable import assess
 
     found = named()
     for note in (note for each in found for note in each.notes):
@@ -148,10 +148,10 @@ def transfer(
     json: o.Json = False,
 ) -> None:
     """Black-box robustness: every defense attacked with images that PGD-20 perturbed on every other one."""
-    from robench_fire.devices import resolve
-    from robench_fire.display import listening
-    from robench_fire.fetch import data_folder
-    from robench_fire.transfer import transfer as run
+    from robench_fire.cli.progress_display import listening
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+    from robench_fire.evaluation.transfer import transfer as run
 
     found = run(folder, examples, seed, data_dir or data_folder(), resolve(device), listening)
     if json:

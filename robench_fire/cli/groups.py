@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from robench_fire import processes
 from robench_fire.cli import options as o
+from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
-    from robench_fire.assessor import Evaluations
-    from robench_fire.compose import Request
-    from robench_fire.ray_cluster import Cluster
-    from robench_fire.seed import Workplace
-    from robench_fire.subjects import Subject
+    from robench_fire.evaluation.evaluator import Evaluations
+    from robench_fire.evaluation.model_source import Subject
+    from robench_fire.launching.ray_cluster import Cluster
+    from robench_fire.launching.seed import Workplace
+    from robench_fire.runs.compose import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class RecipeOptions:
         Raises:
             RecipeError, UsageError: for a text that cannot be read.
         """
-        from robench_fire.compose import Request
+        from robench_fire.runs.compose import Request
 
         return Request(
             defense=defense,
@@ -79,7 +79,7 @@ class EvaluationOptions:
             UsageError: for an unknown attack.
         """
         attacks = () if self.no_eval else o.attacks(self.attack, o.TABLED)
-        from robench_fire.assessor import Evaluations
+        from robench_fire.evaluation.evaluator import Evaluations
 
         return Evaluations(attacks=attacks, examples=self.examples, seed=self.eval_seed, batch_size=self.eval_batch)
 
@@ -97,7 +97,7 @@ class FileOptions:
 
     def named(self, subject: str, norm: str, zoo_folder: Path) -> list[Subject]:
         """What ``subject`` names, see subjects.subjects."""
-        from robench_fire.subjects import subjects
+        from robench_fire.evaluation.model_source import subjects
 
         return subjects(subject, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
 
@@ -146,22 +146,22 @@ class PlaceOptions:
             UsageError: naming the option to leave out.
         """
         ray = o.launched(self.launcher, self.address, self.slots, self.together)
-        processes.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
-        processes.refuse_options(launcher="ray" if ray else "")
+        torchrun.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
+        torchrun.refuse_options(launcher="ray" if ray else "")
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
-        from robench_fire.fetch import data_folder
-        from robench_fire.seed import Workplace
+        from robench_fire.data.fetching import data_folder
+        from robench_fire.launching.seed import Workplace
 
-        device = "cpu" if self.launcher is o.LauncherName.ray else str(processes.device(self.device))
-        usual = device.startswith("cuda") and processes.count() == 1  # with DistributedDataParallel it is not measured
+        device = "cpu" if self.launcher is o.LauncherName.ray else str(torchrun.device(self.device))
+        usual = device.startswith("cuda") and torchrun.count() == 1  # with DistributedDataParallel it is not measured
         compiling = usual if self.compiling is None else self.compiling
         return Workplace(output=self.output, data=self.data_dir or data_folder(), device=device, compiling=compiling)
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""
-        from robench_fire.ray_cluster import Cluster
+        from robench_fire.launching.ray_cluster import Cluster
 
         ray = o.launched(self.launcher, self.address, self.slots, self.together)
         if ray is None:

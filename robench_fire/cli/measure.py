@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from robench_fire import processes
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import EvaluationOptions, PlaceOptions, RecipeOptions
+from robench_fire.devices import torchrun
 from robench_fire.errors import RobenchError
 
 if TYPE_CHECKING:
-    from robench_fire.compose import Request
+    from robench_fire.runs.compose import Request
 
 
 def train(
@@ -43,7 +43,7 @@ def bench(
     place: PlaceOptions,
 ) -> None:
     """Train and evaluate every defense on a data set over its seeds, and print the table."""
-    from robench_fire import registry
+    from robench_fire.problem import registry
 
     chosen = [name.strip() for name in defenses.split(",") if name.strip()] or list(registry.names("defenses"))
     _run([recipe.request(each, dataset) for each in chosen], o.seeds(seeds, seed), evaluation, place)
@@ -52,16 +52,16 @@ def bench(
 def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:
     evaluations = evaluation.read()
     place.check()
-    from robench_fire import joint
-    from robench_fire.bench import bench as alone
-    from robench_fire.display import listening, say
-    from robench_fire.entries import of_row
+    from robench_fire.cli.progress_display import listening, say
+    from robench_fire.launching import distributed
+    from robench_fire.launching.bench import bench as alone
     from robench_fire.tables import render
+    from robench_fire.tables.entries import of_row
 
     if (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")) and len(numbers) > 1 and task == str(len(numbers)):
         say(f"seeds 0 to {numbers[-1]}; if this is one task of a job array, --seed {task} trains seed {task} alone")
     here, cluster = place.here(), place.there()
-    run = joint.bench if processes.count() > 1 else partial(alone, together=place.together, cluster=cluster)
+    run = distributed.bench if torchrun.count() > 1 else partial(alone, together=place.together, cluster=cluster)
     rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)
     if rows:
         render.show([of_row(row) for row in rows], "terminal", Console())

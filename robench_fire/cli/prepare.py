@@ -24,11 +24,12 @@ def data(
     executing anything in it. Without a file, rst_adv hides the labels of half of the training images and pseudo-labels
     them itself. docs/data.md says more.
     """
-    from robench_fire import fetch, registry
-    from robench_fire.display import listening
-    from robench_fire.reporting import Event
+    from robench_fire.cli.progress_display import listening
+    from robench_fire.data import fetching
+    from robench_fire.problem import registry
+    from robench_fire.progress import Event
 
-    folder = data_dir or fetch.data_folder()
+    folder = data_dir or fetching.data_folder()
     found = [registry.load("datasets", name) for name in datasets]
     with listening(len(found), "data sets") as listen:
         for each in found:
@@ -37,7 +38,7 @@ def data(
             def note(done: int, total: int, text: str, name: str = name) -> None:
                 listen(Event(name, "data", done, total, text))
 
-            paths = fetch.fetch(name, each.module.DATASET, folder, note)
+            paths = fetching.fetch(name, each.module.DATASET, folder, note)
             listen(Event(name, "done", 1, 1, ""))
             where = "\n".join(f"  {path}" for path in paths) or "  embedded; no file needed"
             print(f"{name}: verified\n{where}")
@@ -45,10 +46,10 @@ def data(
 
 def doctor(data_dir: o.Data = None, json: o.Json = False) -> None:
     """Say what works on this machine, and the fix for what does not."""
-    from robench_fire import fetch
-    from robench_fire.doctor import examine
+    from robench_fire.cli.doctor import examine
+    from robench_fire.data import fetching
 
-    findings = examine(data_dir or fetch.data_folder())
+    findings = examine(data_dir or fetching.data_folder())
     if json:
         print(jsonlib.dumps({"format": 1, "findings": [each._asdict() for each in findings]}, indent=2))
     else:

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import RecipeOptions
-from robench_fire.leaderboard import SEEDS
 from robench_fire.quantity import digits, duration, scaled
+from robench_fire.runs.folders import SEEDS
 
 if TYPE_CHECKING:
-    from robench_fire.compose import Request
+    from robench_fire.runs.compose import Request
 
 
 def profile(
@@ -45,12 +45,12 @@ def profile(
 def _profiled(
     asked: Request, device: str, compiling: bool | None, trace: Path | None, data_dir: Path | None
 ) -> dict[str, Any]:
-    from robench_fire.compose import compose
-    from robench_fire.devices import resolve
-    from robench_fire.display import listening
-    from robench_fire.fetch import data_folder
-    from robench_fire.profiling import profile as run
-    from robench_fire.reporting import Event
+    from robench_fire.cli.progress_display import listening
+    from robench_fire.costs.profile import profile as run
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+    from robench_fire.progress import Event
+    from robench_fire.runs.compose import compose
 
     composed, name, chosen = compose(asked), f"{asked.defense} {asked.dataset}", resolve(device)
     with listening(1, name) as listen:

@@ -56,14 +56,14 @@ def ls(
 
 def _listing(what: str, output: Path) -> dict[str, str]:
     if what == "runs":
-        from robench_fire.runs import find
+        from robench_fire.runs.folders import find
 
         return {str(run.folder): run.status() for run in find(output)}
     if what == "archs":
-        from robench_fire.archs import ARCHS
+        from robench_fire.models.names import ARCHS
 
         return ARCHS
-    from robench_fire import registry
+    from robench_fire.problem import registry
 
     group: Any = what
     return {name: registry.summary(group, name) for name in registry.names(group)}
@@ -77,13 +77,13 @@ def show(
     json: o.Json = False,
 ) -> None:
     """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
-    from robench_fire.compose import compose
-    from robench_fire.plain import to_plain
-    from robench_fire.plan import fingerprint
+    from robench_fire.problem.plan import fingerprint
+    from robench_fire.problem.settings import to_plain
+    from robench_fire.runs.compose import compose
 
     composed = compose(recipe.request(defense, dataset))
-    from robench_fire.cost import estimate, forward_equivalents
-    from robench_fire.devices import resolve
+    from robench_fire.costs.estimate import estimate, forward_equivalents
+    from robench_fire.devices.device import resolve
 
     plan = composed.plan
     cost = {
@@ -133,8 +133,7 @@ def table(
     json: o.Json = False,
 ) -> None:
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
-    from robench_fire import entries
-    from robench_fire.tables import render
+    from robench_fire.tables import entries, render
 
     found = entries.entries_in(sources or [output], eps)
     render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)

@@ -61,7 +61,7 @@ def submit(
     make = None if check else _making(run, file, its, chosen)
     found, folder = _proved(make, check or output, data_dir, device, examples)
     _print(folder, found, json)
-    from robench_fire.submission.check import refuse
+    from robench_fire.submission.checks.check import refuse
 
     refuse(found, folder)
 
@@ -93,7 +93,7 @@ def _making(run: str, file: FileOptions, its: PaperOptions, chosen: dict[str, An
         return partial(submit, Path(run), **chosen)
     if ignored := _given({each: chosen.pop(each) for each in ("seed", "synthetic")}):
         raise UsageError(f"{ignored}: said of a trained run, and {run} is a checkpoint")
-    from robench_fire.submission.from_file import told
+    from robench_fire.submission.claims.from_file import told
 
     subject = its.under(file.named(run, its.norm, Path()))
     what = told(its.paper, chosen.pop("name"), its.additional_data)
@@ -109,11 +109,11 @@ def _proved(
     make: Make | None, folder: Path, data_dir: Path | None, device: str, examples: int
 ) -> tuple[list[Check], Path]:
     """What the check of a bundle finds, and where it lies; it is made first, where there is a way to make it."""
-    from robench_fire.devices import resolve
-    from robench_fire.display import listening
-    from robench_fire.fetch import data_folder
-    from robench_fire.reporting import Event
-    from robench_fire.submission.check import check
+    from robench_fire.cli.progress_display import listening
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+    from robench_fire.progress import Event
+    from robench_fire.submission.checks.check import check
     from robench_fire.submission.submit import Checking
 
     with listening(1, "submission") as listen:
@@ -142,7 +142,7 @@ def _print(folder: Path, found: list[Check], json: bool) -> None:
         sign = Text("ok", "green") if each.passed else Text("no", "red")
         drawn.add_row(Text(each.name), sign, Text(each.found))  # as it is: it comes from the bundle
     console.print(drawn)
-    from robench_fire.submission.check import AS_DRAFT
+    from robench_fire.submission.checks.check import AS_DRAFT
 
     if not all(each.passed for each in found):
         return

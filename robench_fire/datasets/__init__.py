@@ -1,1 +1,4 @@
-"""One module, one data set; the file stem is its name."""
+"""One data set = one file: ``DATASET``, a dataset.Dataset.
+
+Imports: problem.
+"""

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire.attacks import Pgd
-from robench_fire.dataset import Dataset, Download, File, Mirror, Split
+from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Recipe
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Recipe
-from robench_fire.threat import L2, Linf, Threat
 
 FILES = (
     File("cifar-10-batches-bin/data_batch_1.bin", "5dd7e06a14cb22eb9f671a540d1b7c25"),

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire.attacks import Pgd
-from robench_fire.dataset import Dataset, Download, File, Mirror, Split
+from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.recipe import Augment, Recipe, Sgd
-from robench_fire.threat import Linf
 
 FOLDER = "MNIST/raw"
 FILES = (

@@ -1,1 +1,4 @@
-"""Evaluation: attacks on test images in units that can be interrupted, shared out and checked."""
+"""Attacks on a trained model: units in autoattack/, and here what records, judges and resumes them; transfer.
+
+Imports: statistics, problem, devices, data, models, runs, training.
+"""

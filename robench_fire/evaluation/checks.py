@@ -13,11 +13,11 @@ import torch
 from pyautoattack import checks as upstream
 from torch import Tensor, nn
 
-from robench_fire.attacks import Forward
 from robench_fire.errors import DataError
-from robench_fire.evaluation.autoattack import Heard
-from robench_fire.models import normalise
-from robench_fire.stats import more, percent
+from robench_fire.evaluation.autoattack.attack_sets import Heard
+from robench_fire.models import normalisation
+from robench_fire.problem.pgd import Forward
+from robench_fire.statistics.summary import more, percent
 
 
 def images(x: Tensor) -> Tensor:
@@ -110,11 +110,13 @@ def _ways(given: str, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[s
     if channels == 3:
         usual["0.485,0.456,0.406:0.229,0.224,0.225"] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
     if given != "none":
-        own = usual[given] if given in usual else normalise.statistics(given, channels) if given != "image" else None
+        own = usual.get(given)
+        if own is None and given != "image":
+            own = normalisation.statistics(given, channels)
         return {"none": partial(_undone, *own)} if own else {}
     done: dict[str, Callable[[Tensor], Tensor]] = {"": partial(_undone, mean, std)}
-    layers = {name: normalise.Standardise(*each) for name, each in usual.items()}
-    return done | layers | {"image": normalise.StandardiseEachImage()}
+    layers = {name: normalisation.Standardise(*each) for name, each in usual.items()}
+    return done | layers | {"image": normalisation.StandardiseEachImage()}
 
 
 def _undone(mean: tuple[float, ...], std: tuple[float, ...], x: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ def _undone(mean: tuple[float, ...], std: tuple[float, ...], x: Tensor) -> Tenso
     return x * spread + centre
 
 
-def normalisation(
+def wrong_normalisation(
     forward: Forward, x: Tensor, label: Tensor, given: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
     """Refuse a model that clearly wants its images normalised otherwise than it gets them.

@@ -11,20 +11,20 @@ import numpy as np
 from torch import nn
 
 from robench_fire import stopping
-from robench_fire.data import to_float
-from robench_fire.dataset import Split
-from robench_fire.doubts import SQUARE, ZERO_GRADIENTS
-from robench_fire.evaluation import autoattack
-from robench_fire.evaluation.arena import Arena, arena_of
-from robench_fire.evaluation.autoattack import Attack
+from robench_fire.data.batches import to_float
+from robench_fire.evaluation.autoattack import attack_sets
+from robench_fire.evaluation.autoattack.arena import Arena, arena_of
+from robench_fire.evaluation.autoattack.attack_sets import Attack
+from robench_fire.evaluation.autoattack.units import Crew, Ended, here
 from robench_fire.evaluation.record import Block, Record, numbers
-from robench_fire.evaluation.units import Crew, Ended, here
-from robench_fire.reporting import Report
-from robench_fire.stats import noticeable, percent, wilson
-from robench_fire.step import frozen
-from robench_fire.threat import Threat
+from robench_fire.evaluation.reliability_text import SQUARE, ZERO_GRADIENTS
+from robench_fire.problem.dataset import Split
+from robench_fire.problem.threat import Threat
+from robench_fire.progress import Report
+from robench_fire.statistics.summary import noticeable, percent, wilson
+from robench_fire.training.step import frozen
 
-SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **autoattack.SETS}
+SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""
 
 Save = Callable[[str, Ended], None]

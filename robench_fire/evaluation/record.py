@@ -16,7 +16,7 @@ import numpy as np
 
 from robench_fire.errors import DataError
 from robench_fire.files import write_json
-from robench_fire.runs import read_json
+from robench_fire.runs.folders import read_json
 
 FORMAT = 1
 Identity = Mapping[str, str | int]

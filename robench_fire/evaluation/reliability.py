@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robench_fire.attacks import Forward, Pgd, misclassify
-from robench_fire.doubts import MASKED, OWN
-from robench_fire.evaluation.arena import Arena
+from robench_fire.devices.random_streams import generator
+from robench_fire.evaluation.autoattack.arena import Arena
+from robench_fire.evaluation.reliability_text import MASKED, OWN
+from robench_fire.problem.pgd import Forward, Pgd, misclassify
+from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
-from robench_fire.seeding import generator
-from robench_fire.stats import more, noticeable, percent
-from robench_fire.threat import THREATS
+from robench_fire.statistics.summary import more, noticeable, percent
 
 IMAGES = 200  # correctly classified ones that the battery uses
 ENOUGH = 20  # fewer say nothing
@@ -124,7 +124,7 @@ def judged(
     """The verdict on an evaluation, "reliable", "unreliable" or "unknown", its reasons, and the checks behind it.
 
     ``clean`` and ``robust`` (N,) are its masks, ``flags`` what AutoAttack's own checks raised, as sentences (see
-    robench_fire.doubts); ``arena`` is needed for
+    robench_fire.evaluation.reliability_text); ``arena`` is needed for
     the sets in COMPLETE. Any failed check makes it unreliable; unknown is what could not be judged. A check that could
     not be made is named either way.
     """

@@ -1,1 +1,4 @@
-"""A bundle that RobustBench's maintainers can check and merge, and the check that they would do."""
+"""A RobustBench submission: claims/ says what is claimed, the bundle holds it, checks/ proves it.
+
+Imports: statistics, problem, devices, data, models, runs, evaluation, tables.
+"""

@@ -11,19 +11,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, head
+from robench_fire.data.batches import to_float
 from robench_fire.errors import DataError
-from robench_fire.evaluation import images
+from robench_fire.evaluation import adversarial_images
+from robench_fire.evaluation.model_source import Subject
 from robench_fire.files import as_json, sha256, write_json, write_text
-from robench_fire.model_info import from_model_info, to_model_info
-from robench_fire.runs import read_json
-from robench_fire.schema import NAME
-from robench_fire.subjects import Subject
-from robench_fire.submission.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
+from robench_fire.problem.dataset import Split, head
+from robench_fire.problem.threat import THREATS
+from robench_fire.runs.folders import read_json
+from robench_fire.submission.claims.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
+from robench_fire.submission.claims.lacking import Missing
 from robench_fire.submission.draft import marked
-from robench_fire.submission.lacking import Missing
-from robench_fire.threat import THREATS
+from robench_fire.tables.model_info import from_model_info, to_model_info
+from robench_fire.tables.schema import NAME
 
 SUMS = "SHA256SUMS"
 CHECKED = "evidence/robustbench_check.json"
@@ -173,7 +173,7 @@ def _take_evidence(claim: Claim, subject: Subject, test: Split, folder: Path) ->
     kept = stem.with_name(f"{stem.name}.adv.safetensors")
     if claim.missing and not kept.exists():
         return
-    index, found = images.read(kept)
+    index, found = adversarial_images.read(kept)
     if not np.array_equal(np.sort(index), np.flatnonzero(clean & ~robust)):
         raise DataError(
             f"{kept} holds other images than were broken; move it and {stem.name}.json away and evaluate again"

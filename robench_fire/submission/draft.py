@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from robench_fire.files import as_json
-from robench_fire.submission.claim import DRAFT
-from robench_fire.submission.lacking import Missing
+from robench_fire.submission.claims.claim import DRAFT
+from robench_fire.submission.claims.lacking import Missing
 
 COMMENTS = {".tex": "% ", ".bib": "% ", ".patch": "# ", ".txt": "# ", ".log": "# ", ".py": "# "}
 """How a line is said beside the content of a file; `git apply` skips what stands before the first difference."""

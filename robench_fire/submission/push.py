@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError, UsageError
-from robench_fire.runs import read_json
-from robench_fire.submission import bundle, evidence
-from robench_fire.submission.check import refuse
+from robench_fire.runs.folders import read_json
+from robench_fire.submission import bundle
+from robench_fire.submission.checks import evidence
+from robench_fire.submission.checks.check import refuse
 
 
 def push(folder: Path, target: str, dry_run: bool) -> tuple[str, list[Path]]:

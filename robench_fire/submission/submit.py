@@ -10,21 +10,22 @@ from pathlib import Path
 
 import torch
 
-from robench_fire import fetch
-from robench_fire.data import to_float
-from robench_fire.dataset import Split, head
-from robench_fire.devices import use
+from robench_fire.data import fetching
+from robench_fire.data.batches import to_float
+from robench_fire.devices.device import use
 from robench_fire.errors import UsageError
+from robench_fire.evaluation.model_source import Subject, subject_of
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import as_json, held, sha256, write_text
-from robench_fire.reporting import Report
-from robench_fire.subjects import Subject, subject_of
-from robench_fire.submission import bundle, from_file, from_runs
-from robench_fire.submission.admission import admission, listed
-from robench_fire.submission.check import check, entry_for
-from robench_fire.submission.claim import Claim, admissible, check_board, check_link
+from robench_fire.problem.dataset import Split, head
+from robench_fire.progress import Report
+from robench_fire.submission import bundle
+from robench_fire.submission.checks.admission import admission, listed
+from robench_fire.submission.checks.check import check, entry_for
+from robench_fire.submission.claims import from_file, from_runs
+from robench_fire.submission.claims.claim import Claim, admissible, check_board, check_link
+from robench_fire.submission.claims.from_file import Told
 from robench_fire.submission.draft import marked
-from robench_fire.submission.from_file import Told
 from robench_fire.submission.texts import checklist, rendered
 
 
@@ -100,7 +101,7 @@ def _free(out: Path, link: str) -> Path:
 
 def _images(subject: Subject, checking: Checking) -> Split:
     use(checking.device)
-    return fetch.splits(subject.dataset, subject.parts(), checking.data).test
+    return fetching.splits(subject.dataset, subject.parts(), checking.data).test
 
 
 def _placed(claim: Claim, subject: Subject, test: Split, out: Path, checking: Checking) -> tuple[list[Check], Path]:

@@ -9,17 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from robench_fire.dataset import Dataset
-from robench_fire.entries import OURS, Entry, beside, of_row
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import as_json
-from robench_fire.leaderboard import SEEDS
-from robench_fire.stats import MeanStd
+from robench_fire.problem.dataset import Dataset
+from robench_fire.runs.folders import SEEDS
+from robench_fire.statistics.summary import MeanStd
 from robench_fire.submission import robustbench_rows
-from robench_fire.submission.claim import Claim, SeedClaim
+from robench_fire.submission.claims.claim import Claim, SeedClaim
 from robench_fire.submission.draft import marked
 from robench_fire.submission.zoo_entry import CARRIED, NO_ID, ZooEntry, registered
-from robench_fire.tables.texts import bibtex
+from robench_fire.tables.entries import OURS, Entry, beside, of_row
+from robench_fire.tables.formats import bibtex
 
 EVALUATED = {"aa": "AutoAttack standard", "pgd20": "PGD-20, not AutoAttack"}
 FOR_PEOPLE = ("ISSUE.md", "MODEL_CARD.md")

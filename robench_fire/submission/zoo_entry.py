@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robench_fire import robustbench
-from robench_fire.dataset import Dataset
 from robench_fire.errors import DataError
-from robench_fire.models import builder, normalise, timm_models
+from robench_fire.models import normalisation, robustbench_package, timm_models
+from robench_fire.models.architectures import builder
+from robench_fire.problem.dataset import Dataset
 
 NO_ID = "FILL-IN-AFTER-UPLOAD"
 CARRIED = "robustbench/model_zoo/architectures/input_normalisation.py"
@@ -74,7 +74,7 @@ class ZooEntry:
         return "".join([*parts, _diff(CARRIED, "", self.carried)] if self.carried else parts)
 
 
-_CLASSES = (normalise.Standardise, normalise.StandardiseEachImage)
+_CLASSES = (normalisation.Standardise, normalisation.StandardiseEachImage)
 
 
 def _diff(path: str, before: str, after: str) -> str:
@@ -86,7 +86,7 @@ def _diff(path: str, before: str, after: str) -> str:
 
 
 def _source(module: str) -> str:
-    robustbench.load()
+    robustbench_package.load()
     return Path(inspect.getfile(importlib.import_module(module))).read_text(encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def entry_of(name: str, dataset: str, parts: Dataset, norm: str, arch: str, how:
         raise DataError(f"Drive id {drive_id!r} is not one")
     expression, carried, first = _expression(arch, parts), "", _first(how, parts)
     if first:
-        expression, carried = f"nn.Sequential({first}, {expression})", inspect.getsource(normalise)
+        expression, carried = f"nn.Sequential({first}, {expression})", inspect.getsource(normalisation)
     return ZooEntry(name=name, dataset=dataset, norm=norm, expression=expression, drive_id=drive_id, carried=carried)
 
 
@@ -113,7 +113,7 @@ def _first(how: str, parts: Dataset) -> str:
     if how in ("none", "image"):
         return "StandardiseEachImage()" if how == "image" else ""
     try:
-        mean, std = (parts.mean, parts.std) if how == "dataset" else normalise.statistics(how, parts.shape[0])
+        mean, std = (parts.mean, parts.std) if how == "dataset" else normalisation.statistics(how, parts.shape[0])
     except ValueError as fault:
         raise DataError(f"normalisation {fault}") from None
     return f"Standardise({mean}, {std})"
@@ -140,7 +140,7 @@ def registered(entry: ZooEntry) -> Iterator[None]:
 
     Nothing of a bundle is executed: the entry's text is made here.
     """
-    robustbench.load()
+    robustbench_package.load()
     from robustbench.model_zoo import model_dicts
     from robustbench.model_zoo.enums import BenchmarkDataset
 

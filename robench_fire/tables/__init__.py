@@ -1,1 +1,4 @@
-"""Entries as tables in RobustBench's columns, in every format."""
+"""Rows and boards: RobustBench's model_info, published results, texts, pages. Loads no torch.
+
+Imports: statistics, problem, models, runs, evaluation.
+"""

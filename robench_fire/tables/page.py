@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
-from robench_fire.entries import OURS, REEVALUATED, Entry
-from robench_fire.stats import MeanStd
-from robench_fire.tables import costs
+from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables import cost_columns
+from robench_fire.tables.entries import OURS, REEVALUATED, Entry
 from robench_fire.tables.table import Table
 
 COLUMNS = {
@@ -17,13 +17,13 @@ COLUMNS = {
     "Average": "accuracy", "AA eval. potentially unreliable": "mark",
     "Extra data": "mark",
     "Architecture": "text", "Venue": "text", "Seeds": "number", "Train time": "number",
-    **dict.fromkeys(costs.COLUMNS, "number"), "Device": "text",
+    **dict.fromkeys(cost_columns.COLUMNS, "number"), "Device": "text",
 }  # fmt: skip
 """RobustBench's columns, PGD-20 where AutoAttack is missing, and those that only entries of ours fill; how each is set
 and sorted.
 """
 ONLY_OURS = ("Seeds", "Train time")
-ASKED = ("PGD-20", "Average", "Train time", *costs.COLUMNS, "Device")  # shown where the table has them
+ASKED = ("PGD-20", "Average", "Train time", *cost_columns.COLUMNS, "Device")  # shown where the table has them
 
 
 class Cell(NamedTuple):
@@ -88,7 +88,7 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     known = None if entry.robust is None and entry.best_known is None else entry.score
     weak = entry.pgd20
     asked = dict(zip(table.columns, table.cells[number], strict=True))
-    numbers = {"Train time": entry.train_seconds and entry.train_seconds.mean, **costs.sorted_by(entry)}
+    numbers = {"Train time": entry.train_seconds and entry.train_seconds.mean, **cost_columns.sorted_by(entry)}
     return [
         Cell(str(table.ranks[number]), table.ranks[number]),
         Cell("", entry.method),

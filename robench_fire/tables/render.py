@@ -7,12 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robench_fire import model_info
-from robench_fire.entries import Entry, beside, entries_in
 from robench_fire.files import write_text
-from robench_fire.leaderboard import Row
-from robench_fire.tables import texts
+from robench_fire.tables import formats, model_info
+from robench_fire.tables.entries import Entry, beside, entries_in
 from robench_fire.tables.page import page
+from robench_fire.tables.rows import Row
 from robench_fire.tables.table import tables
 from robench_fire.tables.terminal import draw
 
@@ -27,11 +26,11 @@ def render(
         found = list(tables(entries, paper, published, cost))
         if style == "html":
             return page(found).rstrip()
-        return "\n".join(map(texts.markdown if style == "md" else texts.latex, found)).rstrip()
+        return "\n".join(map(formats.markdown if style == "md" else formats.latex, found)).rstrip()
     listed = [*entries, *(beside(entries) if published else [])]
     if style == "csv":
-        return texts.as_csv(listed, cost)
-    return {"json": texts.as_json, "bibtex": texts.bibtex}[style](listed)
+        return formats.as_csv(listed, cost)
+    return {"json": formats.as_json, "bibtex": formats.bibtex}[style](listed)
 
 
 def show(

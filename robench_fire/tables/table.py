@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from robench_fire.entries import OURS, PUBLISHED, Entry, beside
-from robench_fire.leaderboard import said_value
-from robench_fire.plain import differing, leaves
-from robench_fire.stats import MeanStd, tied
-from robench_fire.tables import costs
+from robench_fire.problem.settings import differing, leaves
+from robench_fire.statistics.summary import MeanStd, tied
+from robench_fire.tables import cost_columns
+from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside
+from robench_fire.tables.rows import said_value
 
 NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench",
-           *costs.COLUMNS}  # fmt: skip
+           *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 MEASURES = {"Clean": "clean", "AutoAttack": "robust", "Average": "average"}
 """Columns of which the best values are set in bold."""
@@ -74,11 +74,11 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
     marks = [sorted(notes.index(note) + 1 for note in each) for each in marked]
     cells = []
     for entry, rank, own in zip(entries, ranks, marks, strict=True):
-        values = _values(entry, rank, own, bool(published)) | (costs.texts(entry) if cost else {})
+        values = _values(entry, rank, own, bool(published)) | (cost_columns.texts(entry) if cost else {})
         cells.append([values[column] for column in columns])
     others = any(entry.origin != OURS for entry in entries)
     remarks = [f"Every row{' of ours' * others}: {note}" for note in shared] + _bold(entries)
-    remarks += (_remarks(published, first) if asked else []) + (costs.remarks(measured) if cost else [])
+    remarks += (_remarks(published, first) if asked else []) + (cost_columns.remarks(measured) if cost else [])
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
 
 
@@ -130,7 +130,7 @@ def _columns(measured: Sequence[Entry], paper: bool, cost: bool) -> list[str]:
     first = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
     reported = ["FIRE paper", "RobustBench"] if paper else []
     if cost:
-        return [*first, *costs.columns(measured), *reported]
+        return [*first, *cost_columns.columns(measured), *reported]
     return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if profiles else []), *reported]
 
 

@@ -1,0 +1,75 @@
+"""Floating-point operations of a training: what matrix products and convolutions take, at 2 per multiply-add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from robench_fire.problem.defense import Defense
+from robench_fire.problem.recipe import Recipe, effective_passes
+
+
+class NetworkFlops(NamedTuple):
+    """FLOPs of one image: through the network, back to the image (an attack's gradient), back to the weights."""
+
+    forward: int
+    to_image: int
+    to_weights: int
+
+
+def network_flops(build: Callable[[], nn.Module], shape: tuple[int, int, int]) -> NetworkFlops:
+    """What a network takes for an image of ``shape``, counted by torch as it runs.
+
+    On the meta device, where nothing is computed, so that the largest network is counted at once; a network whose code
+    needs real values is counted on the CPU. What is not a matrix product, convolution or attention counts nothing, as
+    is usual: batch norm and activations take time, but next to no arithmetic.
+    """
+    try:
+        return _counted(build, shape, "meta")
+    except Exception:  # whatever a network's own code raises where tensors have no values
+        return _counted(build, shape, "cpu")
+
+
+def _counted(build: Callable[[], nn.Module], shape: tuple[int, int, int], device: str) -> NetworkFlops:
+    with torch.random.fork_rng([]), torch.device(device):
+        model, image = build().eval(), torch.rand(1, *shape)
+    forward, _ = _count(lambda: model(image))
+    _, logits = _count(lambda: model(image))
+    to_weights, _ = _count(logits.sum().backward)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    image.requires_grad_()
+    logits = model(image)
+    to_image, _ = _count(lambda: torch.autograd.grad(logits.sum(), image))
+    return NetworkFlops(forward, to_image, to_weights)
+
+
+def _count(work: Callable[[], Any]) -> tuple[int, Any]:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _both_ways}) as counter:
+        result = work()
+    return counter.get_total_flops(), result
+
+
+def _both_ways(grad: Any, image: Any, weight: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    """Either gradient of a convolution has its forward's multiply-adds; torch's own count forgets about groups."""
+    transposed, wanted = rest[4], rest[7]
+    return int(conv_flop_count(image, weight, grad, transposed) * sum(wanted[:2]))
+
+
+def update_flops(each: NetworkFlops, defense: Defense, recipe: Recipe) -> int:
+    """FLOPs of one update per image, as the engine runs it.
+
+    Each attack step is a forward and a gradient with respect to the image (and clean logits once, for a defense whose
+    attack reads them). Then come the recipe's passes, with one full backward for each that enters the loss; a pass
+    that is repeated has none. A full backward is a little less than two forwards, as the first layer needs no gradient
+    of the images.
+    """
+    attack = 0
+    if recipe.attack is not None:
+        attack = int(defense.clean_in_inner) * each.forward + recipe.attack.steps * (each.forward + each.to_image)
+    made = effective_passes(recipe, defense.clean_in_outer)
+    return attack + len(made) * each.forward + len(set(made)) * each.to_weights

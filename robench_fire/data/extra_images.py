@@ -1,0 +1,99 @@
+"""Extra images with pseudo-labels from a user's file, read without executing anything in it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from robench_fire.errors import DataError
+from robench_fire.files import sha256
+from robench_fire.problem.dataset import Split
+
+# What a pickled array needs, under the module names of numpy 1 and 2. Nothing here can run a caller's code.
+_ALLOWED = {
+    (f"numpy.{core}.{module}", name)
+    for core in ("core", "_core")
+    for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+KEYS = {"pickle": ("data", "extrapolated_targets"), "npz": ("image", "label")}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds arrays, numbers, strings and plain containers; refuses every other class or function by name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise DataError(f"refused: the pickle asks for {module}.{name}, which is no array; nothing was executed")
+        return super().find_class(module, name)
+
+
+def identified(path: Path) -> str:
+    """The file's SHA-256, which identifies it in a plan.
+
+    Raises:
+        DataError: if there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"--extra-data {path}: no such file; docs/data.md describes the layouts")
+    return sha256(path)
+
+
+def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
+    """Read an npz (``image``, ``label``) or a pickled dict (``data``, ``extrapolated_targets``).
+
+    Images are (N, H, W, C) uint8, labels (N,) integers in [0, num_classes).
+
+    Raises:
+        DataError: naming the file and what is wrong with its keys, shapes, types or labels.
+    """
+    try:
+        images, labels = _read(path)
+    except DataError as fault:
+        raise DataError(f"{path}: {fault}") from None
+    except (Exception, MemoryError) as fault:  # whatever the readers raise on a broken file, it is unreadable
+        raise DataError(f"{path}: neither a readable npz nor a pickle of arrays ({type(fault).__name__})") from None
+    return _checked(path, images, labels, shape, num_classes)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+        file.seek(0)
+        if zipped:
+            with np.load(file, allow_pickle=False) as archive:
+                return _pair(archive, KEYS["npz"])
+        content = _ArraysOnly(file).load()
+    if not isinstance(content, dict):
+        raise DataError(f"holds a {type(content).__name__} where a dict was expected")
+    return _pair(content, KEYS["pickle"])
+
+
+def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
+    return np.asarray(content[keys[0]]), np.asarray(content[keys[1]])
+
+
+def _checked(
+    path: Path, images: np.ndarray, labels: np.ndarray, shape: tuple[int, int, int], num_classes: int
+) -> Split:
+    channels, height, width = shape
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
+        raise DataError(
+            f"{path}: images are {images.dtype} {images.shape}; expected uint8 (N, {height}, {width}, {channels})"
+        )
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise DataError(f"{path}: labels are {labels.dtype} {labels.shape}; expected {len(images)} integers")
+    if len(labels) == 0:
+        raise DataError(f"{path}: holds no image")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"{path}: labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}")
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
+    return Split(pixels, torch.from_numpy(labels.astype(np.int64)))

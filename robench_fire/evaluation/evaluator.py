@@ -1,0 +1,126 @@
+"""What is asked of an evaluation, and one subject with the images it is evaluated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robench_fire.data.batches import to_float
+from robench_fire.errors import UsageError
+from robench_fire.evaluation import checks
+from robench_fire.evaluation.autoattack.arena import Arena, arena_of
+from robench_fire.evaluation.autoattack.attack_sets import VERSION
+from robench_fire.evaluation.model_source import Subject
+from robench_fire.problem.dataset import Split, head
+from robench_fire.problem.threat import THREATS, Threat
+from robench_fire.quantity import Quantity
+from robench_fire.runs import folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluations:
+    """Which evaluations to run, on the first ``examples`` test images (None: the data set's default)."""
+
+    attacks: tuple[str, ...] = ("pgd20", "aa")
+    examples: int | None = None
+    seed: int = 0
+    batch_size: int = folders.BATCH_SIZE
+    norm: str = ""  # default: the norm and radius that the row claims, and the radius it was trained at
+    eps: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None  # the i-th of n parts only
+    merge: bool = False  # only join shards
+    jobs: int = 1  # processes that share the blocks of one evaluation; 0: as many as are useful here
+
+    def check(self, dataset: str, num_classes: int) -> None:
+        """Whether a data set can be attacked like that.
+
+        Raises:
+            UsageError: if it has too few classes for AutoAttack's targeted attacks.
+        """
+        if num_classes < 4 and set(self.attacks) - {"pgd20"}:
+            raise UsageError(f"AutoAttack needs at least 4 classes, more than {dataset} has; use --attack pgd20")
+
+    def threats(self, subject: Subject) -> list[Threat]:
+        """The threat models to evaluate under: unless asked otherwise the claim, and what was trained at.
+
+        Raises:
+            UsageError: for another norm than the claimed one without a radius, or a radius that cannot be.
+        """
+        claim = subject.claim
+        if self.norm and self.norm != claim.norm and not self.eps:
+            raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
+        kind = THREATS[self.norm or claim.norm]
+        trained, own = subject.trained, [str(claim.eps)]
+        if trained.norm == claim.norm and trained.eps > 0 and trained.eps != claim.eps:
+            own.append(str(trained.eps))
+        try:
+            return [kind(eps=Quantity(each)) for each in self.eps or own]
+        except ValueError as fault:
+            raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
+
+
+class Assessor:
+    """A subject and the test images it is evaluated on; nothing is loaded before it is needed."""
+
+    def __init__(self, subject: Subject, test: Split, evaluations: Evaluations, device: torch.device) -> None:
+        self.subject, self.evaluations, self.device = subject, evaluations, device
+        self.dataset = subject.parts()
+        self.test = head(test, evaluations.examples or self.dataset.examples)
+
+    @cached_property
+    def weights(self) -> str:
+        return self.subject.sha256()
+
+    @cached_property
+    def images(self) -> str:
+        return self.test.sha256()
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return self.subject.load(self.device)
+
+    @cached_property
+    def arena(self) -> tuple[Arena, list[str]]:
+        """At the claimed threat model, and what AutoAttack's checks say of the model."""
+        on = self.test.to(self.device)
+        arena, flags = arena_of(
+            self.model, to_float(on.images), on.labels, self.subject.claim, num_classes=self.dataset.num_classes,
+            seed=self.evaluations.seed, batch_size=self.evaluations.batch_size,
+        )  # fmt: skip
+        if self.subject.run is None:  # a run's plan knows its normalisation
+            x, label = arena.block(0)
+            checks.wrong_normalisation(
+                arena.model, x, label, self.subject.normalise, self.dataset.mean, self.dataset.std
+            )
+        return arena, flags
+
+    def name(self, attack: str, threat: Threat) -> str:
+        wanted = self.evaluations
+        return folders.evaluation_name(
+            attack, threat.norm, str(threat.eps), len(self.test.labels), wanted.seed, wanted.batch_size
+        )
+
+    def path(self, name: str, ending: str) -> Path:
+        """A file of an evaluation."""
+        return self.subject.stem.with_name(f"{self.subject.stem.name}.{name}{ending}")
+
+    def identity(self, attack: str, threat: Threat) -> dict[str, str | int]:
+        """What a record of this evaluation is bound to."""
+        found: dict[str, str | int] = {
+            "attack": attack,
+            "version": VERSION,
+            "norm": threat.norm,
+            "eps": str(threat.eps),
+            "seed": self.evaluations.seed,
+            "examples": len(self.test.labels),
+            "batch_size": self.evaluations.batch_size,
+            "arch": self.subject.arch,
+            "normalise": self.subject.normalise,
+            "weights_sha256": self.weights,
+            "images_sha256": self.images,
+        }
+        return found | ({"weights_key": self.subject.key} if self.subject.key else {})

@@ -1,0 +1,242 @@
+"""What can be evaluated: the weights of a run, a checkpoint file, a model of RobustBench's zoo."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robench_fire.errors import DataError, UsageError
+from robench_fire.files import sha256
+from robench_fire.models import architectures, checkpoints, normalisation, robustbench_zoo
+from robench_fire.models.names import ARCHS
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Dataset
+from robench_fire.problem.threat import THREATS, Threat
+from robench_fire.quantity import Quantity
+from robench_fire.runs import folders
+from robench_fire.runs.folders import Run
+
+ZOO = "rb:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Weights to evaluate; results go to ``stem``.<name>.json and .npy.
+
+    ``arch`` is one of ours, or "rb:NAME" for a model of RobustBench's zoo, whose folder ``weights`` lies in.
+    ``normalise``: the layer in front of the network, see models.normalise.layer. ``key``: where in a file the
+    network's tensors are, "" for the file as a whole. ``notes``: what a user should know of how a file was read.
+    """
+
+    weights: Path
+    stem: Path
+    dataset: str
+    arch: str
+    normalise: str
+    claim: Threat
+    trained: Threat  # the threat model of its training, where that is known; else the claim
+    key: str = ""
+    notes: tuple[str, ...] = ()
+
+    def parts(self) -> Dataset:
+        dataset: Dataset = registry.load("datasets", self.dataset).module.DATASET
+        return dataset
+
+    def load(self, device: torch.device) -> nn.Module:
+        """The model with its weights, in eval mode, its parameters frozen.
+
+        Raises:
+            DataError: if the weights cannot be read or do not fit the architecture.
+        """
+        if self.arch.startswith(ZOO):
+            folder = self.weights.parent.parent.parent
+            model = robustbench_zoo.load(folder, self.arch.removeprefix(ZOO), self.dataset, self.claim.norm)
+        else:
+            model = self._read()
+        return model.to(device).eval().requires_grad_(False)
+
+    def _read(self) -> nn.Module:
+        """A run's weights hold the layer that normalises; of a file's, only the network's tensors are taken."""
+        parts, network = self.parts(), architectures.builder(self.arch, self.parts().shape)
+        if self.run:
+            build = partial(
+                architectures.build, self.arch, parts.shape, parts.num_classes, self.normalise, parts.mean, parts.std
+            )
+            return checkpoints.load(self.weights, build, torch.device("cpu"))
+        build = partial(network, parts.shape, parts.num_classes)
+        model = checkpoints.load(self.weights, build, torch.device("cpu"), self.key)
+        first = normalisation.layer(self.normalise, parts.mean, parts.std)
+        return model if first is None else nn.Sequential(first, model)
+
+    def sha256(self) -> str:
+        """Of the weights; of an ensemble's, all in turn."""
+        if not self.arch.startswith(ZOO):
+            return sha256(self.weights)
+        folder = self.weights.parent.parent.parent
+        entry = (self.arch.removeprefix(ZOO), self.dataset, self.claim.norm)
+        found = robustbench_zoo.files(folder, *entry)
+        if not all(path.exists() for path in found):
+            robustbench_zoo.load(folder, *entry)  # which brings them
+        return "+".join(sha256(path) for path in found)
+
+    @property
+    def name(self) -> str:
+        """As progress and tables call it: defense and seed, or the file's name."""
+        run = self.run
+        return f"{run.folder.parent.parent.name} seed {run.seed}" if run else self.weights.stem
+
+    @property
+    def run(self) -> Run | None:
+        """The run that these are the weights of, if they are one's."""
+        return Run(self.stem.parent) if self.stem.name == "eval" else None
+
+
+def subject_of(run: Run) -> Subject:
+    """A run's weights, as its plan.json describes them.
+
+    Raises:
+        DataError: if the plan is missing or broken, or the weights are not there.
+    """
+    if not run.weights.exists():
+        raise DataError(f"{run.weights} is not here: bring it back, or move train.json away to train the seed again")
+    plan = run.read("plan.json")
+    recipe = plan["recipe"]
+    claim, trained = (THREATS[each["kind"]](eps=Quantity(each["eps"])) for each in (plan["claim"], plan["threat"]))
+    return Subject(
+        weights=run.weights,
+        stem=run.folder / "eval",
+        dataset=plan["dataset"],
+        arch=recipe["arch"],
+        normalise=recipe["normalise"],
+        claim=claim,
+        trained=trained,
+    )
+
+
+def subject_from_file(path: Path, dataset: str, arch: str, how: str = "", key: str = "") -> Subject:
+    """Someone's checkpoint, claimed at the data set's default radius.
+
+    ``how``: the normalisation in front of the network, "" for the one that the file holds, or else none. ``key``: which
+    of several weights in the file, see checkpoints.find.
+
+    Raises:
+        UsageError: for a normalisation that is none, or another than the file holds.
+        DataError: if the file cannot be read or does not fit the architecture.
+    """
+    found = registry.load("datasets", dataset)
+    parts = found.module.DATASET
+    try:
+        weights = checkpoints.find(path, architectures.shapes(arch, parts.shape, parts.num_classes), key)
+    except checkpoints.MisfitError as fault:
+        raise DataError(f"{fault}{_likely(path, parts, arch)}") from None
+    own = ":".join(",".join(map(str, side)) for side in (weights.mean, weights.std) if side)
+    try:
+        first = normalisation.layer(how or own or "none", parts.mean, parts.std)
+    except ValueError as fault:
+        raise UsageError(f"--normalise {fault}") from None
+    if how and own:
+        raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {own}; leave --normalise out")
+    claim = next(iter(parts.recipes))
+    stem = path.with_name(f"{path.name}{f'.{key}' if key else ''}.eval")
+    return Subject(
+        weights=path, stem=stem, dataset=found.name, arch=arch, normalise=(how or own or "none").replace(" ", ""),
+        claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),
+    )  # fmt: skip
+
+
+def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool) -> tuple[str, ...]:
+    notes = []
+    if weights.others:
+        kept = weights.key or "those at the top"
+        notes.append(
+            f"{path} holds several weights that fit: {kept} were taken, --key chooses {', '.join(weights.others)}"
+        )
+    if own:
+        notes.append(f"{path} normalises images by its first layer, {own}: that is done here too")
+    if weights.behind and not normalised:
+        notes.append(
+            f"{path}: in front of the network stood a layer without weights; if it normalised each image, "
+            "say --normalise image"
+        )
+    return tuple(notes)
+
+
+def _likely(path: Path, parts: Dataset, arch: str) -> str:
+    """What a file that does not fit ``arch`` may be instead."""
+    known = {
+        name: architectures.shapes(name, parts.shape, parts.num_classes) for name in architectures.bundled(parts.shape)
+    }
+    fits = [name for name in checkpoints.fitting(path, known) if name != arch]
+    return f"; it is {' or '.join(fits)}: say --arch {fits[0]}" if fits else "; check --arch and --dataset"
+
+
+def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subject:
+    """A model of RobustBench's zoo, claimed at the data set's usual radius.
+
+    Raises:
+        UsageError: if the zoo has no such model, or we do not have its data set.
+    """
+    dataset, norm = robustbench_zoo.find(name, dataset, norm)
+    weights = robustbench_zoo.files(folder, name, dataset, norm)[0]
+    recipes = registry.load("datasets", dataset).module.DATASET.recipes
+    claim = next((threat for threat in recipes if threat.norm == norm), None)
+    if claim is None:
+        raise UsageError(f"rb:{name}: {dataset} has no {norm} threat model here")
+    stem = weights.with_name(f"{weights.name}.eval")
+    return Subject(
+        weights=weights, stem=stem, dataset=dataset, arch=ZOO + name, normalise="none", claim=claim, trained=claim
+    )
+
+
+def subjects(
+    text: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
+) -> list[Subject]:
+    """What ``text`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
+
+    ``how`` and ``key``: of a file, see subject_from_file.
+
+    Raises:
+        UsageError: if a file comes without ``dataset`` and ``arch``, or a folder or a zoo's model with what it knows.
+        DataError: if there is nothing to evaluate.
+    """
+    prefix, colon, rest = text.partition(":")
+    named = bool(colon) and (prefix in ARCHS or bool(re.match(r"wrn-\d+-\d+$|timm/", prefix)))
+    if arch and (named or text.startswith(ZOO)):
+        raise UsageError(f"{text} says its architecture; leave out --arch")
+    path = Path(rest if named else text)
+    given = [flag for flag, value in (("--normalise", how), ("--key", key)) if value]
+    if given and (text.startswith(ZOO) or path.is_dir()):
+        raise UsageError(f"{text} knows its own weights and normalisation: leave out {' and '.join(given)}")
+    if text.startswith(ZOO):
+        return [subject_from_zoo(text.removeprefix(ZOO), dataset, norm, zoo_folder)]
+    arch = prefix if named else arch
+    if path.is_dir():
+        return _runs(path, dataset, arch)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; `robench ls runs` lists the runs")
+    if not (dataset and arch):
+        raise UsageError(f"{path} is a file: {_unsaid(dataset, arch)}")
+    return [subject_from_file(path, dataset, arch, how, key)]
+
+
+def _unsaid(dataset: str, arch: str) -> str:
+    """What must be said of a file, and how."""
+    sets = f"its data set with --dataset ({', '.join(registry.names('datasets'))})"
+    network = "its architecture with --arch, or as ARCH:FILE (`robench ls archs`)"
+    return f"say {' and '.join(text for known, text in ((dataset, sets), (arch, network)) if not known)}"
+
+
+def _runs(path: Path, dataset: str, arch: str) -> list[Subject]:
+    if dataset or arch:
+        raise UsageError(f"{path} is a run folder, which knows its own: leave out --dataset and --arch")
+    found = [subject_of(run) for run in folders.find(path) if run.trained]
+    if not found:
+        raise DataError(f"{path} holds no trained run; `robench ls runs` lists them")
+    if len({each.dataset for each in found}) > 1:
+        raise UsageError(f"{path} holds runs of several data sets; name one of its folders")
+    return found

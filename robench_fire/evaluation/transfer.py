@@ -1,0 +1,143 @@
+"""Black-box robustness: what images perturbed on one defense do to the others, and what Square does alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robench_fire.data import fetching
+from robench_fire.data.batches import to_float
+from robench_fire.devices.device import use
+from robench_fire.devices.random_streams import generator
+from robench_fire.errors import DataError, UsageError
+from robench_fire.evaluation.autoattack.arena import Arena, arena_of
+from robench_fire.evaluation.model_source import subject_of
+from robench_fire.files import write_json
+from robench_fire.problem.dataset import head
+from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.progress import Event, Listen
+from robench_fire.quantity import Quantity
+from robench_fire.runs import folders
+from robench_fire.runs.folders import Run
+from robench_fire.statistics.summary import mean_std, percent
+
+Plans = Mapping[str, Sequence[Run]]
+"""The trained seeds of each defense, by its name in papers."""
+Listening = Callable[[int, str], AbstractContextManager[Listen]]
+STEPS = 20
+ALONE = ("square", "aa")  # evaluations that the matrix is shown with
+
+
+def transfer(
+    folder: Path, examples: int | None, seed: int, data: Path, device: torch.device, listening: Listening
+) -> dict[str, Any]:
+    """Robust accuracy of every defense under ``folder`` on images that PGD-20 perturbed on every other one.
+
+    Each seed of the source attacks the next seed of the target, so that no pair shares its initial weights. An image
+    counts as robust if it is classified correctly both clean and perturbed. Written beside the runs.
+
+    Raises:
+        DataError: if there are no trained runs.
+        UsageError: if they are of several data sets or claim several threat models.
+    """
+    plans = _plans(folder)
+    first = subject_of(next(iter(plans.values()))[0])
+    dataset = first.parts()
+    use(device)
+    test = head(fetching.splits(first.dataset, dataset, data).test, examples or dataset.examples).to(device)
+    images = to_float(test.images)
+    how = {"num_classes": dataset.num_classes, "seed": seed, "batch_size": folders.BATCH_SIZE}
+
+    @cache
+    def arena(run: Run) -> Arena:
+        return arena_of(subject_of(run).load(device), images, test.labels, first.claim, **how)[0]
+
+    with listening(len(plans), "sources") as listen:
+        found = {source: _row(source, plans, arena, listen) for source in plans}
+    facts = {
+        "format": 1,
+        "attack": f"pgd{STEPS}",
+        "norm": first.claim.norm,
+        "eps": str(first.claim.eps),
+        "examples": len(test.labels),
+        "seed": seed,
+        "transfer": found,
+        "alone": {name: _alone(plans, name, first.claim, len(test.labels)) for name in ALONE},
+    }
+    name = folders.evaluation_name("transfer", first.claim.norm, str(first.claim.eps), len(test.labels), seed)
+    write_json(folder / f"{name}.json", facts)
+    return facts
+
+
+def _row(source: str, plans: Plans, arena: Callable[[Run], Arena], listen: Listen) -> dict[str, dict[str, Any] | None]:
+    """What every target makes of the images that each seed of ``source`` perturbed."""
+    models, perturbed, found = plans[source], [], {}
+    for number, run in enumerate(models):
+        listen(Event(source, "transfer", number, len(models), ""))
+        perturbed.append(_perturbed(arena(run), run.seed))
+    for target, others in plans.items():
+        met = [(x_adv, _next(others, run.seed)) for x_adv, run in zip(perturbed, models, strict=True)]
+        found[target] = _summary([_robust(arena(other), x_adv) for x_adv, other in met if other is not None])
+    listen(Event(source, "done", 1, 1, ""))
+    return found
+
+
+def _next(runs: Sequence[Run], seed: int) -> Run | None:
+    """The run of the next higher seed, or of the lowest; None if there is none but ``seed`` itself."""
+    others = [run for run in runs if run.seed != seed]
+    return min(others, key=lambda run: (run.seed < seed, run.seed), default=None)
+
+
+def _plans(folder: Path) -> dict[str, list[Run]]:
+    found: defaultdict[tuple[str, Path], list[Run]] = defaultdict(list)
+    kinds = set()
+    for run in folders.find(folder):
+        if run.trained:
+            plan = run.read("plan.json")
+            kinds.add((plan["dataset"], plan["claim"]["kind"], plan["claim"]["eps"]))
+            found[run.read("provenance.json")["paper"]["method"], run.folder.parent].append(run)
+    if not found:
+        raise DataError(f"{folder} holds no trained run; `robench ls runs` lists them")
+    if len(kinds) > 1:
+        listed = "; ".join(" ".join(each) for each in sorted(kinds))
+        raise UsageError(f"{folder} holds runs of several kinds ({listed}); name one of its folders")
+    names = [method for method, _ in found]
+    return {
+        method if names.count(method) == 1 else f"{method} {path.name}": models
+        for (method, path), models in found.items()
+    }
+
+
+def _perturbed(arena: Arena, seed: int) -> torch.Tensor:
+    """All images under PGD-20 on cross-entropy, as the evaluation of that name runs it."""
+    pgd = Pgd(steps=STEPS, step=Quantity(float(arena.threat.eps) / 10), start="uniform")
+    parts = []
+    for number in range(arena.blocks):
+        x, label = arena.block(number)
+        draw = generator(x.device, arena.seed, "transfer", seed, number)
+        parts.append(pgd(arena.forward, misclassify(label), x, arena.threat, draw))
+    return torch.cat(parts)
+
+
+def _robust(arena: Arena, x_adv: torch.Tensor) -> float:
+    return percent(arena.correct(arena.images, arena.labels) & arena.correct(x_adv, arena.labels))
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any] | None:
+    return {**mean_std(values)._asdict(), "values": list(values)} if values else None
+
+
+def _alone(plans: Plans, attack: str, claim: Any, examples: int) -> dict[str, dict[str, Any] | None]:
+    """An attack's robust accuracy per defense, where every seed has that evaluation on these images."""
+    found = {}
+    for name, models in plans.items():
+        wanted = {"attack": attack, "norm": claim.norm, "eps": str(claim.eps), "examples": examples, "seed": 0}
+        made = [[each["robust"] for each in run.evaluations() if wanted.items() <= each.items()] for run in models]
+        found[name] = _summary([values[0] for values in made]) if all(made) else None
+    return found

@@ -1,0 +1,104 @@
+"""Seeds trained one after another, each by all the processes that torchrun started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import torch
+
+from robench_fire.costs.estimate import estimate
+from robench_fire.data import extra_images, fetching
+from robench_fire.devices import torchrun
+from robench_fire.devices.process_group import World
+from robench_fire.errors import DivergedError, RobenchError
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.launching import bench as apart
+from robench_fire.launching.bench import Listening, Say
+from robench_fire.launching.local import reporter
+from robench_fire.launching.seed import Workplace, run_folder, train_seed
+from robench_fire.progress import Event, Listen
+from robench_fire.quantity import duration
+from robench_fire.runs import provenance
+from robench_fire.runs.compose import Composed, Request, compose
+from robench_fire.tables.rows import Row
+
+
+def bench(
+    requests: Sequence[Request],
+    seeds: Sequence[int],
+    evaluations: Evaluations,
+    place: Workplace,
+    jobs: int,
+    listening: Listening,
+    say: Say,
+) -> tuple[list[Row], dict[str, RobenchError]]:
+    """As bench.bench, of one request: all processes train, then the first one evaluates, and the others find nothing.
+
+    Raises:
+        RobenchError: whatever stops a training, but for a loss that is not finite, stops all.
+    """
+    (request,) = requests
+    apart.check_evaluations([compose(request)], evaluations)
+    failed = train(request, seeds, place, listening, say)
+    left = [seed for seed in seeds if seed not in failed]
+    rows: list[Row] = []
+    others: dict[str, RobenchError] = {}
+    if left and torchrun.first():
+        rows, others = apart.bench(requests, left, evaluations, place, jobs, listening, say)
+    diverged = {_name(request, seed): fault for seed, fault in failed.items()} if torchrun.first() else {}
+    return rows, diverged | others
+
+
+def train(
+    request: Request, seeds: Sequence[int], place: Workplace, listening: Listening, say: Say
+) -> dict[int, RobenchError]:
+    """Train what is not trained yet of ``seeds``; in every process the seeds that diverged.
+
+    All processes call this. When it returns they can no longer talk to each other.
+    """
+    composed = compose(request)
+    torchrun.check_batch(composed.plan.recipe)
+    if request.extra_data is not None:
+        extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
+    failed: dict[int, RobenchError] = {}
+    with torchrun.entered(torch.device(place.device)) as world, ExitStack() as shown:
+        world.agreed(partial(_begin, composed, seeds, place, world, listening, say))
+        fetching.splits(
+            composed.plan.dataset, composed.dataset, place.data
+        )  # if it is missing here, before any training
+        listen: Listen = _unheard
+        if world.first:
+            listen = shown.enter_context(listening(len(seeds), f"{composed.plan.dataset}: {len(seeds)} runs"))
+        for seed in seeds:
+            name = _name(request, seed)
+            try:
+                train_seed(request, seed, place, world, reporter(name, listen))
+                listen(Event(name, "done", 1, 1, f"trained by {world.size} processes"))
+            except DivergedError as fault:  # which all processes find at once
+                failed[seed] = fault
+                listen(Event(name, "failed", 1, 1, str(fault)))
+    return failed
+
+
+def _begin(
+    composed: Composed, seeds: Sequence[int], place: Workplace, world: World, listening: Listening, say: Say
+) -> None:
+    """What the first process does before any seed: find mistakes, bring the data, say how long it will take."""
+    apart.check([composed], place.output)
+    apart.bring_data(composed, place.data, listening)
+    left = [seed for seed in seeds if not run_folder(composed, place.output, seed).trained]
+    if left:
+        device = torch.device(place.device)
+        seconds = len(left) * estimate(composed, device) / world.size
+        where = f"{world.size} processes, {provenance.device_name(device)}"
+        say(f"training: about {duration(seconds)} on {where}, evaluation not counted")
+
+
+def _name(request: Request, seed: int) -> str:
+    return f"{compose(request).plan.name} seed {seed}"
+
+
+def _unheard(event: Event) -> None:
+    pass

@@ -1,0 +1,178 @@
+"""Training one or several seeds of a plan into their run folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from robench_fire.costs import account
+from robench_fire.data import extra_images
+from robench_fire.devices import torchrun
+from robench_fire.devices.meters import energy_counter
+from robench_fire.devices.precision import resolve
+from robench_fire.devices.process_group import ALONE, World
+from robench_fire.errors import RecipeError
+from robench_fire.files import replaced, sha256
+from robench_fire.models import names
+from robench_fire.models.stacked import refuses
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.progress import NOTE, Report
+from robench_fire.runs import provenance
+from robench_fire.runs.compose import Composed, Request, by_hand, departures
+from robench_fire.runs.folders import Run
+from robench_fire.statistics.summary import percent
+from robench_fire.training import pseudo_labels
+from robench_fire.training.engine import Trained, train_together
+from robench_fire.training.step import Problem
+
+ENERGY = "energy.json"  # what an unfinished training has spent so far
+UNFINISHED = ("state.pt", "labeller.state.pt", ENERGY)
+"""Files that only an unfinished training needs."""
+
+
+def train_runs(
+    runs: Sequence[Run],
+    composed: Composed,
+    request: Request,
+    splits: Splits,
+    device: torch.device,
+    compiling: bool,
+    report: Report,
+    world: World = ALONE,
+) -> None:
+    """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
+
+    Raises:
+        RobenchError: whatever stops the training; finished epochs stay.
+    """
+    share = len(runs)
+    spent = [_session(run, composed, request, device, world, share) if world.first else lambda: None for run in runs]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    started = time.perf_counter()
+    problem, facts = _problem(runs[0], composed, request, splits, device, report, world)
+
+    def epoch_done(number: int, curve: list[dict[str, float]]) -> None:
+        if world.first:
+            runs[number].write_curve(curve)
+            spent[number]()
+
+    trained = train_together(
+        composed.build, problem, seeds=[run.seed for run in runs], device=device,
+        state_files=[run.folder / "state.pt" for run in runs],
+        progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
+        compiling=compiling, world=world, say=lambda text: report(NOTE, 0, 1, text),
+    )  # fmt: skip
+    facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
+    for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
+        if world.first:
+            about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
+            _record(run, each, about)
+
+
+def check_together(composed: Composed) -> None:
+    """Whether several seeds of a plan can be trained side by side.
+
+    Raises:
+        RecipeError: if they cannot.
+    """
+    recipe = composed.plan.recipe
+    if recipe.extra and recipe.extra.source == "hidden":
+        raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
+    if why := refuses(composed.build()):
+        raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
+
+
+def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
+    """Write what makes a run trained; its last file says that it is."""
+    if len({session["device"] for session in run.read("provenance.json")["sessions"]}) > 1:
+        about["mfu"] = None  # a rate over two devices is no part of what one of them reaches
+    run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
+    with replaced(run.weights) as partial:
+        save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)
+    run.write("train.json", about | {"weights_sha256": sha256(run.weights)})
+
+
+def _session(
+    run: Run, composed: Composed, request: Request, device: torch.device, world: World, share: int
+) -> Callable[[], float | None]:
+    """Record a session of a training; what its devices have spent since it began, shared by ``share`` seeds."""
+    first = _record_session(run, composed, request, device, world) == 1
+    counters = [energy_counter(each) for each in torchrun.local_devices(device)]
+    known = [each for each in counters if each is not None]
+    every = (lambda: sum(each() for each in known) / share) if known and len(known) == len(counters) else None
+    return account.energy_account(run.folder / ENERGY, first, every)
+
+
+def _record_session(run: Run, composed: Composed, request: Request, device: torch.device, world: World) -> int:
+    """Say who trains this, with what, on what; a resumed run keeps what it began with and adds a session.
+
+    Returns:
+        How many sessions there are now.
+    """
+    usual = next(threat.eps for threat in composed.dataset.recipes if threat.norm == composed.plan.claim.norm)
+    about = {
+        "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
+        "architecture": names.display_name(composed.plan.recipe.arch),
+        "usual_eps": str(usual),
+        "by_hand": by_hand(request),
+        "departures": departures(composed, request),
+    }
+    known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
+    formats = asdict(resolve(composed.plan.recipe, device))
+    session = provenance.describe(device) | {"processes": world.size, "arithmetic": formats}
+    run.write("provenance.json", about | {"sessions": [*known, session]})
+    return len(known) + 1
+
+
+def _problem(
+    run: Run,
+    composed: Composed,
+    request: Request,
+    splits: Splits,
+    device: torch.device,
+    report: Report,
+    world: World,
+) -> tuple[Problem, dict[str, Any]]:
+    """What is trained, with its pseudo-labelled images, and what the record should say about them."""
+    plan = composed.plan
+    problem = Problem(
+        plan.defense, plan.threat, plan.recipe, splits.train, splits.validation, composed.dataset.num_classes
+    )
+    asked = plan.recipe.extra
+    if asked is None:
+        return problem, {}
+    if asked.source == "file":
+        assert request.extra_data is not None
+        images = extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
+        return _extended(problem, problem.train, images), {"extra_images": len(images.labels)}
+    hidden = pseudo_labels.hide(problem.train, asked.hidden)
+    stored = run.folder / "pseudo_labels.npy"
+    if not world.agreed(stored.exists):
+        labelled = _extended(problem, hidden.labelled, None)
+        state_file = run.folder / "labeller.state.pt"
+        labels, trained = pseudo_labels.label(
+            composed.build, labelled, hidden.images, seed=run.seed, device=device, state_file=state_file,
+            progress=lambda done, total, note: report("pseudo-labels", done, total, note), world=world,
+        )  # fmt: skip
+        if world.first:
+            accuracy = percent(labels == hidden.truth)
+            flops = account.training_flops(composed.build, pseudo_labels.standard(labelled))
+            run.write("labeller.json", {"seconds": trained.seconds["train"], "accuracy": accuracy, "flops": flops})
+            with replaced(stored) as partial, open(partial, "wb") as file:
+                np.save(file, labels.numpy(), allow_pickle=False)
+    labels = world.agreed(lambda: torch.from_numpy(np.load(stored, allow_pickle=False)))
+    facts = {"extra_images": len(labels), "labeller": world.agreed(lambda: run.read("labeller.json"))}
+    return _extended(problem, hidden.labelled, Split(hidden.images, labels)), facts
+
+
+def _extended(problem: Problem, labelled: Split, images: Split | None) -> Problem:
+    return Problem(
+        problem.defense, problem.threat, problem.recipe, labelled, problem.validation, problem.num_classes, images
+    )

@@ -1,0 +1,196 @@
+"""Plan: everything about a run except its seed, as plain values; its fingerprint names the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from robench_fire.errors import RecipeError, unknown
+from robench_fire.problem.defense import Defense
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, effective_passes
+from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.problem.threat import Threat
+from robench_fire.quantity import Quantity
+
+Profile = Literal["matched", "short", "official"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A defense on a data set, the threat model and recipe that train it, and the threat model its row claims.
+
+    ``code``: the beginning of the SHA-256 of a defense file that is not bundled, so that another formula is another
+    plan.
+    """
+
+    name: str
+    dataset: str
+    profile: Profile
+    code: str = ""
+    defense: Defense
+    threat: Threat
+    claim: Threat
+    recipe: Recipe
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
+                pass that the loss reads.
+        """
+        attack, eps = self.recipe.attack, self.threat.eps
+        needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
+        if attack and needed - set(effective_passes(self.recipe, self.defense.clean_in_outer)):
+            passes, reads = ", ".join(self.recipe.passes), " and ".join(sorted(needed, reverse=True))
+            raise RecipeError(f"recipe.passes {passes}: the loss of {self.name} reads {reads}")
+        if attack and attack.steps * attack.step < eps * (1 - 1e-6):
+            raise RecipeError(
+                f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
+                "raise recipe.attack.steps or recipe.attack.step"
+            )
+
+    def with_recipe(self, **changes: Any) -> Plan:
+        """This plan with some fields of its recipe replaced."""
+        return replace(self, recipe=replace(self.recipe, **changes))
+
+    def with_attack(self, **changes: Any) -> Plan:
+        """This plan with some fields of its attack replaced; a plan without an attack stays as it is."""
+        attack = self.recipe.attack
+        return self if attack is None else self.with_recipe(attack=replace(attack, **changes))
+
+    def with_defense(self, **changes: Any) -> Plan:
+        """This plan with some coefficients of its defense replaced."""
+        return replace(self, defense=replace(self.defense, **changes))
+
+    def with_eps(self, eps: str, step: str) -> Plan:
+        """This plan trained at another radius and step; the claim stays."""
+        threat = replace(self.threat, eps=Quantity(eps))  # type: ignore[type-var]  # every Threat is a dataclass
+        return replace(self.with_attack(step=Quantity(step)), threat=threat)
+
+    def unreleased(self) -> RecipeError:
+        """What ``official`` raises where the authors released no training code."""
+        extra = self.recipe.extra
+        kind = "" if extra is None else " with hidden labels" if extra.source == "hidden" else " with extra data"
+        where = f"{self.dataset} {self.threat.norm}{kind}"
+        return RecipeError(f"{self.name} has no released training code for {where}; use --profile matched")
+
+    def with_extra(self, extra: Extra) -> Plan:
+        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine.
+
+        A cyclic schedule stays: the short profile has one for all.
+        """
+        kept = self.recipe.schedule
+        schedule = kept if isinstance(kept, Cyclic) else Cosine()
+        return self.with_recipe(extra=extra, epochs=2 * self.recipe.epochs, schedule=schedule)
+
+    def shortened(self) -> Plan:
+        """The short profile: three tenths of the epochs, one cycle of the rate, up to twice its usual value."""
+        recipe = self.recipe
+        return self.with_recipe(
+            epochs=max(round(0.3 * recipe.epochs), 1),
+            optimiser=replace(recipe.optimiser, lr=2 * recipe.optimiser.lr),
+            schedule=Cyclic(),
+        )
+
+
+def fingerprint(plan: Plan) -> str:
+    """12 hexadecimal digits of the SHA-256 of the plan's canonical JSON."""
+    text = json.dumps(to_plain(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def override(plan: Plan, path: str, text: str) -> Plan:
+    """The plan with the leaf at ``path`` (``defense.lam``, ``recipe.attack.steps``) read from ``text``.
+
+    Raises:
+        RecipeError: for an unknown path (naming the fields that exist), a value of the wrong type, or a value that
+            the plan refuses.
+    """
+    head, _, rest = path.partition(".")
+    if head not in ("defense", "threat", "claim", "recipe") or not rest:
+        raise RecipeError(_no_setting(plan, path))
+    try:
+        changed = _replaced(plan, path.split("."), text, path)
+    except ValueError as fault:
+        raise RecipeError(f"{path}={text}: {fault}") from None
+    assert isinstance(changed, Plan)
+    return changed
+
+
+def _no_setting(plan: Plan, path: str) -> str:
+    """The sentence for a path that is none, with those that may be meant: of the same last name, or spelt nearly so."""
+    known = [each for each, _ in leaves(to_plain(plan)) if "." in each]
+    by_last: dict[str, list[str]] = {}
+    for each in known:
+        by_last.setdefault(each.rpartition(".")[2], []).append(each)
+    last = path.rpartition(".")[2].lower().replace("-", "_")
+    near = difflib.get_close_matches(path, known, n=3) or difflib.get_close_matches(last, by_last, n=1)
+    meant = by_last.get(last) or [each for name in near for each in by_last.get(name, [name])]
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {plan.dataset}` lists them all"
+
+
+def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:
+    fields = [field.name for field in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
+    if not fields:
+        raise RecipeError(f"{path}: {_name(owner)} has no settings of its own")
+    if keys[0] not in fields:
+        raise RecipeError(f"{path}: " + unknown(f"field of {_name(owner)}", keys[0], fields))
+    if len(keys) == 1:
+        value = _read(get_type_hints(type(owner))[keys[0]], text)
+    else:
+        value = _replaced(getattr(owner, keys[0]), keys[1:], text, path)
+    return replace(owner, **{keys[0]: value})
+
+
+def _name(owner: Any) -> str:
+    return "none" if owner is None else type(owner).__name__
+
+
+def _read(kind: Any, text: str) -> Any:
+    """``text`` as a value of the annotated type ``kind``; a dataclass is named by its kind, with its defaults."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if type(None) in inner and text.lower() == "none":
+            return None
+        inner = tuple(each for each in inner if each is not type(None))
+        return _read(inner[0], text) if len(inner) == 1 else _read_kind(inner, text)
+    if origin is Literal:
+        if text not in inner:
+            raise ValueError(unknown("value", text, inner))
+        return text
+    if origin is tuple:
+        return tuple(_read(inner[0], part.strip()) for part in text.split(",") if part.strip())
+    if dataclasses.is_dataclass(kind):
+        return _read_kind((kind,), text)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return text.lower() == "true"
+    if kind in (int, float, str, Quantity):
+        return _read_scalar(kind, text)
+    raise ValueError("cannot be set as a whole; set one of its fields, or write a defense file of your own")
+
+
+def _read_scalar(kind: type, text: str) -> Any:
+    try:
+        return int(text) if kind is int else float(Quantity(text)) if kind is float else kind(text)
+    except ValueError as fault:
+        raise ValueError(f"expected an integer, got {text!r}" if kind is int else str(fault)) from None
+
+
+def _read_kind(kinds: Sequence[Any], text: str) -> Any:
+    named = {each.__name__.lower(): each for each in kinds}
+    if text.lower() not in named:
+        raise ValueError(unknown("kind", text, named))
+    try:
+        return named[text.lower()]()
+    except TypeError:
+        raise ValueError(f"{named[text.lower()].__name__} has fields without a default; set those one by one") from None

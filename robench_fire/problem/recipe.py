@@ -1,0 +1,158 @@
+"""How any defense is optimised: everything that is not the defense itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from robench_fire.problem.pgd import Pgd
+
+Pass = Literal["clean", "adv"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sgd:
+    """torch.optim.SGD. ``decay_only_weights`` spares tensors of one dimension (biases, batch norm)."""
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay_only_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.momentum < 1 and self.weight_decay >= 0):
+            raise ValueError(f"momentum {self.momentum} or weight_decay {self.weight_decay} is out of range")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum; set nesterov=false first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """torch.optim.Adam."""
+
+    lr: float = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """The rate is multiplied by ``factor`` when the epoch, counted from 1, reaches each share in ``at``.
+
+    ``at=(0.75, 0.9)`` of 100 epochs drops at the beginning of epochs 75 and 90. No share: a constant rate.
+    """
+
+    per_update: ClassVar[bool] = False
+    at: tuple[float, ...] = (0.75, 0.9)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(0 < share <= 1 for share in self.at):
+            raise ValueError(f"at {self.at}: shares of the epochs, between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """Per epoch e = 1..E: lr (1 + cos(pi (e - 1) / E)) / 2."""
+
+    per_update: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclic:
+    """Per update: from 0 in a straight line up to lr, reached at the share ``peak`` of the updates, and back to 0.
+
+    One triangle, as in fast adversarial training (Wong et al. 2020).
+    """
+
+    per_update: ClassVar[bool] = True
+    peak: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < 1:
+            raise ValueError(f"peak {self.peak}: a share of the updates, strictly between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random training views, drawn per image on the device: zero-pad and crop, flip, rotation (degrees), jitter."""
+
+    pad: int = 4
+    flip: bool = True
+    rotate: float = 0.0
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pad < 0 or self.rotate < 0 or not 0 <= self.jitter <= 1:
+            raise ValueError(f"augment: pad {self.pad}, rotate {self.rotate} or jitter {self.jitter} is out of range")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """Pseudo-labelled images mixed into every batch (Carmon et al. 2019).
+
+    ``source``: "file" is ``--extra-data``, identified by ``sha256``; "hidden" hides the labels of a fixed share
+    ``hidden`` of the training split and pseudo-labels those images with a standard classifier trained on the rest.
+    ``share`` of each batch is pseudo-labelled.
+    """
+
+    source: Literal["hidden", "file"] = "hidden"
+    sha256: str = ""
+    hidden: float = 0.5
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.hidden < 1 and 0 < self.share < 1):
+            raise ValueError(f"hidden {self.hidden} and share {self.share} must lie strictly between 0 and 1")
+
+
+def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:
+    """The train-mode passes that really run: clean ones only for a loss that reads them; without an attack x' is x."""
+    if recipe.attack is None:
+        return ("clean",)
+    return tuple(name for name in recipe.passes if name == "adv" or clean_in_outer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training recipe.
+
+    ``attack``: the inner maximisation; None trains on clean images only. ``attack_mode``: which batch statistics the
+    attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
+    repeated without gradient, as some released codes do, and the last one enters the loss. ``ema_decay``: evaluate an
+    exponential moving average of the weights. ``select``: keep the last epoch, or the epoch with the highest robust
+    accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
+    and ``attack_precision`` of the attack's; "auto" is chosen per device (robench_fire.devices.precision).
+    ``ghost_batch``: batch norm sees each batch in slices of so many images (ghost batch norm, Hoffer et al. 2017), as
+    several devices would without synchronisation; None: the whole batch, on however many devices.
+    """
+
+    arch: str
+    attack: Pgd | None
+    attack_mode: Literal["eval", "train"] = "eval"
+    passes: tuple[Pass, ...] = ("clean", "adv")
+    epochs: int = 100
+    batch_size: int = 256
+    optimiser: Sgd | Adam = Sgd()
+    schedule: Steps | Cosine | Cyclic = Steps()
+    augment: Augment = Augment()
+    normalise: Literal["none", "dataset", "image"] = "none"
+    ema_decay: float | None = None
+    select: Literal["last", "validation"] = "last"
+    extra: Extra | None = None
+    precision: Precision = "auto"
+    attack_precision: Precision = "auto"
+    ghost_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size", "ghost_batch"):
+            if getattr(self, field) is not None and getattr(self, field) < 1:
+                raise ValueError(f"{field} {getattr(self, field)}: must be at least 1")
+        if self.optimiser.lr <= 0:
+            raise ValueError(f"lr {self.optimiser.lr}: must be positive")
+        if set(self.passes) - {"clean", "adv"} or not self.passes:
+            raise ValueError(f"passes {self.passes}: choose from clean and adv")
+        if self.extra and not 1 <= int(self.batch_size * self.extra.share) < self.batch_size:
+            raise ValueError(f"extra.share {self.extra.share} of a batch of {self.batch_size} leaves one kind out")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay {self.ema_decay}: must lie strictly between 0 and 1")

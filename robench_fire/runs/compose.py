@@ -1,0 +1,209 @@
+"""From what a user asks for to a Plan, and where each of its values came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from robench_fire.models import architectures
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Dataset
+from robench_fire.problem.defense import Paper, check
+from robench_fire.errors import RecipeError, UsageError, located
+from robench_fire.data.extra_images import identified
+from robench_fire.problem.settings import differing, leaves, to_plain
+from robench_fire.problem.plan import Plan, Profile, override
+from robench_fire.quantity import Quantity
+from robench_fire.problem.recipe import Extra
+from robench_fire.problem.threat import Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A defense on a data set, as asked for; plain values, so that a worker process can compose it anew."""
+
+    defense: str
+    dataset: str
+    norm: str = "Linf"
+    profile: Profile = "matched"
+    eps: str = ""
+    arch: str = ""
+    epochs: int | None = None
+    settings: tuple[tuple[str, str, str], ...] = ()  # (flag, path, text), applied in order
+    extra_data: Path | None = None
+    hide_labels: bool = False
+
+
+class Composed(NamedTuple):
+    """A resolved plan with its plug-ins; ``layers`` are (source, plan so far), the last one being the plan."""
+
+    plan: Plan
+    paper: Paper
+    dataset: Dataset
+    layers: tuple[tuple[str, Plan], ...]
+
+    def build(self) -> nn.Module:
+        """A freshly initialised model of the plan's architecture, behind its normalisation layer."""
+        dataset, recipe = self.dataset, self.plan.recipe
+        return architectures.build(
+            recipe.arch, dataset.shape, dataset.num_classes, recipe.normalise, dataset.mean, dataset.std
+        )
+
+    def sources(self) -> list[tuple[str, Any, str]]:
+        """(path, value, source) of every setting: the last layer that changed it is where it comes from."""
+        found: dict[str, tuple[Any, str]] = {}
+        for source, plan in self.layers:
+            values = dict(leaves(to_plain(plan)))
+            for path in set(found) - set(values):
+                del found[path]
+            for path, value in values.items():
+                if path not in found or found[path][0] != value:
+                    found[path] = (value, source)
+        own = {"defense.": f"{self.paper.method} ({self.paper.key})"}
+        own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        backend = ("recipe.precision.", "recipe.attack_precision.", "recipe.ghost_batch.")
+        own |= dict.fromkeys(backend, "robench_fire (docs/performance.md)")
+        listed = []
+        for path, _ in leaves(to_plain(self.plan)):
+            value, source = found[path]
+            if "." in path:
+                first = source == self.layers[0][0]
+                named = next((text for prefix, text in own.items() if f"{path}.".startswith(prefix)), source)
+                listed.append((path, value, named if first else source))
+        return listed
+
+
+def compose(request: Request) -> Composed:
+    """Resolve a request: data set, profile, epochs, extra data, network, the defense's departures, radius, settings.
+
+    Architecture and epochs come before the departures, which may depend on them: with extra data an epoch covers half
+    of the labelled images, so ``epochs`` of the shared schedule become twice as many.
+
+    Raises:
+        UsageError: for an unknown defense, data set or norm.
+        RecipeError: for an override or a combination that cannot be run.
+        DataError: if the extra data cannot be read.
+    """
+    try:
+        return _compose(request)
+    except ValueError as fault:
+        if located(fault):  # of the user's own file: said with its place
+            raise
+        raise RecipeError(str(fault)) from None
+
+
+def _compose(request: Request) -> Composed:
+    defense = registry.load("defenses", request.defense)
+    named = registry.load("datasets", request.dataset)
+    dataset: Dataset = named.module.DATASET
+    threat = _threat(named.name, dataset, request.norm)
+    plan = Plan(
+        name=defense.name,
+        dataset=named.name,
+        profile=request.profile,
+        defense=defense.module.DEFENSE,
+        code=defense.code,
+        threat=threat,
+        claim=threat,
+        recipe=dataset.recipes[threat],
+    )
+    layers = [(dataset.source, plan)]
+    if request.profile == "short":
+        layers.append(("the short profile (docs/defenses.md)", plan := plan.shortened()))
+    if request.epochs is not None:
+        layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
+    layers += _extended(plan, dataset, request)
+    plan = layers[-1][1]
+    if request.arch:
+        layers.append(("--arch", plan.with_recipe(arch=request.arch)))
+    layers += _departures(defense, layers[-1][1], request)
+    layers += _overridden(layers[-1][1], request)
+    plan = layers[-1][1]
+    plan.check()  # here and below: a mistake is found before anything is spent
+    check(plan.defense, plan.name, dataset.num_classes)
+    architectures.builder(plan.recipe.arch, dataset.shape)
+    if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
+        raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
+    return Composed(plan, defense.module.PAPER, dataset, tuple(layers))
+
+
+def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[tuple[str, Plan]]:
+    """The layers that a method's own file asks for."""
+    layers = []
+    for profile in ("matched", "official") if request.profile == "official" else ("matched",):
+        depart = getattr(defense.module, profile, None)
+        hidden = plan.recipe.extra is not None and plan.recipe.extra.source == "hidden"
+        if profile == "official" and (depart is None or request.norm != "Linf" or hidden):
+            raise plan.unreleased()
+        if depart is not None:
+            reason = (depart.__doc__ or "").split("\n")[0]
+            layers.append((f"{defense.name}, {profile}: {reason}", plan := depart(plan)))
+    return layers
+
+
+def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str, Plan]]:
+    """The layer with pseudo-labelled images, if the user asks for some; those of a file bring a network."""
+    if request.hide_labels and request.extra_data is not None:
+        raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
+    if request.extra_data is not None:
+        plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
+        return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch))]
+    return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
+
+
+def by_hand(request: Request) -> dict[str, Any]:
+    """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
+    own = replace(request, eps="", epochs=None, settings=())
+    recipe, asked = (dict(leaves(to_plain(compose(each).plan))) for each in (own, request))
+    shown = ("recipe.arch", "threat.eps", "claim.eps")
+    changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
+    return {path: value for path, value in changed.items() if path not in shown}
+
+
+def departures(composed: Composed, request: Request) -> dict[str, list[Any]]:
+    """By path, each setting that a method's own file changes against the shared recipe: its value, and the shared one.
+
+    Its coefficients and what a table shows anyway are left out, and what the user then sets by hand; of the official
+    profile everything, as that is a recipe of its own.
+    """
+    plans = [plan for _, plan in composed.layers]
+    name = f"{composed.plan.name}, "
+    own = [number for number, (source, _) in enumerate(composed.layers) if source.startswith(name)]
+    if not own or request.profile == "official":
+        return {}
+    asked, shared = (to_plain(plans[number]) for number in (own[-1], own[0] - 1))
+    there, hand = dict(leaves(asked)), by_hand(request)
+    shown = ("defense.", "recipe.arch", "recipe.extra")
+    return {
+        path: list(pair) for path, pair in differing(asked, shared).items()
+        if path in there and path not in hand and not path.startswith(shown)
+    }  # fmt: skip
+
+
+def _threat(name: str, dataset: Dataset, norm: str) -> Threat:
+    for threat in dataset.recipes:
+        if threat.norm == norm:
+            return threat
+    raise UsageError(f"{name} has no {norm} recipe; choose from {', '.join(t.norm for t in dataset.recipes)}")
+
+
+def _overridden(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
+    """The user's own layers, whose word is last. A radius of the user's is trained at and claimed; steps follow it."""
+    layers = []
+    if request.arch:
+        layers.append(("--arch", plan := plan.with_recipe(arch=request.arch)))
+    if request.epochs is not None and request.profile == "official":
+        layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
+    if request.eps:
+        eps = Quantity(request.eps)
+        if plan.recipe.attack and eps > 0 and eps != plan.threat.eps:
+            step = float(plan.recipe.attack.step) * float(eps) / float(plan.threat.eps)
+            plan = plan.with_attack(step=Quantity(f"{step:.6g}"))
+        threat, claim = replace(plan.threat, eps=eps), replace(plan.claim, eps=eps)  # type: ignore[type-var]
+        layers.append(("--eps", plan := replace(plan, threat=threat, claim=claim)))
+    for flag, path, text in request.settings:
+        layers.append((flag, plan := override(plan, path, text)))
+    return layers

@@ -1,0 +1,135 @@
+"""Run folders: runs/<dataset>/<norm>/<defense>/<fingerprint>/seed-<k>/, one file per finished stage.
+
+Plain JSON and numpy; imports no torch, so that tables are instant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robench_fire.errors import DataError
+from robench_fire.files import held, replaced, write_json, write_text
+
+BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
+SEEDS = 5  # how many seeds a row should have
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one plan. A stage is done if and only if its file exists."""
+
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        return int(self.folder.name.removeprefix("seed-"))
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def trained(self) -> bool:
+        """Whether its training has ended; the weights may lie elsewhere since."""
+        return (self.folder / "train.json").exists()
+
+    def status(self) -> str:
+        """One line: how far it got."""
+        if not self.trained:
+            curve = self.folder / "curve.jsonl"
+            done = len(curve.read_text(encoding="utf-8").splitlines()) if curve.exists() else 0
+            return f"{done} of {self.read('plan.json')['recipe']['epochs']} epochs"
+        results = [f"{each['attack']} {each['robust']:.2f} ({each['examples']})" for each in self.evaluations()]
+        if not self.weights.exists():
+            results.append("its weights are not here")
+        return ", ".join(results) or "trained, not evaluated"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A stage's JSON.
+
+        Raises:
+            DataError: if the file is missing or not JSON, naming it.
+        """
+        return read_json(self.folder / name)
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        write_json(self.folder / name, value)
+
+    def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Every finished evaluation of the weights that this folder's training ended with."""
+        if not self.trained:
+            return []
+        weights = self.read("train.json")["weights_sha256"]
+        found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
+        return [each for each in found if each["weights_sha256"] == weights]
+
+    def siblings(self) -> dict[str, str]:
+        """The other trained seeds of this plan: folder names, and the hash of each one's weights."""
+        others = [run for run in find(self.folder.parent) if run.trained and run.folder != self.folder]
+        return {run.folder.name: run.read("train.json")["weights_sha256"] for run in others}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second process.
+
+        Raises:
+            UsageError: if another process works on it, or the folder cannot be written.
+        """
+        busy = f"{self.folder} is in use by another process; wait for it, or choose --output"
+        with held(self.folder / ".lock", busy, f"cannot write {self.folder}", "; choose another --output"):
+            yield
+
+
+def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -> None:
+    """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
+    with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:
+        np.save(file, masks, allow_pickle=False)
+    write_json(stem.with_name(stem.name + ".json"), result)
+
+
+def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE) -> str:
+    """``aa-Linf-8_255-1000``; another seed than 0 or batch than 500, which decide the random streams, are appended."""
+    name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
+    return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        DataError: if it is missing or not a JSON object, naming it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except OSError as fault:
+        raise DataError(f"{path} cannot be read: {fault.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise DataError(f"{path} is not JSON ({fault}); move it away and run the same command again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")
+    return value
+
+
+def find(folder: Path) -> list[Run]:
+    """Every run at or below ``folder``, in a stable order."""
+    folder = folder if folder.name else folder.resolve()  # "." has no name of its own
+    plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
+    plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]
+    return [Run(path.parent) for path in sorted(plans, key=_order)]
+
+
+def _order(path: Path) -> tuple[str, int]:
+    return str(path.parent.parent), int(path.parent.name.removeprefix("seed-"))

@@ -1,0 +1,4 @@
+"""Means, spreads and tests of plain numbers.
+
+Imports: nothing of the folders.
+"""

@@ -1,0 +1,200 @@
+"""Whether the files of a bundle are all there and say one thing. Runs no model."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from robench_fire.errors import DataError
+from robench_fire.evaluation.evaluate import SETS
+from robench_fire.evaluation.reliability import Check
+from robench_fire.files import sha256
+from robench_fire.models.names import display_name
+from robench_fire.problem.dataset import Split, head
+from robench_fire.runs.folders import read_json
+from robench_fire.statistics.summary import percent
+from robench_fire.submission import bundle
+from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
+from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, kept_validation
+from robench_fire.submission.claims.lacking import spoken
+from robench_fire.submission.texts import FOR_PEOPLE
+
+OPEN = re.compile(r"FILL IN|custom license URL")
+"""Lines that a person changes; a box that is ticked changes nothing."""
+THEIRS = ("readme_row.md", "table.tex")
+"""What another version of RobustBench makes otherwise."""
+
+
+def missing(folder: Path) -> list[str]:
+    """Files without which nothing else can be checked."""
+    try:
+        given = set(bundle.sums(folder))
+    except DataError:
+        return [SUMS]
+    return sorted((set(TAKEN) | given) - bundle.contents(folder))
+
+
+def there(folder: Path) -> list[Check]:
+    """Whether what cannot be made again is there, and every file has the hash that it was given."""
+    if absent := missing(folder):
+        none = f"{folder} is not a bundle: it has no {SUMS}; `robench submit RUN -o DIR` makes one"
+        return [Check("files", False, none if absent == [SUMS] else f"missing: {', '.join(absent)}")]
+    changed = [name for name in bundle.changed(folder) if name not in (*FOR_PEOPLE, "CHECKLIST.md")]
+    said = f"changed or unknown, by SHA-256: {', '.join(changed)}" if changed else "all there, every SHA-256 agrees"
+    return [Check("files", not changed, said)]
+
+
+def agrees(folder: Path, claim: Claim, test: Split) -> list[Check]:
+    """Whether what was measured is consistent with itself and with the claim."""
+    masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
+    found = [_listed("evaluation", _evaluation(claim, masks, test), f"{spoken(claim.facts)}, as the masks")]
+    if isinstance(claim, SeedClaim):
+        seed = f"{claim.seed} of {len(claim.validation)}: {claim.rule}"
+        found.append(_listed("seed", _seed(folder, claim), seed))
+    architecture = claim.model_info()["architecture"]
+    return [
+        *found,
+        _listed("checkpoint", _checkpoint(folder, claim), "both files hold the weights that were evaluated"),
+        _listed("log", _log(folder, claim), "of this evaluation"),
+        _listed("architecture", _architecture(claim), architecture),
+    ]
+
+
+def _listed(name: str, wrong: list[str], right: str) -> Check:
+    return Check(name, not wrong, "; ".join(wrong) or right)
+
+
+def _unlike(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
+    """What is not as it should be, of (found, expected) by name."""
+    return [f"{name} is {found}, not {expected}" for name, (found, expected) in pairs.items() if found != expected]
+
+
+def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
+    """Inconsistencies; of what is no draft, also whether AutoAttack was run on all images and judged."""
+    facts = claim.facts
+    images = int(facts["examples"]) if claim.missing else len(test.labels)
+    if masks.dtype != np.bool_ or masks.shape != (2, images):
+        return [f"the masks are {masks.dtype} of shape {masks.shape}, not booleans of shape (2, {images})"]
+    clean, robust = masks
+    attack = str(facts["attack"]) if claim.missing and facts["attack"] in SETS else "aa"
+    wrong = _unlike(
+        {
+            "clean accuracy": (facts["clean"], percent(clean)),
+            "robust accuracy": (facts["robust"], percent(robust)),
+            "accuracy after the last attack": (list(facts["after"].values())[-1], percent(robust)),
+            "attack": (facts["attack"], attack),
+            "attacks": (list(facts["after"]), [each.name for each in SETS[attack]]),
+            "number of images": (facts["examples"], images),
+            "test images' hash": (facts["images_sha256"], head(test, images).sha256()),
+        }
+    )
+    wrong += _row(claim) if isinstance(claim, SeedClaim) else []
+    wrong += [] if claim.missing else _judged(claim)
+    return wrong + (["images are robust that are not classified correctly"] if (robust & ~clean).any() else [])
+
+
+def _row(claim: SeedClaim) -> list[str]:
+    """Where the evaluation is not what the row of all seeds says."""
+    facts, row = claim.facts, claim.row
+    return _unlike(
+        {
+            "the row's clean accuracy": (row.per_seed[claim.seed]["clean"], facts["clean"]),
+            "the row's robust accuracy": (row.per_seed[claim.seed]["robust"], facts["robust"]),
+            "radius": ((facts["norm"], facts["eps"]), (row.norm, row.eps)),
+            "weights' hash": (facts["weights_sha256"], row.facts["weights_sha256"][str(claim.seed)]),
+        }
+    )
+
+
+def _judged(claim: Claim) -> list[str]:
+    """What of the verdict does not hold: no flag, no failed check, and every trained seed was at hand."""
+    found, checks = claim.facts["reliability"], claim.facts["reliability"]["checks"]
+    wrong = [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
+    wrong += [] if checks else ["no reliability check was made"]
+    wrong += _unlike({"flags": (claim.facts["flags"], [])})
+    with_ = dict(found.get("siblings") or {})
+    others: dict[str, Any] = {}
+    if isinstance(claim, SeedClaim):
+        known = {f"seed-{seed}": digest for seed, digest in claim.row.facts["weights_sha256"].items()}
+        names = (f"seed-{seed}" for seed in claim.validation if seed != claim.seed)
+        others = {name: known.get(name, with_.get(name)) for name in names}
+    return wrong + _unlike({"the seeds that it was judged with": (with_, others)})
+
+
+def _seed(folder: Path, claim: SeedClaim) -> list[str]:
+    curve = (folder / "provenance" / "curve.jsonl").read_text(encoding="utf-8")
+    trained = read_json(folder / "provenance" / "train.json")
+    return _unlike(
+        {
+            "validation accuracy": (claim.validation[claim.seed], kept_validation(curve, claim.row.plan)),
+            "the trained weights' hash": (trained["weights_sha256"], claim.facts["weights_sha256"]),
+            "synthetic images": (claim.synthetic, count(trained["extra_images"]) if claim.synthetic else ""),
+            "number of epochs": (len(curve.splitlines()), claim.row.plan["recipe"]["epochs"]),
+        }
+    )
+
+
+def _checkpoint(folder: Path, claim: Claim) -> list[str]:
+    stored, flat = bundle.checkpoints(folder, claim)
+    wrong = _unlike({"the evaluated file's hash": (sha256(stored), claim.facts["weights_sha256"])})
+    weights = torch.load(flat, map_location="cpu", weights_only=True)
+    alike = isinstance(weights, dict) and bundle.same(weights, bundle.plain_weights(claim, stored))
+    return wrong + ([] if alike else [f"the .pt holds other tensors than {stored.name}"])
+
+
+def _log(folder: Path, claim: Claim) -> list[str]:
+    facts = claim.facts
+    text = (folder / "evidence" / "autoattack.log").read_text(encoding="utf-8")
+    wanted = [
+        facts["weights_sha256"],
+        facts["images_sha256"],
+        f"norm {facts['norm']}, eps {facts['eps']}, seed {facts['seed']}",
+        f"initial accuracy: {facts['clean']:.2f}%",
+        *(f"robust accuracy after {name.upper()}: {each:.2f}%" for name, each in facts["after"].items()),
+        f"robust accuracy: {facts['robust']:.2f}%",
+    ]
+    return [f"it does not say {each!r}" for each in wanted if each not in text]
+
+
+def _architecture(claim: Claim) -> list[str]:
+    if isinstance(claim, FileClaim):
+        return []  # the evaluation's, by which the file was read
+    return _unlike({"architecture": (claim.row.architecture, display_name(claim.row.plan["recipe"]["arch"]))})
+
+
+def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]:
+    """Whether everything that follows from the claim says what it says when it is made again, and is all there is."""
+    maker = str(read_json(folder / CHECKED).get("robustbench", ""))
+    here = version("robustbench")
+    own = {path.relative_to(folder).as_posix() for path in bundle.checkpoints(folder, claim)}
+    wrong = [
+        f"{name} is not a bundle's" for name in sorted(bundle.contents(folder) - own - set(made) - bundle.taken(claim))
+    ]
+    for name, text in made.items():
+        path = folder / name
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
+        if name in FOR_PEOPLE:
+            said = _without_ticks(found)
+            lost = [line for line in _without_ticks(text) if not OPEN.search(line) and line not in said]
+            wrong += [f"{name} no longer says {line!r}" for line in lost[:1]]
+        elif name == "zoo_entry.patch":  # what stands around the entry depends on RobustBench's version
+            wrong += [f"{name} adds something else than the entry"] if _added(found) != _added(text) else []
+        elif found != text and not (name in THEIRS and maker != here):
+            wrong.append(f"{name} is not what the claim gives")
+    others = "" if maker in ("", here) else f" (made with robustbench {maker}, this is {here})"
+    return [_listed("documents", wrong, f"{len(made)} files are what the claim gives{others}")]
+
+
+def _without_ticks(text: str) -> list[str]:
+    return [re.sub(r"^- \[[xX]\]", "- [ ]", line) for line in text.splitlines()]
+
+
+def _added(patch: str) -> list[str]:
+    """What stands in front of a patch, the files that it touches and the lines that it adds or removes."""
+    head, _, rest = patch.partition("diff --git ")
+    return head.splitlines() + [line for line in rest.splitlines() if line.startswith(("+", "-"))]

@@ -1,0 +1,218 @@
+"""Entry: one line of a table, whoever trained and whoever measured. Plain values; imports no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from robench_fire.errors import DataError
+from robench_fire.evaluation.reliability_text import READ, reworded
+from robench_fire.quantity import Quantity
+from robench_fire.runs.folders import SEEDS, read_json
+from robench_fire.statistics.summary import MeanStd, mean_std
+from robench_fire.tables.model_info import find_rows
+from robench_fire.tables.rows import Row
+
+OURS, PUBLISHED, REEVALUATED = "ours", "published", "published weights, our evaluation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a table shows of a method. Accuracies in percent; ``robust`` is AutoAttack's, None where it was not run.
+
+    ``origin``: OURS, PUBLISHED (someone's figures) or REEVALUATED (RobustBench's weights, evaluated here). ``key``: as
+    RobustBench names it. ``extra``: "file", "hidden" or "". ``best_known``: robust accuracy under the best attack
+    known. ``unreliable``: AutoAttack's own sign, None where it is not known. ``row``: behind an entry of ours.
+    """
+
+    origin: str
+    key: str
+    method: str
+    title: str
+    link: str
+    authors: str
+    venue: str
+    architecture: str
+    dataset: str
+    norm: str
+    eps: str
+    examples: int = 0  # 0: not said, as of published figures
+    evaluation_seed: int = 0
+    clean: MeanStd
+    robust: MeanStd | None
+    pgd20: MeanStd | None = None
+    average: MeanStd | None = None
+    train_seconds: MeanStd | None = None
+    extra: str = ""
+    best_known: float | None = None
+    unreliable: bool | None = None
+    notes: tuple[str, ...] = ()
+    source: str = ""
+    row: Row | None = None
+    reported: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """What a table sorts by, as RobustBench does: the best known robust accuracy; PGD-20's without AutoAttack."""
+        if self.best_known is not None:
+            return self.best_known
+        known = self.robust or self.pgd20
+        return known.mean if known else -1.0
+
+    @property
+    def profile(self) -> str:
+        return self.row.profile if self.row else ""
+
+    @property
+    def seeds(self) -> str:
+        """How many of how many, for entries of ours."""
+        if self.row is None:
+            return "–"
+        count = len(self.row.per_seed)
+        return str(count) if count >= SEEDS else f"{count}/{SEEDS}"
+
+
+def of_row(row: Row) -> Entry:
+    """A row of ours."""
+    aa, paper = row.attack == "aa", row.paper
+    return Entry(
+        origin=OURS, key=paper["key"], method=paper["method"], title=paper["title"], link=paper["link"],
+        authors=paper["authors"], venue=paper["venue"], architecture=row.architecture, dataset=row.dataset,
+        norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
+        clean=row.over_seeds("clean"), robust=row.over_seeds("robust") if aa else None,
+        pgd20=mean_std([value for _, value in sorted(row.pgd20.items())]) if row.pgd20 else None,
+        average=row.average if aa else None, train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
+        unreliable=None if row.verdict == "unknown" else row.verdict == "unreliable", notes=tuple(row.footnotes()),
+        row=row, reported={"FIRE paper": _reported(row, "FIRE"), "RobustBench": _reported(row, "RobustBench")},
+    )  # fmt: skip
+
+
+def _reported(row: Row, source: str) -> str:
+    """Clean / robust of what ``source`` published, with its radius or network where they are not the row's."""
+    each = row.published(source)
+    if each is None:
+        return "–"
+    at = f" at {each['eps']}" if each["eps"] else ""
+    other = f" ({each['arch']})" if each["arch"] != row.plan["recipe"]["arch"] else ""
+    return f"{each['clean']:.2f} / {each['robust']:.2f}{at}{other}"
+
+
+def published() -> list[Entry]:
+    """Every published figure that comes with the package, as its source gives it."""
+    text = resources.files("robench_fire.tables").joinpath("published.csv").read_text(encoding="utf-8")
+    return [_published(each) for each in csv.DictReader(text.splitlines())]
+
+
+def _published(each: Mapping[str, str]) -> Entry:
+    clean = MeanStd(float(each["clean"]), None, 1)
+    robust = MeanStd(float(each["robust"]), None, 1) if each["robust"] else None
+    about: dict[str, Any] = {name: each[name] for name in _TEXTS}
+    return Entry(
+        origin=PUBLISHED, method=each["key"], clean=clean, robust=robust,
+        average=MeanStd((clean.mean + robust.mean) / 2, None, 1) if robust else None,
+        extra="file" if each["additional_data"] == "true" else "",
+        best_known=float(each["external"]) if each["external"] else None,
+        unreliable={"true": True, "false": False}.get(each["unreliable"]),
+        notes=(each["footnote"],) if each["footnote"] else (),
+        **about,
+    )  # fmt: skip
+
+
+_TEXTS = ("key", "title", "link", "authors", "venue", "architecture", "dataset", "norm", "eps", "source")
+
+
+def reevaluated(folder: Path) -> list[Entry]:
+    """RobustBench's weights below ``folder`` that `robench eval rb:NAME` attacked: one entry per setting.
+
+    Raises:
+        DataError: if an evaluation cannot be read.
+    """
+    known = {(each.dataset, each.norm, each.key): each for each in published()}
+    found: defaultdict[tuple[Any, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
+    for path in sorted(folder.rglob("*.eval.*.json")):
+        facts = read_json(path)
+        if not str(facts.get("arch", "")).startswith("rb:") or facts.get("attack") not in ("aa", "pgd20"):
+            continue
+        if lacking := sorted(_NEEDED - set(facts)):
+            raise DataError(f"{path} has no {', '.join(lacking)}; move it away and evaluate again")
+        setting = tuple(str(facts[name]) for name in sorted(_NEEDED - {"clean", "robust"}))
+        found[path.resolve().parent.parent.name, setting][facts["attack"]] = facts
+    return [_reevaluated(dataset, each, known) for (dataset, _), each in found.items()]
+
+
+_NEEDED = {"arch", "norm", "eps", "examples", "seed", "batch_size", "weights_sha256", "clean", "robust"}
+
+
+def _reevaluated(
+    dataset: str, found: Mapping[str, dict[str, Any]], known: Mapping[tuple[str, str, str], Entry]
+) -> Entry:
+    aa, pgd20 = found.get("aa"), found.get("pgd20")
+    facts = aa or pgd20
+    assert facts is not None
+    key = facts["arch"].removeprefix("rb:")
+    paper = known.get((dataset, facts["norm"], key))
+    about: dict[str, Any] = {name: getattr(paper, name) if paper else "" for name in _TEXTS}
+    about |= {"key": key, "title": about["title"] or key, "dataset": dataset, "source": REEVALUATED}
+    about |= {"norm": facts["norm"], "eps": facts["eps"]}
+    verdict = aa.get("reliability", {"verdict": "unknown", "reasons": []}) if aa else {"verdict": "unknown"}
+    notes = ["Published weights, our evaluation."]
+    if verdict["verdict"] == "unreliable":
+        notes += [f"Unreliable: {reworded(reason)} ({READ})." for reason in verdict["reasons"]]
+    elif aa and verdict["verdict"] == "unknown":
+        notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
+    clean, robust = facts["clean"], aa["robust"] if aa else None
+    return Entry(
+        origin=REEVALUATED, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],
+        clean=MeanStd(clean, None, 1), robust=None if robust is None else MeanStd(robust, None, 1),
+        pgd20=MeanStd(pgd20["robust"], None, 1) if pgd20 else None,
+        average=None if robust is None else MeanStd((clean + robust) / 2, None, 1),
+        extra=paper.extra if paper else "",
+        unreliable={"reliable": False, "unreliable": True}.get(verdict["verdict"]),
+        notes=tuple(notes),
+        **about,
+    )  # fmt: skip
+
+
+def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
+    """What lies at ``sources``: boards, run folders, evaluated weights of RobustBench's zoo.
+
+    ``eps``: rows that claim this radius instead of their own.
+
+    Raises:
+        DataError: if there is nothing, or a source does not exist.
+    """
+    found: list[Entry] = []
+    for source in {each.resolve(): each for each in sources}.values():
+        if not source.exists():
+            raise DataError(f"{source} does not exist; train something first: `robench train fire digits`")
+        found += [of_row(row) for row in find_rows(source, eps)]
+        found += [each for each in reevaluated(source) if eps in ("", each.eps)]
+    if not found:
+        places, at = ", ".join(map(str, sources)), f" at eps {eps}" if eps else ""
+        fix = f"`robench eval RUNS --eps {eps}`" if eps else "`robench train fire digits`"
+        raise DataError(f"no evaluated run{at} in {places}; make one first: {fix}")
+    return found
+
+
+def beside(entries: Iterable[Entry]) -> list[Entry]:
+    """The published entries that compare with one of ``entries``: the same data set, norm and, nearly, radius."""
+    mine = [(each.dataset, each.norm, _number(each.eps)) for each in entries]
+    return [
+        each for each in published()
+        if any(each.dataset == dataset and each.norm == norm and _near(_number(each.eps), eps)
+               for dataset, norm, eps in mine)
+    ]  # fmt: skip
+
+
+def _near(one: float, other: float) -> bool:
+    """Whether two radii are as near as 0.031 and 8/255, which RobustBench puts on one board."""
+    return abs(one - other) <= 0.02 * max(one, other)
+
+
+def _number(eps: str) -> float:
+    return float(Quantity(eps))

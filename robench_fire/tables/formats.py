@@ -1,0 +1,161 @@
+"""Tables as text to paste: Markdown, LaTeX, BibTeX; and as data: CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from robench_fire.tables import cost_columns
+from robench_fire.tables.entries import Entry
+from robench_fire.tables.model_info import BOARD_KEY, to_model_info
+from robench_fire.tables.table import NUMBERS, Table
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table with its title and footnotes; the best values, and those tied with them, in bold."""
+    lines = [
+        f"**{table.title}**",
+        "",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "|".join(" ---: " if column in NUMBERS else " --- " for column in table.columns) + "|",
+        *("| " + " | ".join(cells) + " |" for cells in _bold(table, "**{}**")),
+    ]
+    notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
+    below = [f"{note}  " for note in [*notes, *table.remarks]]
+    return "\n".join([*lines, "", *below]).rstrip() + "\n"
+
+
+def _bold(table: Table, style: str) -> list[list[str]]:
+    return [
+        [style.format(cell) if column in best else cell for column, cell in zip(table.columns, cells, strict=True)]
+        for cells, best in zip(table.cells, table.best, strict=True)
+    ]
+
+
+def latex(table: Table) -> str:
+    """A table environment in booktabs' style, ready to paste; needs ``\\usepackage{booktabs}``."""
+    import pandas as pd
+
+    escaped = table._replace(cells=[[tex(cell) for cell in cells] for cells in table.cells])
+    frame = pd.DataFrame(_bold(escaped, r"\textbf{{{}}}"), columns=[tex(column) for column in table.columns])
+    aligned = "".join("r" if column in NUMBERS else "l" for column in table.columns)
+    first = table.entries[0]
+    again = f"-seed{first.evaluation_seed}" if first.evaluation_seed else ""
+    text: str = frame.to_latex(
+        index=False, column_format=aligned, caption=tex(table.title), escape=False, position="t",
+        label=f"tab:{first.dataset}-{first.norm}-{first.eps.replace('/', '-')}-{first.examples}{again}",
+    )  # fmt: skip
+    notes = [f"[{number}] {tex(note)}" for number, note in enumerate(table.notes, 1)]
+    below = "".join(f"\\par {note}\n" for note in [*notes, *map(tex, table.remarks)])
+    if below:
+        text = text.replace("\\end{table}", "\\smallskip\n{\\footnotesize\n" + below + "}\n\\end{table}")
+    return text.replace("\\begin{table}[t]\n", "\\begin{table}[t]\n\\centering\n", 1)
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "–": "--", "ℓ∞": r"$\ell_\infty$",
+    "ℓ2": r"$\ell_2$", "≈": r"$\approx$", "×": r"$\times$", "≤": r"$\leq$", "ε": r"$\varepsilon$", "∞": r"$\infty$",
+}  # fmt: skip
+
+
+def tex(text: str) -> str:
+    """Plain text as LaTeX."""
+    return re.sub("|".join(map(re.escape, sorted(_TEX, key=len, reverse=True))), lambda found: _TEX[found[0]], text)
+
+
+def bibtex(entries: Iterable[Entry]) -> str:
+    """One BibTeX entry per paper, by RobustBench's key."""
+    papers = {re.sub("_.*", "", entry.key): entry for entry in entries if entry.authors}
+    return "\n".join(_cited(key, papers[key]) for key in sorted(papers)).rstrip()
+
+
+_JOURNALS = {"TPAMI": "IEEE Transactions on Pattern Analysis and Machine Intelligence",
+             "TMLR": "Transactions on Machine Learning Research", "Pattern Recognition": "Pattern Recognition",
+             "SIMODS": "SIAM Journal on Mathematics of Data Science"}  # fmt: skip
+
+
+def _cited(key: str, entry: Entry) -> str:
+    year = next(iter(re.findall(r"\b(?:19|20)\d\d\b", entry.venue)), "")
+    where = re.sub(r"[\s,]*(?:(?:[A-Z][a-z]{2}\.?\s+)?(?:19|20)\d\d)\b", "", entry.venue).strip(" ,")
+    journal = where in _JOURNALS or where.startswith("arXiv")
+    fields = {
+        "title": f"{{{tex(entry.title)}}}",
+        "author": tex(" and ".join(_names(entry.authors))),
+        ("journal" if journal else "booktitle"): tex(_JOURNALS.get(where, where)),
+        "year": year,
+        "url": entry.link,
+    }
+    if where in ("", "Unpublished", "N/A", "GitHub", "OpenReview"):
+        fields["note"] = fields.pop("booktitle")
+    kind = "misc" if "note" in fields else "article" if journal else "inproceedings"
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
+
+
+def _names(authors: str) -> list[str]:
+    """RobustBench's lists of authors: "A B, C D and E F", or BibTeX's own "B, A and D, C"."""
+    parts = re.split(r"\s+and\s+", authors.strip())
+    if len(parts) > 1 and all(re.fullmatch(r"[^,]+,\s*[^,]+", part) for part in parts):
+        return parts
+    return [name for name in re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", authors.strip()) if name]
+
+
+def as_json(entries: Sequence[Entry]) -> str:
+    """RobustBench's model_info of each entry, ours with everything under one extra key."""
+    rows = [to_model_info(entry.row) if entry.row else _plain(entry) for entry in entries]
+    return json.dumps({"format": 1, "rows": rows}, indent=2, ensure_ascii=False)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    """model_info of an entry that has no row of ours."""
+    known = {
+        "autoattack_acc": entry.robust and f"{entry.robust.mean:.2f}",
+        "external": None if entry.best_known is None else f"{entry.best_known:.2f}",
+        "unreliable": entry.unreliable,
+        "footnote": " ".join(entry.notes) or None,
+    }
+    return {
+        "link": entry.link, "name": entry.title, "authors": entry.authors, "additional_data": entry.extra == "file",
+        "dataset": entry.dataset, "venue": entry.venue, "architecture": entry.architecture, "eps": entry.eps,
+        "clean_acc": f"{entry.clean.mean:.2f}", **{name: value for name, value in known.items() if value is not None},
+        BOARD_KEY: {"format": 1, "origin": entry.origin, "key": entry.key, "norm": entry.norm, "source": entry.source,
+                    "examples": entry.examples},
+    }  # fmt: skip
+
+
+def as_csv(entries: Iterable[Entry], cost: bool = False) -> str:
+    """Numbers as numbers: a mean and a std column for each measure; what a seed cost in columns of its own."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_record(entry) for entry in entries])
+    if cost:
+        priced = pd.DataFrame([cost_columns.numbers(entry) for entry in entries]).map(_exact)
+        frame = pd.concat([frame, priced], axis=1)
+    return str(frame.to_csv(index=False, float_format="%.4f")).rstrip()
+
+
+def _exact(value: Any) -> Any:
+    """A number as text, since four decimals say nothing of an hour per point."""
+    return f"{value:.6g}" if isinstance(value, float) and not math.isnan(value) else value
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    measures = {"clean": entry.clean, "autoattack": entry.robust, "pgd20": entry.pgd20, "average": entry.average,
+                "train_seconds": entry.train_seconds}  # fmt: skip
+    numbers = {
+        f"{name}_{part}": getattr(value, part, None) for name, value in measures.items() for part in ("mean", "std")
+    }
+    row = entry.row
+    return {
+        "origin": entry.origin, "dataset": entry.dataset, "norm": entry.norm, "eps": entry.eps,
+        "examples": entry.examples or None, "method": entry.method, "key": entry.key,
+        "architecture": entry.architecture, "profile": entry.profile,
+        "extra_data": entry.extra or "no",
+        "seeds": len(row.per_seed) if row else None, **numbers, "best_known": entry.best_known,
+        "unreliable": entry.unreliable, "venue": entry.venue, "fingerprint": row.fingerprint if row else "",
+        "footnote": " ".join(entry.notes),
+    }  # fmt: skip

@@ -1,0 +1,164 @@
+"""Rows as RobustBench's model_info files, one JSON each, and boards made of them.
+
+The one place where percentages become strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from robench_fire.errors import DataError
+from robench_fire.files import write_json
+from robench_fire.models.names import display_name
+from robench_fire.runs.folders import read_json
+from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
+from robench_fire.tables.schema import problems
+
+MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it
+SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden"}
+"""What a file's name says of pseudo-labelled images, beside the paper's key; the first two as in RobustBench."""
+BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
+
+
+def to_model_info(row: Row) -> dict[str, Any]:
+    """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
+    clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
+    claimed: dict[str, Any] = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
+    claimed |= {"unreliable": row.verdict == "unreliable"} if row.verdict != "unknown" else {}
+    return {
+        "link": row.paper["link"],
+        "name": row.paper["title"],
+        "authors": row.paper["authors"],
+        "additional_data": row.extra == "file",
+        "number_forward_passes": 1,
+        "dataset": row.dataset,
+        "venue": row.paper["venue"],
+        "architecture": row.architecture,
+        "eps": row.eps,
+        "clean_acc": f"{clean.mean:.2f}",
+        "reported": reported(row, robust.mean),
+        **claimed,
+        "footnote": " ".join([_setting(row), *row.footnotes()]).replace(SMALLER_EPS, MATHJAX),
+        BOARD_KEY: _ours(row),
+    }
+
+
+def reported(row: Row, own: float) -> str:
+    """The robust accuracy in the FIRE paper for the row's setting and network; ``own`` where there is none."""
+    paper = row.published("FIRE")
+    same = paper is not None and paper["arch"] == row.plan["recipe"]["arch"]
+    return f"{paper['robust'] if paper and same else own:.2f}"
+
+
+def _ours(row: Row) -> dict[str, Any]:
+    """What RobustBench has no key for."""
+    return {
+        "format": 1,
+        "paper": row.paper,
+        "plan": row.plan,
+        "fingerprint": row.fingerprint,
+        "norm": row.norm,
+        "eps": row.eps,
+        "attack": row.attack,
+        "examples": row.examples,
+        "evaluation_seed": row.evaluation_seed,
+        "seeds": {str(seed): values for seed, values in row.per_seed.items()},
+        "unfinished": list(row.unfinished),
+        "pgd20": {str(seed): value for seed, value in row.pgd20.items()},
+        "std": {name: row.over_seeds(name).std for name in ("clean", "robust", "train_seconds")},
+        "deviations": row.footnotes(),
+        **row.facts,
+    }
+
+
+def _setting(row: Row) -> str:
+    seeds = "1 seed" if len(row.per_seed) == 1 else f"{len(row.per_seed)} seeds"
+    return f"Mean over {seeds}, {row.examples:,} test images, {row.profile} profile of robench_fire."
+
+
+def from_model_info(path: Path) -> Row:
+    """The row in one of our leaderboard files.
+
+    Raises:
+        DataError: if the file is not JSON, has none of our keys, or was changed by hand.
+    """
+    info = read_json(path)
+    try:
+        row = _row(info)
+        again = to_model_info(row)
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
+    again["architecture"] = display_name(row.plan["recipe"]["arch"])
+    for name in sorted((set(info) | set(again)) - {BOARD_KEY, "footnote"}):  # its wording may be an older one
+        if info.get(name) != again.get(name):
+            raise DataError(
+                f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
+                "publish the row again"
+            )
+    return row
+
+
+def _row(info: dict[str, Any]) -> Row:
+    own = dict(info[BOARD_KEY])
+    return Row(
+        paper=own.pop("paper"),
+        architecture=info["architecture"],
+        plan=own.pop("plan"),
+        fingerprint=own.pop("fingerprint"),
+        norm=own.pop("norm"),
+        eps=own.pop("eps"),
+        attack=own.pop("attack"),
+        examples=own.pop("examples"),
+        evaluation_seed=own.pop("evaluation_seed"),
+        per_seed={int(seed): values for seed, values in own.pop("seeds").items()},
+        unfinished=tuple(own.pop("unfinished")),
+        pgd20={int(seed): value for seed, value in own.pop("pgd20").items()},
+        facts={name: value for name, value in own.items() if name not in ("format", "std", "deviations")},
+    )
+
+
+def find_rows(folder: Path, eps: str = "") -> list[Row]:
+    """The rows of a board (JSON files) or of run folders, whichever lies at ``folder``; there may be none.
+
+    ``eps``: those that claim this radius; run folders are asked for it whatever their plan claims.
+    """
+    listed = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+    files = [path for path in listed if _is_board_file(path.resolve())]
+    if files:
+        return ranked(row for row in map(from_model_info, files) if eps in ("", row.eps))
+    return collect(folder, eps)
+
+
+def _is_board_file(path: Path) -> bool:
+    own = path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval", "transfer"))
+    # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
+    return own and ".eval." not in path.name and "model_info" not in path.parts
+
+
+def publish(rows: Iterable[Row], board: Path) -> list[Path]:
+    """Write each row to board/<dataset>/<norm>/<Key>.json, with what was mixed in after the key ("_extra", "_hidden").
+
+    Raises:
+        DataError: if a row has no AutoAttack result, its file belongs to another plan, or it would not be what
+            RobustBench reads; nothing is written then.
+    """
+    chosen: dict[Path, Row] = {}
+    for row in rows:
+        if row.attack != "aa":
+            raise DataError(f"{row.paper['method']} has no AutoAttack result; run `robench eval RUN --attack aa`")
+        stem = row.paper["key"] + SUFFIXES[row.extra]
+        path = board / row.dataset / row.norm / f"{stem}.json"
+        other = chosen.get(path) or (from_model_info(path) if path.exists() else row)
+        if (other.fingerprint, other.eps) != (row.fingerprint, row.eps):
+            both = f"{other.fingerprint} at {other.eps} and {row.fingerprint} at {row.eps}"
+            raise DataError(f"two plans of {row.paper['method']} ({both}) claim {path}; name one run, or move it away")
+        chosen[path] = row
+    infos = {path: to_model_info(row) for path, row in chosen.items()}
+    for path, info in infos.items():
+        if wrong := problems(info, path.stem):
+            raise DataError(f"{path} would not be a RobustBench file: {'; '.join(wrong)}")
+    for path, info in infos.items():
+        write_json(path, info)
+    return list(chosen)

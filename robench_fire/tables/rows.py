@@ -1,0 +1,267 @@
+"""Rows: what a plan's seeds reached, collected from run folders. Plain JSON; imports no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench_fire.evaluation.reliability_text import READ, reworded
+from robench_fire.runs.folders import SEEDS, Run, find
+from robench_fire.statistics.summary import MeanStd, mean_std
+
+SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
+SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits"}  # of a training, and as they are said
+COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
+Chosen = tuple[str, int, int, int]
+"""An evaluation: attack, number of test images, seed, batch size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One plan, summarised over its seeds.
+
+    ``per_seed``: for each seed "clean", "robust" and "train_seconds". ``attack``: "aa" or "pgd20", what ``robust``
+    means. ``unfinished``: seeds that have no such evaluation yet. Everything else is as recorded.
+    """
+
+    paper: dict[str, Any]
+    architecture: str
+    plan: dict[str, Any]
+    fingerprint: str
+    norm: str
+    eps: str
+    attack: str
+    examples: int
+    evaluation_seed: int
+    per_seed: dict[int, dict[str, float]]
+    unfinished: tuple[int, ...]
+    pgd20: dict[int, float]
+    facts: dict[str, Any]
+
+    def over_seeds(self, measure: str) -> MeanStd:
+        return mean_std([values[measure] for _, values in sorted(self.per_seed.items())])
+
+    @property
+    def average(self) -> MeanStd:
+        """(clean + robust) / 2 per seed, as in the FIRE paper."""
+        return mean_std([(v["clean"] + v["robust"]) / 2 for _, v in sorted(self.per_seed.items())])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.plan["dataset"])
+
+    @property
+    def profile(self) -> str:
+        return str(self.plan["profile"])
+
+    @property
+    def extra(self) -> str:
+        """ "file" or "hidden" where pseudo-labelled images were mixed in, else empty."""
+        extra = self.plan["recipe"]["extra"]
+        return str(extra["source"]) if extra else ""
+
+    def settings(self, name: str) -> set[str]:
+        """Every value of a fact of the training sessions ("commit", "device", "versions"), as text."""
+        return {str(session[name]) for sessions in self.facts["sessions"].values() for session in sessions}
+
+    @property
+    def verdict(self) -> str:
+        """Of the evaluations of all seeds: "unreliable" if one is, "reliable" if all are, else "unknown"."""
+        found = {each["verdict"] for each in self.facts["verdicts"].values()}
+        return "unreliable" if "unreliable" in found else "reliable" if found == {"reliable"} else "unknown"
+
+    def published(self, source: str) -> dict[str, Any] | None:
+        """The published entry whose source begins with ``source`` and whose setting is this row's.
+
+        The same data set, norm, usual radius and use of extra data; the network may be another one. FIRE's Table 1
+        trains with one set of hyperparameters (as our matched profile), its Table 2 with each method's own.
+        """
+        own = self.profile == "official"
+        wanted = (self.dataset, self.norm, self.extra == "file")
+        for each in sorted(self.paper["reported"], key=lambda entry: own != entry["source"].endswith("Table 2")):
+            if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
+                return dict(each) if self.eps == self.facts["usual_eps"] and self.extra != "hidden" else None
+        return None
+
+    def _there(self) -> str:
+        """What AutoAttack leaves at the radius of the training, where every seed was evaluated there."""
+        found = self.facts.get("at_training_radius", {})
+        if set(found) != {str(seed) for seed in self.per_seed}:
+            return ""
+        return f", where AutoAttack leaves {mean_std(list(found.values()))}"
+
+    @property
+    def hidden(self) -> str:
+        """What a reader must know of a row whose labels were hidden."""
+        share = self.plan["recipe"]["extra"]["hidden"]
+        return (
+            f"No extra data: the labels of {share:.0%} of the training images were hidden, and those images "
+            "pseudo-labelled by a standard classifier trained on the rest."
+        )
+
+    def footnotes(self) -> list[str]:
+        """What a reader must know before comparing this row with another one."""
+        notes = [self.hidden] if self.extra == "hidden" else []
+        if len(self.per_seed) < SEEDS:
+            notes.append(f"{len(self.per_seed)} of {SEEDS} seeds.")
+        if self.unfinished:
+            notes.append(f"Seed {', '.join(map(str, self.unfinished))} not finished.")
+        if self.attack != "aa":
+            notes.append("Robust accuracy is PGD-20, not AutoAttack.")
+        if self.profile != "matched":
+            notes.append(f"Trained with the {self.profile} profile.")
+        if self.plan["threat"]["eps"] != self.eps:
+            notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
+        if (self.norm, self.eps) == ("Linf", "0.031"):
+            notes.append(SMALLER_EPS)
+        differing = [spoken for name, spoken in SETTINGS.items() if len(self.settings(name)) > 1]
+        if differing:
+            notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
+        for seed, found in self.facts["verdicts"].items():
+            if found["verdict"] == "unreliable":
+                notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")
+        if self.verdict == "unknown" and self.attack == "aa":
+            notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
+        if own := self.facts.get("departures"):  # rows of before this was recorded have none
+            changed = ", ".join(
+                f"{path} {said_value(value)} (shared: {said_value(shared)})" for path, (value, shared) in own.items()
+            )
+            notes.append(f"{self.paper['method']}'s own setting{'s' * (len(own) > 1)}: {changed}.")
+        if self.facts["by_hand"]:
+            changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
+            notes.append(f"Not the {self.profile} recipe: {changed}.")
+        return notes
+
+
+def said_value(value: Any) -> str:
+    """A setting's value in a sentence."""
+    return (
+        ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if value is None else str(value)
+    )
+
+
+def collect(folder: Path, eps: str = "") -> list[Row]:
+    """One row per plan that has an evaluated seed at or below ``folder``, best robust accuracy first.
+
+    ``eps``: claim this radius instead of the one that the plan claims.
+    """
+    plans: defaultdict[Path, list[Run]] = defaultdict(list)
+    for run in find(folder):
+        plans[run.folder.parent].append(run)
+    rows = [row for path, runs in plans.items() if (row := _row(path.name, runs, eps)) is not None]
+    return ranked(rows)
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """By data set, norm and radius, then AutoAttack before PGD-20, then robust accuracy."""
+
+    def place(row: Row) -> tuple[Any, ...]:
+        return row.dataset, row.norm, row.eps, row.attack, -row.over_seeds("robust").mean, row.paper["method"]
+
+    return sorted(rows, key=place)
+
+
+def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
+    trained = {run.seed: run for run in runs if run.trained}
+    found = {seed: run.evaluations() for seed, run in trained.items()}
+    if not any(found.values()):
+        return None
+    plan = next(iter(trained.values())).read("plan.json")
+    claim = plan["claim"] | ({"eps": eps} if eps else {})
+    chosen = _shared_evaluation(claim, found)
+    if chosen is None:
+        return None
+    attack, examples, seed, _ = chosen
+    scored = {k: each for k, all_ in found.items() if (each := _pick(all_, claim, chosen)) is not None}
+    quick = {k: each["robust"] for k in scored if (each := _pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
+    times = {k: trained[k].read("train.json") for k in scored}
+    first = trained[min(scored)].read("provenance.json")
+    there = {str(k): each for k in sorted(scored) if (each := _pick(found[k], plan["threat"], ("aa", *chosen[1:])))}
+    elsewhere = {k: each["robust"] for k, each in there.items() if each["eps"] != claim["eps"]}
+    return Row(
+        paper=first["paper"],
+        architecture=first["architecture"],
+        plan=plan,
+        fingerprint=fingerprint,
+        norm=claim["kind"],
+        eps=claim["eps"],
+        attack=attack,
+        examples=examples,
+        evaluation_seed=seed,
+        per_seed={
+            k: {"clean": each["clean"], "robust": each["robust"], "train_seconds": _training_seconds(times[k])}
+            for k, each in sorted(scored.items())
+        },
+        unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
+        pgd20=quick,
+        facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times)
+        | {"at_training_radius": elsewhere},
+    )
+
+
+def _training_seconds(facts: dict[str, Any]) -> float:
+    """Training a defense includes training its pseudo-labeller."""
+    return float(facts["seconds"] + facts.get("labeller", {}).get("seconds", 0.0))
+
+
+def _facts(
+    first: dict[str, Any],
+    sessions: dict[int, list[dict[str, Any]]],
+    scored: dict[int, dict[str, Any]],
+    times: dict[int, dict[str, Any]],
+) -> dict[str, Any]:
+    """What a stranger needs to redo the row, beside the plan."""
+    return {
+        "by_hand": first["by_hand"],
+        "departures": first.get("departures", {}),
+        "usual_eps": first["usual_eps"],
+        "sessions": {str(k): value for k, value in sessions.items()},
+        "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+        "evaluator": _evaluator(scored),
+        "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
+        "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
+        "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
+        "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
+        "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
+    }
+
+
+def _cost(facts: dict[str, Any]) -> dict[str, float | None]:
+    """What a seed's training took, beside its time; arithmetic includes its pseudo-labeller's, as time does."""
+    found = {name: facts[name] for name in COST}
+    return found | {"flops": facts["flops"] + facts.get("labeller", {}).get("flops", 0)}
+
+
+def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Which attacks these were, on which machines, and the interval of each seed's robust accuracy."""
+    versions = {str(each.get("version", "")) for each in scored.values()}
+    intervals = {str(k): each.get("robust_interval") for k, each in sorted(scored.items())}
+    machines = sorted({machine for each in scored.values() for machine in each.get("machines", [])})
+    return {"attack_version": ", ".join(sorted(versions)), "machines": machines, "robust_intervals": intervals}
+
+
+def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:
+    found = evaluation.get("reliability", {"verdict": "unknown", "reasons": ["not judged"]})
+    return {"verdict": found["verdict"], "reasons": found["reasons"]}
+
+
+def _shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
+    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
+    counts: defaultdict[Chosen, int] = defaultdict(int)
+    for evaluations in found.values():
+        for each in evaluations:
+            at_claim = (each["norm"], each["eps"]) == (claim["kind"], claim["eps"])
+            if at_claim and each["attack"] in ("aa", "pgd20"):
+                counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
+    return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
+
+
+def _pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
+    wanted = (claim["kind"], claim["eps"], *chosen)
+    for each in evaluations:
+        if tuple(each[name] for name in ("norm", "eps", "attack", "examples", "seed", "batch_size")) == wanted:
+            return each
+    return None

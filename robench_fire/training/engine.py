@@ -1,0 +1,216 @@
+"""The one training loop, around epochs (robench_fire.training.epoch) and their steps (robench_fire.training.step)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from robench_fire import stopping
+from robench_fire.data.batches import batches_per_epoch
+from robench_fire.devices.compilation import Compiled, Say, once
+from robench_fire.devices.precision import lay_out, layout, resolve
+from robench_fire.devices.process_group import ALONE, World
+from robench_fire.devices.random_streams import derive
+from robench_fire.errors import RecipeError
+from robench_fire.models.batch_norm import arranged
+from robench_fire.models.stacked import Stacked, refuses
+from robench_fire.problem.dataset import Split
+from robench_fire.problem.recipe import Recipe, effective_passes
+from robench_fire.progress import Progress, silent
+from robench_fire.training.epoch import Row, train_epoch
+from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.state import Lane, State, fresh, read
+from robench_fire.training.step import Passes, Problem, Setup, gain_of
+from robench_fire.training.validation import validate
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Trained:
+    """One seed's weights to evaluate, its curve (one row per epoch), and what the training took.
+
+    ``seconds``: "train" (all steps, by the wall clock), of which "warm_up" (the first step of each batch size in each
+    session: compilation, caches); after warm-up, on the device: "data", "attack", "update", "optimiser"; "validation".
+    Seeds trained together share them: each has its share. ``arithmetic``: what was computed in.
+    """
+
+    weights: dict[str, Tensor]
+    curve: list[Row]
+    seconds: dict[str, float]
+    warm_up_images: int
+    arithmetic: dict[str, str]
+
+
+def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A model whose initial weights depend on ``seed`` alone; the caller's generators are left as they were."""
+    with torch.random.fork_rng([]):  # models are built on the CPU
+        torch.default_generator.manual_seed(derive(seed, "init"))
+        return build()
+
+
+def train(
+    build: Callable[[], nn.Module],
+    problem: Problem,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path | None = None,
+    progress: Progress = silent,
+    epoch_done: Callable[[list[Row]], None] = lambda curve: None,
+    compiling: bool = False,
+    world: World = ALONE,
+    say: Say = lambda text: None,
+) -> Trained:
+    """Train a fresh model; continues from ``state_file`` if it exists, and writes it after every epoch.
+
+    ``compiling``: use torch.compile; ``say`` hears if that fails. In a ``world`` of several processes all call this,
+    and the first one writes.
+
+    Raises:
+        Stopped: after a signal, between two steps; finished epochs are in ``state_file``.
+        DivergedError: at the first non-finite loss, naming the step.
+        DataError: if ``state_file`` cannot be read.
+        RecipeError: if the device cannot compute in the recipe's precision.
+        RobenchError: if memory is short, naming a batch that fits.
+    """
+    (trained,) = train_together(
+        build, problem, seeds=[seed], device=device, state_files=[state_file], progress=progress,
+        epoch_done=lambda number, curve: epoch_done(curve), compiling=compiling, world=world, say=say,
+    )  # fmt: skip
+    return trained
+
+
+def train_together(
+    build: Callable[[], nn.Module],
+    problem: Problem,
+    *,
+    seeds: Sequence[int],
+    device: torch.device,
+    state_files: Sequence[Path | None],
+    progress: Progress = silent,
+    epoch_done: Callable[[int, list[Row]], None] = lambda number, curve: None,
+    compiling: bool = False,
+    world: World = ALONE,
+    say: Say = lambda text: None,
+) -> list[Trained]:
+    """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
+
+    ``epoch_done`` hears the number of the seed among ``seeds`` and its curve.
+
+    Raises:
+        RecipeError: also if the model does not train side by side as it does alone.
+    """
+    state, setup = prepared(build, problem, seeds, device, compiling, world, say)
+    files = [path for path in state_files if path is not None]
+    known = world.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
+    if known:
+        state.restore(known)
+    with stopping.deferred():
+        _finish(state, setup, files, progress, epoch_done)
+    facts = _facts(setup, len(seeds))
+    return [
+        Trained(
+            {name: value.detach().cpu() for name, value in (lane.best or state.weights(number)).items()},
+            lane.curve, state.share(), state.warm_up_images, facts,
+        )
+        for number, lane in enumerate(state.lanes)
+    ]  # fmt: skip
+
+
+def _finish(
+    state: State,
+    setup: Setup,
+    files: Sequence[Path],
+    progress: Progress,
+    epoch_done: Callable[[int, list[Row]], None],
+) -> None:
+    """Train the epochs that are left; what is said and saved after each."""
+    recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
+    steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
+    known_sizes: set[int] = set()
+    for epoch in range(len(state.lanes[0].curve) + 1, recipe.epochs + 1):
+        ticked = partial(_tick, progress, (epoch - 1) * steps, recipe.epochs * steps, _note(state.lanes[0].curve))
+        rows = train_epoch(state, setup, epoch, known_sizes, ticked)
+        started = time.perf_counter()
+        with within_memory(state, setup):
+            found = validate(state, setup, validation, epoch)
+        for number, row in enumerate(rows):
+            _keep(state, recipe, number, row | found[number])
+        state.took({"validation": time.perf_counter() - started})
+        for number, lane in enumerate(state.lanes):
+            if files and setup.world.first:
+                state.write(number, files[number])
+            epoch_done(number, lane.curve)
+
+
+def prepared(
+    build: Callable[[], nn.Module],
+    problem: Problem,
+    seeds: Sequence[int],
+    device: torch.device,
+    compiling: bool = False,
+    world: World = ALONE,
+    say: Say = lambda text: None,
+) -> tuple[State, Setup]:
+    """A fresh state and the functions that a step calls."""
+    recipe, pool = problem.recipe, problem.train
+    world = replace(world, slice_size=recipe.ghost_batch or 1)
+    arithmetic = resolve(recipe, device)
+    if problem.extra is not None:
+        pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
+    pool = pool.to(device)
+    width = pool.images.shape[-1]
+    models = [arranged(initialised(build, seed), recipe.ghost_batch, world, device).to(device) for seed in seeds]
+    if len(seeds) > 1 and (why := refuses(models[0])):
+        raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
+    if len(seeds) > 1 and arithmetic.update == "fp16":
+        raise RecipeError("fp16 has one scale for all seeds; leave out --together, or use --precision bf16")
+    model = Stacked(models) if len(seeds) > 1 else models[0]
+    lay_out(model, width)
+    updates = recipe.epochs * batches_per_epoch(recipe, len(problem.train.labels))
+    lanes = [Lane(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
+    scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
+    state = fresh(model, recipe, lanes, scaler, updates)
+    passes = world.averaging(Passes(model, effective_passes(recipe, problem.defense.clean_in_outer)))
+    gain = gain_of(model, problem.defense)
+    say = once(say)
+    run, climb = (Compiled(passes, say), Compiled(gain, say)) if compiling else (passes, gain)
+    return state, Setup(problem, pool, device, arithmetic, layout(width), world, run, climb)
+
+
+def _facts(setup: Setup, together: int) -> dict[str, str]:
+    formats = asdict(setup.arithmetic)
+    compiled = all(isinstance(each, Compiled) and each.working for each in (setup.passes, setup.gain))
+    return {**formats, "compiled": str(compiled), "together": str(together), "processes": str(setup.world.size)}
+
+
+def _keep(state: State, recipe: Recipe, number: int, row: Row) -> None:
+    """Add an epoch to a lane's curve, and its weights if the recipe would keep this epoch."""
+    lane = state.lanes[number]
+    if recipe.select == "validation" and _score(row) >= max(map(_score, lane.curve), default=0.0):
+        lane.best = state.weights(number)
+    lane.curve.append(row)
+
+
+def _score(row: Row) -> float:
+    return row.get("robust", row["clean"])
+
+
+def _tick(progress: Progress, before: int, total: int, note: str, done: int, rate: float) -> None:
+    progress(before + done, total, f"{note}{rate:,.0f} images/s")
+
+
+def _note(curve: list[Row]) -> str:
+    """Of the last epoch, short and first, so that a narrow terminal shows it: loss, validation clean / robust."""
+    if not curve:
+        return ""
+    last = curve[-1]
+    robust = f" / {last['robust']:.1f}" if "robust" in last else ""
+    return f"loss {last['loss']:.3f}, val {last['clean']:.1f}{robust}, epoch {len(curve)}, "

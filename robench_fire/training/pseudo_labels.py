@@ -1,0 +1,84 @@
+"""Robust self-training without extra data: hide labels, train a standard classifier, let it label the hidden images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robench_fire.data.batches import to_float
+from robench_fire.devices.process_group import ALONE, World
+from robench_fire.devices.random_streams import derive
+from robench_fire.losses import cross_entropy
+from robench_fire.problem.dataset import Split
+from robench_fire.problem.defense import Defense, Terms, Views
+from robench_fire.problem.recipe import Recipe
+from robench_fire.progress import Progress
+from robench_fire.training.engine import Trained, train
+from robench_fire.training.step import Problem, frozen
+
+_HIDING = 20191113  # fixed: every seed and every defense hides the same labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard(Defense):
+    """Standard training: cross-entropy on clean images."""
+
+    clean_in_inner: ClassVar[bool] = False
+
+    def outer(self, views: Views) -> Terms:
+        return {"natural": cross_entropy(views.natural, views.target)}
+
+
+class Hidden(NamedTuple):
+    """The training split without the hidden labels, the images whose labels were hidden, and their true labels."""
+
+    labelled: Split
+    images: Tensor
+    truth: Tensor
+
+
+def hide(full: Split, share: float) -> Hidden:
+    """Hide the labels of a fixed ``share`` of the training split."""
+    order = torch.randperm(len(full.labels), generator=torch.Generator().manual_seed(_HIDING))
+    count = round(share * len(full.labels))
+    gone, kept = order[:count].sort().values, order[count:].sort().values
+    return Hidden(full.take(kept), full.images[gone], full.labels[gone])
+
+
+def labeller_recipe(recipe: Recipe) -> Recipe:
+    """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data."""
+    return replace(recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last")
+
+
+def standard(problem: Problem) -> Problem:
+    """The labeller's own problem: the same images, with neither attack nor extra data."""
+    return replace(problem, defense=Standard(), recipe=labeller_recipe(problem.recipe), extra=None)
+
+
+def label(
+    build: Callable[[], nn.Module],
+    problem: Problem,
+    images: Tensor,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path,
+    progress: Progress,
+    world: World = ALONE,
+) -> tuple[Tensor, Trained]:
+    """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe."""
+    trained = train(
+        build, standard(problem), seed=derive(seed, "labeller"), device=device, state_file=state_file,
+        progress=progress, world=world,
+    )  # fmt: skip
+    model = build()
+    model.load_state_dict(trained.weights)
+    model.to(device)
+    with frozen(model), torch.no_grad():
+        labels = [model(to_float(part.to(device))).argmax(1).cpu() for part in images.split(512)]
+    return torch.cat(labels), trained

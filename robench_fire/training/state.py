@@ -1,0 +1,201 @@
+"""The state of a training between two epochs: what is saved, restored, and evaluated."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
+from torch.utils._pytree import tree_map
+
+from robench_fire.errors import DataError, RecipeError
+from robench_fire.files import replaced
+from robench_fire.models.stacked import Stacked
+from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
+
+
+@dataclass
+class Lane:
+    """What one seed has for itself: its targets' memory, its curve, and the weights of the epoch it would keep."""
+
+    seed: int
+    memory: dict[str, Tensor]
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """Everything that a later epoch depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
+
+    No generator is among it: the engine derives every stream from the seed and the epoch. With several lanes ``model``
+    is Stacked, and each lane's file is what its seed alone would have written.
+    """
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: LRScheduler
+    average: nn.Module | None  # its averaged model is ``average.module``
+    scaler: torch.amp.GradScaler
+    lanes: list[Lane]
+    seconds: dict[str, float] = field(default_factory=dict)
+    warm_up_images: int = 0
+
+    def write(self, number: int, path: Path) -> None:
+        """Save lane ``number`` atomically."""
+        lane, own = self.lanes[number], self._sliced(number)
+        plain = {
+            "model": _state_of(self.model, number),
+            "optimiser": own(self.optimiser.state_dict()),
+            "schedule": self.schedule.state_dict(),
+            "average": _state_of(_averaged(self.average), number) if self.average else None,
+            "scaler": self.scaler.state_dict(),
+            "memory": lane.memory,
+            "curve": lane.curve,
+            "best": lane.best,
+            "seconds": self.share(),
+            "warm_up_images": self.warm_up_images,
+        }
+        with replaced(path) as partial:
+            torch.save(plain, partial)
+
+    def restore(self, plain: Sequence[dict[str, Any]]) -> None:
+        """Continue from what ``read`` returned for each lane."""
+        first = plain[0]
+        _load(self.model, [each["model"] for each in plain])
+        self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
+        for parameter, own in self.optimiser.state.items():  # a fused kernel walks memory: lay it out as the weights
+            for name, value in own.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    own[name] = torch.empty_like(parameter).copy_(value)
+        self.schedule.load_state_dict(first["schedule"])
+        if self.average:
+            _load(_averaged(self.average), [each["average"] for each in plain])
+        if first["scaler"]:
+            self.scaler.load_state_dict(first["scaler"])
+        for lane, each in zip(self.lanes, plain, strict=True):
+            lane.memory = {name: value.to(lane.memory[name].device) for name, value in each["memory"].items()}
+            lane.curve, lane.best = each["curve"], each["best"]
+        self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
+        self.warm_up_images = first["warm_up_images"]
+
+    def took(self, seconds: dict[str, float]) -> None:
+        """Add to the seconds of each section."""
+        for name, value in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+
+    def share(self) -> dict[str, float]:
+        """The seconds that each lane is charged."""
+        return {name: value / len(self.lanes) for name, value in self.seconds.items()}
+
+    def evaluated(self) -> nn.Module:
+        """The model whose accuracy counts: the moving average where there is one."""
+        return _averaged(self.average) if self.average else self.model
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """A copy of lane ``number`` of the evaluated model."""
+        return {name: value.clone() for name, value in _state_of(self.evaluated(), number).items()}
+
+    def _sliced(self, number: int) -> Callable[[Any], Any]:
+        if not isinstance(self.model, Stacked):
+            return lambda tree: tree
+        return lambda tree: tree_map(lambda x: x[number].clone() if isinstance(x, Tensor) and x.dim() else x, tree)
+
+    def _joined(self, trees: list[Any]) -> Any:
+        if not isinstance(self.model, Stacked):
+            return trees[0]
+        return tree_map(lambda *x: torch.stack(x) if isinstance(x[0], Tensor) and x[0].dim() else x[0], *trees)
+
+
+def _state_of(model: nn.Module, number: int) -> dict[str, Tensor]:
+    return model.state_of(number) if isinstance(model, Stacked) else model.state_dict()
+
+
+def _load(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
+    if isinstance(model, Stacked):
+        model.load_states(states)
+    else:
+        model.load_state_dict(states[0])
+
+
+def _averaged(average: nn.Module) -> nn.Module:
+    inner: nn.Module = average.module  # type: ignore[assignment]  # timm's ModelEmaV3
+    return inner
+
+
+def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler, updates: int) -> State:
+    """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``.
+
+    ``updates``: how many the whole training makes.
+
+    Raises:
+        RecipeError: for a cyclic rate over a single update, which would be made at rate 0.
+    """
+    optimiser = _optimiser(model, recipe)
+    if scaler.is_enabled() and isinstance(recipe.optimiser, Sgd):
+        # torch's fused SGD makes a buffer at the first step and leaves it unwritten if the scaler skips that step
+        for parameter in model.parameters():
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    average = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
+    return State(model, optimiser, _schedule(optimiser, recipe, updates), average, scaler, lanes)
+
+
+def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) -> LRScheduler:
+    chosen = recipe.schedule
+    if isinstance(chosen, Cosine):
+        return CosineAnnealingLR(optimiser, recipe.epochs)
+    if isinstance(chosen, Cyclic):
+        if updates < 2:
+            raise RecipeError("a cyclic rate needs two updates: raise --epochs, or lower --batch-size")
+        up = max(round(chosen.peak * updates), 1)
+        down = max(updates - up, 1)
+        return CyclicLR(optimiser, 0.0, recipe.optimiser.lr, up, down, cycle_momentum=False)
+    # torch counts epochs from 0, the papers from 1
+    drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in chosen.at]
+    return MultiStepLR(optimiser, drops, chosen.factor)
+
+
+def _moving_average(model: nn.Module, decay: float) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit deprecations inside timm's own imports
+        from timm.utils import ModelEmaV3  # here, because importing timm takes a second
+    average: nn.Module = ModelEmaV3(model, decay=decay)
+    return average
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Fused: one kernel for all weights, and no wait for the device where fp16's scaler decides whether to step."""
+    chosen = recipe.optimiser
+    if isinstance(chosen, Adam):
+        return torch.optim.Adam(model.parameters(), lr=chosen.lr, fused=True)
+    single = 2 if isinstance(model, Stacked) else 1  # dimensions of a bias
+    spared = [p for p in model.parameters() if chosen.decay_only_weights and p.dim() == single]
+    decayed = [p for p in model.parameters() if not (chosen.decay_only_weights and p.dim() == single)]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=chosen.lr,
+        momentum=chosen.momentum,
+        nesterov=chosen.nesterov,
+        weight_decay=chosen.weight_decay,
+        fused=True,
+    )
+
+
+def read(path: Path, device: torch.device) -> dict[str, Any]:
+    """What ``State.write`` wrote.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as fault:  # whatever torch raises on a broken file, it is unreadable
+        raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away to train anew") from None
+    return state

@@ -1,0 +1,57 @@
+"""How good a model is on the validation split between two epochs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robench_fire.data.batches import to_float
+from robench_fire.devices.precision import rounding
+from robench_fire.devices.random_streams import generator
+from robench_fire.problem.dataset import Split
+from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.training.state import State
+from robench_fire.training.step import Setup, frozen
+
+BATCH = 512
+
+
+def validate(state: State, setup: Setup, validation: Split, epoch: int) -> list[dict[str, float]]:
+    """Each lane's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
+
+    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a world share the batches.
+    """
+    attack, lanes, world = setup.problem.recipe.attack, state.lanes, setup.world
+    noises = [generator(setup.device, lane.seed, "validation", epoch) for lane in lanes]
+    right = torch.zeros(2, len(lanes), device=setup.device)
+    model = state.evaluated()
+    size = max(min(BATCH, setup.problem.recipe.batch_size) // len(lanes), 1)  # what training fits, this does
+    with frozen(model), rounding("tf32"):
+        for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
+            x, label = setup.layout(to_float(images).repeat(len(lanes), 1, 1, 1)), labels.repeat(len(lanes))
+            mine = number % world.size == world.rank
+            if mine:
+                right[0] += _right(model, x, label, len(lanes))
+            if attack is not None:
+                pairs = zip(x.chunk(len(lanes)), noises, strict=True)  # all processes draw the same, for every batch
+                begin = torch.cat([attack.begin(each, setup.problem.threat, noise) for each, noise in pairs])
+                if mine:
+                    right[1] += _right(model, _attacked(model, setup, attack, x, begin, label), label, len(lanes))
+    counts = world.total(right).tolist()
+    names = ("clean", "robust") if attack else ("clean",)
+    return [
+        {name: 100 * counts[at][number] / len(validation.labels) for at, name in enumerate(names)}
+        for number in range(len(lanes))
+    ]
+
+
+def _attacked(model: nn.Module, setup: Setup, attack: Pgd, x: Tensor, begin: Tensor, label: Tensor) -> Tensor:
+    gain = misclassify(label)
+    return attack.climb([lambda z: gain(model(z))] * attack.steps, x, setup.layout(begin), setup.problem.threat)
+
+
+def _right(model: nn.Module, x: Tensor, label: Tensor, lanes: int) -> Tensor:
+    """(lanes,) images classified as their label."""
+    with torch.no_grad():
+        right: Tensor = model(x).argmax(1) == label
+    return right.view(lanes, -1).sum(1)
