@@ -40,6 +40,11 @@ class Quantity(float):
         return f"Quantity({self.text!r})"
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two texts are of one number, as 0.2 and 1/5 are; 8/255 and 0.031 are not."""
+    return one == other or float(Quantity(one)) == float(Quantity(other))
+
+
 def duration(seconds: float) -> str:
     """2.5 days, 3 h 20 min, 4 min 10 s, 12 s."""
     if seconds >= 2 * 86400:

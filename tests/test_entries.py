@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ
 from robench_fire.models.names import display_name
 from robench_fire.problem.plan import fingerprint
@@ -146,7 +146,7 @@ def like(dataset: str, norm: str, eps: str) -> Entry:
         (("mnist", "Linf", "0.3"), {"0.3"}),
         (("digits", "Linf", "0.3"), set()),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else " ".join(value),
 )
 def test_only_what_compares_stands_beside_ours(mine: tuple[str, str, str], radii: set[str]) -> None:
     found = beside([like(*mine)])
@@ -362,6 +362,9 @@ def test_where_there_is_nothing_the_way_to_something_is_said(tmp_path: Path) -> 
     with pytest.raises(DataError, match=rf"no evaluated run in {tmp_path}, {tmp_path}; make one first: `robench train"):
         entries_in([tmp_path, tmp_path])
     publish([row()], tmp_path)
+    assert len(entries_in([tmp_path, tmp_path / "cifar10"])) == 1  # sources may hold each other
+    with pytest.raises(UsageError, match="--eps: 'wide' is not a number"):
+        entries_in([tmp_path], "wide")
     with pytest.raises(DataError, match=rf"no evaluated run at eps 0.1 in {tmp_path}; .*`robench eval RUNS --eps 0.1`"):
         entries_in([tmp_path], "0.1")
     assert [each.eps for each in entries_in([tmp_path], "8/255")] == ["8/255"]

@@ -15,10 +15,10 @@ from robench_fire.problem import registry
 PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 
-FOLDERS = (
-    "statistics problem defenses datasets devices data models runs training costs evaluation tables launching submission "
-    "cli"
-).split()
+FOLDERS = """
+    statistics problem defenses datasets devices data models runs
+    training costs evaluation tables launching submission cli
+""".split()
 """A folder imports those before it in this list, and never one that comes later."""
 BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself
 MOST = 12  # files in a folder

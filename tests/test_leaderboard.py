@@ -352,6 +352,7 @@ def test_another_radius_can_be_claimed(tmp_path: Path) -> None:
     (row,) = rows.collect(tmp_path, "0.031")
     assert (row.eps, row.over_seeds("robust").mean) == ("0.031", 54.0)
     assert row.facts["at_training_radius"] == {}
+    assert [each.over_seeds("robust").mean for each in rows.collect(tmp_path, "0.0310")] == [54.0]
     assert rows.SMALLER_EPS in row.footnotes()
     assert not any("Trained at" in note for note in row.footnotes())
     assert rows.SMALLER_EPS not in only(tmp_path).footnotes()

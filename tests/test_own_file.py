@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from robench_fire.errors import RecipeError, RobenchError, unexpected
+from robench_fire.errors import RecipeError, RobenchError, UsageError, unexpected
 from robench_fire.launching.local import attempt
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Request, compose
@@ -80,10 +81,65 @@ def test_clean_logits_that_were_not_asked_for_are_said_with_their_place(tmp_path
          "mine: inner is 1.0; a defense returns one value per example, (N,)"),
         ((INNER.replace("views.adv", "views.natural"), OUTER),
          "mine: inner does not depend on views.adv, so that an attack has no gradient to follow"),
+        ((INNER.replace("return ", "return float('nan') * "), OUTER),
+         "mine: inner is not finite; see the rules in docs/adding-a-defense.md"),
+        ((INNER.replace("return ", "return 0 * (views.adv - views.adv.detach()).square().sum(1).sqrt() + "), OUTER),
+         "mine: the gradient of inner is not finite, so that an attack cannot follow it"),
+        ((INNER.replace("return ", "return (views.adv - views.clean).square().sum(1).sqrt() + "), OUTER),
+         "mine: the gradient of inner is not finite where clean and perturbed logits are equal, so that an attack "
+         "cannot follow it"),
+        ((INNER, OUTER.replace("views.target)", "views.target).detach()")),
+         "mine: outer's 'ce' has no gradient, so that nothing is learnt from it; is it detached or rounded?"),
+        ((INNER, OUTER.replace("views.target)", "views.target) / 0.0")),
+         "mine: outer's 'ce' is not finite; see the rules in docs/adding-a-defense.md"),
+        (("    beta = 3.0\n", INNER, OUTER),
+         "mine: beta = 3.0 is no field; write beta: float = 3.0 in a class under @dataclass(frozen=True, "
+         "kw_only=True)"),
     ],
 )  # fmt: skip
 def test_what_a_defense_must_return_is_said(tmp_path: Path, parts: tuple[str, ...], expected: str) -> None:
     assert said(own(tmp_path, *parts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("paper", "expected"),
+    [
+        ("dict(key='K')", "PAPER is a dict; make it Paper(key=..., method=..., ...)"),
+        ("replaced(reported=(('digits', 'Linf', 1),))", "PAPER's reported holds something else than Reported(...)"),
+        ("replaced(method='')", "PAPER needs a key and a method, the name in a table"),
+    ],
+)
+def test_a_paper_that_is_none_is_refused(tmp_path: Path, paper: str, expected: str) -> None:
+    path = own(tmp_path, INNER, OUTER)
+    with open(path, "a") as file:
+        file.write(f"replaced = PAPER._replace\nPAPER = {paper}\n")
+    assert said(path).endswith(expected)
+
+
+def test_a_file_that_changes_while_its_seeds_train_is_refused(tmp_path: Path) -> None:
+    asked = Request(defense=own(tmp_path, INNER, OUTER), dataset="digits")
+    asked = replace(asked, code=compose(asked).plan.code)
+    assert compose(asked).plan.name == "mine"
+    with open(asked.defense, "a") as file:
+        file.write("# another formula\n")
+    with pytest.raises(RecipeError, match="has changed since this command began; run it again"):
+        compose(asked)
+
+
+def test_a_departure_returns_a_plan(tmp_path: Path) -> None:
+    path = own(tmp_path, INNER, OUTER)
+    with open(path, "a") as file:
+        file.write("def matched(plan):\n    plan.with_recipe(epochs=3)\n")
+    assert said(path).endswith("mine.py, matched: returns a NoneType; return the plan")
+
+
+def test_a_file_named_without_its_ending_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own(tmp_path, INNER, OUTER)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"; for the file mine\.py say mine\.py$"):
+        compose(Request(defense="mine", dataset="digits"))
+    with pytest.raises(UsageError, match=r"is a file whose name ends in \.py$"):
+        compose(Request(defense="./mine.txt", dataset="digits"))
 
 
 def test_an_error_in_a_departure_names_its_place(tmp_path: Path) -> None:

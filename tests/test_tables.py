@@ -19,7 +19,7 @@ from rich.console import Console
 
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import REEVALUATED, Entry, entries_in, of_row, published
-from robench_fire.tables.formats import bibtex, tex
+from robench_fire.tables.formats import bibtex, citations, tex
 from robench_fire.tables.model_info import to_model_info
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table, best, tables
@@ -390,6 +390,24 @@ def test_bibtex_of_a_table_holds_the_published_papers_too() -> None:
     assert re.findall(r"@\w+{(\w+)", text) == sorted([*MNIST, "Picot2021Adversarial"])
 
 
+def test_two_papers_under_one_key_are_both_cited() -> None:
+    papers = [{"title": title, "authors": "A. Author et al."} for title in ("One", "Other")]
+    entries = [replace(ours(), key=f"Mine2026_v{number}", link="", **paper) for number, paper in enumerate(papers)]
+    assert citations(entries) == ["Mine2026_v0", "Mine2026_v1"]
+    found = bibtex(entries)
+    assert re.findall(r"@\w+{(\w+)", found) == ["Mine2026_v0", "Mine2026_v1"]
+    assert "author = {A. Author and others}" in found
+    models = [replace(ours(), key=key) for key in ("Picot2021Adversarial", "Picot2021Adversarial_SA")]
+    assert citations(models) == ["Picot2021Adversarial"] * 2
+    frame = pd.read_csv(io.StringIO(render(models, "csv", published=True)))
+    assert set(frame["citation"].dropna()) == set(re.findall(r"@\w+{(.*?),", render(models, "bibtex", published=True)))
+
+
+def test_latex_is_labelled_by_what_was_measured_here() -> None:
+    labels = [re.findall(r"label{(.*?)}", render([ours()], "latex", published=asked)) for asked in (False, True)]
+    assert labels[0] == labels[1] == ["tab:cifar10-Linf-8-255-300"]
+
+
 def test_csv_holds_numbers() -> None:
     entries = [ours("A", 50.5, 80.123456), ours("B", 40.0, attack="pgd20", pgd20={0: 41.0, 1: 43.0})]
     frame = pd.read_csv(io.StringIO(render(entries, "csv", published=True)))
@@ -406,6 +424,8 @@ def test_csv_holds_numbers() -> None:
     assert (theirs["clean_mean"], theirs["autoattack_mean"], theirs["eps"]) == (84.92, 53.08, "0.031")
     assert theirs[["clean_std", "autoattack_std", "seeds", "examples"]].isna().all()
     assert frame["autoattack_mean"].dtype == frame["best_known"].dtype == float
+    assert ",300," in render(entries, "csv", published=True)
+    assert "300.0" not in render(entries, "csv", published=True)
 
 
 ROBUSTBENCH = {"link", "name", "authors", "additional_data", "dataset", "venue", "architecture", "eps", "clean_acc",

@@ -126,7 +126,9 @@ def table(
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
-    cost: Annotated[bool, typer.Option("--cost", help="Columns with what a seed cost: time, FLOPs, energy.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="What a seed cost (time, FLOPs, energy), not how it was trained.")
+    ] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,

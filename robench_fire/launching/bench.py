@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def bench(
     as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
     composed = _checked(requests, evaluations, place, together)
+    requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
     cells = {
         f"{each.plan.name} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -59,6 +60,7 @@ def train(
     All processes call this. When it returns they can no longer talk to each other.
     """
     composed = compose(request)
+    request = replace(request, code=composed.plan.code)
     torchrun.check_batch(composed.plan.recipe)
     if request.extra_data is not None:
         extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)

@@ -60,34 +60,72 @@ class Defense:
 
 
 def check(defense: Defense, name: str, num_classes: int) -> None:
-    """Call a defense once, on the logits of two images, so that a mistake in it is found before anything is spent.
+    """Call a defense on the logits of two images, so that a mistake in it is found before anything is spent.
+
+    Once where clean and perturbed logits differ, once where they are equal, as where an attack finds nothing.
 
     Raises:
-        RecipeError: if it lacks inner or outer, or one returns something else than a value per example, (N,); or a gain
-            that does not depend on the perturbed images.
+        RecipeError: if it lacks inner or outer, or one returns something else than a value per example, (N,); if the
+            gain does not depend on the perturbed images, or no term on any image; if a value or a gradient is not
+            finite; or if a coefficient is not a field.
     """
     for function in ("inner", "outer"):
         if getattr(type(defense), function) is getattr(Defense, function):
             raise RecipeError(f"{name} defines no {function}(self, views); see docs/adding-a-defense.md")
+    _coefficients(defense, name)
     label = torch.arange(2) % num_classes
     target = defense.targets.read(defense.targets.init(label, num_classes), torch.arange(2))
     clean, adv = torch.linspace(-1, 1, 4 * num_classes).view(2, 2, num_classes)
-    adv = adv.clone().requires_grad_(True)
+    with torch.enable_grad():
+        for perturbed, where in ((adv, ""), (clean, " where clean and perturbed logits are equal")):
+            _inner(defense, name, clean, perturbed.clone().requires_grad_(), target, label, where)
+            _outer(
+                defense, name, clean.clone().requires_grad_(), perturbed.clone().requires_grad_(), target, label, where
+            )
+
+
+def _coefficients(defense: Defense, name: str) -> None:
+    """Refuse numbers that neither --set nor the fingerprint would see."""
+    known = {each.name for each in fields(defense)} | {"clean_in_inner", "clean_in_outer"}
+    for attribute, value in vars(type(defense)).items():
+        if isinstance(value, (int, float)) and not attribute.startswith("_") and attribute not in known:
+            raise RecipeError(
+                f"{name}: {attribute} = {value} is no field; write {attribute}: {type(value).__name__} = {value} in a "
+                "class under @dataclass(frozen=True, kw_only=True)"
+            )
+
+
+def _inner(defense: Defense, name: str, clean: Tensor, adv: Tensor, target: Tensor, label: Tensor, where: str) -> None:
     gain = defense.inner(Views(clean if defense.clean_in_inner else None, adv, target, label))
-    _per_example(f"{name}: inner", gain)
+    _per_example(f"{name}: inner", gain, where)
     if not gain.requires_grad:
         raise RecipeError(f"{name}: inner does not depend on views.adv, so that an attack has no gradient to follow")
+    (grad,) = torch.autograd.grad(gain.sum(), adv)
+    if not grad.isfinite().all():
+        raise RecipeError(f"{name}: the gradient of inner is not finite{where}, so that an attack cannot follow it")
+
+
+def _outer(defense: Defense, name: str, clean: Tensor, adv: Tensor, target: Tensor, label: Tensor, where: str) -> None:
+    read = [clean, adv] if defense.clean_in_outer else [adv]
     terms = defense.outer(Views(clean if defense.clean_in_outer else None, adv, target, label))
     if not isinstance(terms, dict) or not terms:
         raise RecipeError(f"{name}: outer returns a {type(terms).__name__}; expected terms by name, {{'robust': (N,)}}")
     for term, value in terms.items():
-        _per_example(f"{name}: outer's {term!r}", value)
+        what = f"{name}: outer's {term!r}"
+        _per_example(what, value, where)
+        if not value.requires_grad:
+            raise RecipeError(f"{what} has no gradient, so that nothing is learnt from it; is it detached or rounded?")
+        for grad in torch.autograd.grad(value.sum(), read, retain_graph=True, allow_unused=True):
+            if grad is not None and not grad.isfinite().all():
+                raise RecipeError(f"{what} has a gradient that is not finite{where}")
 
 
-def _per_example(what: str, value: object) -> None:
+def _per_example(what: str, value: object, where: str) -> None:
     if not isinstance(value, Tensor) or value.shape != (2,):
         found = f"has shape {tuple(value.shape)} for 2 images" if isinstance(value, Tensor) else f"is {value!r:.60}"
         raise RecipeError(f"{what} {found}; a defense returns one value per example, (N,)")
+    if not value.isfinite().all():
+        raise RecipeError(f"{what} is not finite{where}; see the rules in docs/adding-a-defense.md")
 
 
 class Reported(NamedTuple):

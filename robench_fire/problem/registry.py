@@ -71,12 +71,21 @@ def load(group: Group, name: str) -> Found:
             raise UsageError(
                 f"{name} is a data set; a command names the defense first, as in `robench show fire {wanted}`"
             )
-        raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices))
+        raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices) + _own(group, name))
     try:
         module = importlib.import_module(choices[wanted])
     except (Exception, SystemExit) as fault:
         raise RecipeError(f"{choices[wanted]} cannot be imported: {type(fault).__name__}: {fault}") from fault
     return _checked(group, wanted, module, choices[wanted])
+
+
+def _own(group: Group, name: str) -> str:
+    """How a file is named that may have been meant."""
+    if group != "defenses":
+        return ""
+    if Path(f"{name}.py").is_file():
+        return f"; for the file {name}.py say {Path(name).parent / Path(name).name}.py"
+    return "; a defense of your own is a file whose name ends in .py" if "/" in name or Path(name).is_file() else ""
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -104,9 +113,22 @@ def _checked(group: Group, name: str, module: ModuleType, origin: str) -> Found:
         raise RecipeError(f"{origin} defines no {' and no '.join(missing)}; see docs/adding-a-defense.md")
     if isinstance(getattr(module, _VALUE[group]), type):
         raise RecipeError(f"{origin}: {_VALUE[group]} is a class; make it a value, {_VALUE[group]} = Name()")
+    if group == "defenses":
+        _check_paper(module.PAPER, origin)
     bundled = module.__name__.startswith(f"robench_fire.{group}.")
     code = "" if bundled or not module.__file__ else hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:12]
     return Found(name, module, origin, code)
+
+
+def _check_paper(paper: object, origin: str) -> None:
+    from robench_fire.problem.defense import Paper, Reported  # which loads torch; listing plug-ins does not
+
+    if not isinstance(paper, Paper):
+        raise RecipeError(f"{origin}: PAPER is a {type(paper).__name__}; make it Paper(key=..., method=..., ...)")
+    if not all(isinstance(each, Reported) for each in paper.reported):
+        raise RecipeError(f"{origin}: PAPER's reported holds something else than Reported(...)")
+    if not (paper.key and paper.method):
+        raise RecipeError(f"{origin}: PAPER needs a key and a method, the name in a table")
 
 
 def summary(group: Group, name: str) -> str:

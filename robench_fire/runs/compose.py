@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from robench_fire.data.extra_images import identified
+from robench_fire.errors import RecipeError, UsageError, located
 from robench_fire.models import architectures
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.defense import Paper, check
-from robench_fire.errors import RecipeError, UsageError, located
-from robench_fire.data.extra_images import identified
-from robench_fire.problem.settings import differing, leaves, to_plain
 from robench_fire.problem.plan import Plan, Profile, override
-from robench_fire.quantity import Quantity
 from robench_fire.problem.recipe import Extra
+from robench_fire.problem.settings import differing, leaves, to_plain
 from robench_fire.problem.threat import Threat
+from robench_fire.quantity import Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class Request:
     settings: tuple[tuple[str, str, str], ...] = ()  # (flag, path, text), applied in order
     extra_data: Path | None = None
     hide_labels: bool = False
+    code: str = ""  # of a file of the user's own, as it was when the command began
 
 
 class Composed(NamedTuple):
@@ -97,6 +98,8 @@ def compose(request: Request) -> Composed:
 
 def _compose(request: Request) -> Composed:
     defense = registry.load("defenses", request.defense)
+    if request.code and defense.code != request.code:
+        raise RecipeError(f"{request.defense} has changed since this command began; run it again to train the new one")
     named = registry.load("datasets", request.dataset)
     dataset: Dataset = named.module.DATASET
     threat = _threat(named.name, dataset, request.norm)
@@ -140,7 +143,10 @@ def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[t
             raise plan.unreleased()
         if depart is not None:
             reason = (depart.__doc__ or "").split("\n")[0]
-            layers.append((f"{defense.name}, {profile}: {reason}", plan := depart(plan)))
+            plan = depart(plan)
+            if not isinstance(plan, Plan):
+                raise RecipeError(f"{defense.origin}, {profile}: returns a {type(plan).__name__}; return the plan")
+            layers.append((f"{defense.name}, {profile}: {reason}", plan))
     return layers
 
 

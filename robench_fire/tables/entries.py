@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ, reworded
-from robench_fire.quantity import Quantity
-from robench_fire.runs.folders import SEEDS, read_json
+from robench_fire.quantity import Quantity, same
+from robench_fire.runs.folders import SEEDS, find, read_json
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables.model_info import find_rows
 from robench_fire.tables.rows import Row
@@ -185,18 +185,34 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
 
     Raises:
         DataError: if there is nothing, or a source does not exist.
+        UsageError: if ``eps`` is no number.
     """
+    try:
+        Quantity(eps or "0")
+    except ValueError as fault:
+        raise UsageError(f"--eps: {fault}") from None
     found: list[Entry] = []
     for source in {each.resolve(): each for each in sources}.values():
         if not source.exists():
             raise DataError(f"{source} does not exist; train something first: `robench train fire digits`")
-        found += [of_row(row) for row in find_rows(source, eps)]
-        found += [each for each in reevaluated(source) if eps in ("", each.eps)]
+        here = [of_row(row) for row in find_rows(source, eps)]
+        here += [each for each in reevaluated(source) if not eps or same(eps, each.eps)]
+        found += [each for each in here if each not in found]  # sources may hold each other
     if not found:
-        places, at = ", ".join(map(str, sources)), f" at eps {eps}" if eps else ""
-        fix = f"`robench eval RUNS --eps {eps}`" if eps else "`robench train fire digits`"
-        raise DataError(f"no evaluated run{at} in {places}; make one first: {fix}")
+        raise DataError(_nothing(sources, eps))
     return found
+
+
+def _nothing(sources: Sequence[Path], eps: str) -> str:
+    """That nothing at ``sources`` has been evaluated, and what to do about it."""
+    places = ", ".join(map(str, sources))
+    if eps:
+        return f"no evaluated run at eps {eps} in {places}; make one first: `robench eval RUNS --eps {eps}`"
+    trained = [run.folder for source in sources for run in find(source) if run.trained]
+    if not trained:
+        return f"no evaluated run in {places}; make one first: `robench train fire digits`"
+    more = f", and {len(trained) - 1} more" if len(trained) > 1 else ""
+    return f"no evaluated run in {places}, but trained ones; attack them: `robench eval {trained[0]}`{more}"
 
 
 def beside(entries: Iterable[Entry]) -> list[Entry]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robench_fire.tables import cost_columns
-from robench_fire.tables.entries import Entry
+from robench_fire.tables.entries import PUBLISHED, Entry
 from robench_fire.tables.model_info import BOARD_KEY, to_model_info
 from robench_fire.tables.table import NUMBERS, Table
 
@@ -42,7 +43,7 @@ def latex(table: Table) -> str:
     escaped = table._replace(cells=[[tex(cell) for cell in cells] for cells in table.cells])
     frame = pd.DataFrame(_bold(escaped, r"\textbf{{{}}}"), columns=[tex(column) for column in table.columns])
     aligned = "".join("r" if column in NUMBERS else "l" for column in table.columns)
-    first = table.entries[0]
+    first = next(entry for entry in table.entries if entry.origin != PUBLISHED)
     again = f"-seed{first.evaluation_seed}" if first.evaluation_seed else ""
     text: str = frame.to_latex(
         index=False, column_format=aligned, caption=tex(table.title), escape=False, position="t",
@@ -68,9 +69,31 @@ def tex(text: str) -> str:
 
 
 def bibtex(entries: Iterable[Entry]) -> str:
-    """One BibTeX entry per paper, by RobustBench's key."""
-    papers = {re.sub("_.*", "", entry.key): entry for entry in entries if entry.authors}
-    return "\n".join(_cited(key, papers[key]) for key in sorted(papers)).rstrip()
+    """One BibTeX entry per paper, by the key that ``citations`` gives."""
+    cited = list(entries)
+    papers = dict(zip(citations(cited), cited, strict=True))
+    return "\n".join(_cited(key, papers[key]) for key in sorted(papers) if key).rstrip()
+
+
+def citations(entries: Sequence[Entry]) -> list[str]:
+    """What to cite for each entry: RobustBench's key without what follows "_", as that tells one paper's models apart.
+
+    The whole key where the papers of such a key are several; "" where no author is known.
+    """
+    titles: defaultdict[str, set[str]] = defaultdict(set)
+    links: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        titles[_paper(entry.key)].add(entry.title.casefold())
+        links[_paper(entry.key)].add(entry.link)
+    several = {key for key in titles if len(titles[key]) > 1 and (len(links[key]) > 1 or links[key] == {""})}
+    return [
+        "" if not entry.authors else entry.key if _paper(entry.key) in several else _paper(entry.key)
+        for entry in entries
+    ]
+
+
+def _paper(key: str) -> str:
+    return key.partition("_")[0]
 
 
 _JOURNALS = {"TPAMI": "IEEE Transactions on Pattern Analysis and Machine Intelligence",
@@ -80,7 +103,7 @@ _JOURNALS = {"TPAMI": "IEEE Transactions on Pattern Analysis and Machine Intelli
 
 def _cited(key: str, entry: Entry) -> str:
     year = next(iter(re.findall(r"\b(?:19|20)\d\d\b", entry.venue)), "")
-    where = re.sub(r"[\s,]*(?:(?:[A-Z][a-z]{2}\.?\s+)?(?:19|20)\d\d)\b", "", entry.venue).strip(" ,")
+    where = re.sub(r"[\s,]*(?:(?:\b[A-Z][a-z]{2}\.?\s+)?(?:19|20)\d\d)\b", "", entry.venue).strip(" ,")
     journal = where in _JOURNALS or where.startswith("arXiv")
     fields = {
         "title": f"{{{tex(entry.title)}}}",
@@ -101,7 +124,8 @@ def _names(authors: str) -> list[str]:
     parts = re.split(r"\s+and\s+", authors.strip())
     if len(parts) > 1 and all(re.fullmatch(r"[^,]+,\s*[^,]+", part) for part in parts):
         return parts
-    return [name for name in re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", authors.strip()) if name]
+    listed = re.sub(r",?\s+et al\.?$", " and others", authors.strip())
+    return [name for name in re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", listed) if name]
 
 
 def as_json(entries: Sequence[Entry]) -> str:
@@ -131,7 +155,10 @@ def as_csv(entries: Iterable[Entry], cost: bool = False) -> str:
     """Numbers as numbers: a mean and a std column for each measure; what a seed cost in columns of its own."""
     import pandas as pd
 
+    entries = list(entries)
     frame = pd.DataFrame([_record(entry) for entry in entries])
+    frame.insert(frame.columns.get_loc("key") + 1, "citation", citations(entries))
+    frame = frame.astype(dict.fromkeys(("examples", "seeds"), "Int64"))  # which may be empty, and are no fractions
     if cost:
         priced = pd.DataFrame([cost_columns.numbers(entry) for entry in entries]).map(_exact)
         frame = pd.concat([frame, priced], axis=1)

@@ -12,6 +12,7 @@ from typing import Any
 from robench_fire.errors import DataError
 from robench_fire.files import write_json
 from robench_fire.models.names import display_name
+from robench_fire.quantity import same
 from robench_fire.runs.folders import read_json
 from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.tables.schema import problems
@@ -127,7 +128,7 @@ def find_rows(folder: Path, eps: str = "") -> list[Row]:
     listed = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
     files = [path for path in listed if _is_board_file(path.resolve())]
     if files:
-        return ranked(row for row in map(from_model_info, files) if eps in ("", row.eps))
+        return ranked(row for row in map(from_model_info, files) if not eps or same(eps, row.eps))
     return collect(folder, eps)
 
 

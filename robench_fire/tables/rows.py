@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.evaluation.reliability_text import READ, reworded
+from robench_fire.quantity import same
 from robench_fire.runs.folders import SEEDS, Run, find
 from robench_fire.statistics.summary import MeanStd, mean_std
 
@@ -180,7 +181,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     times = {k: trained[k].read("train.json") for k in scored}
     first = trained[min(scored)].read("provenance.json")
     there = {str(k): each for k in sorted(scored) if (each := _pick(found[k], plan["threat"], ("aa", *chosen[1:])))}
-    elsewhere = {k: each["robust"] for k, each in there.items() if each["eps"] != claim["eps"]}
+    elsewhere = {k: each["robust"] for k, each in there.items() if not same(each["eps"], claim["eps"])}
     return Row(
         paper=first["paper"],
         architecture=first["architecture"],
@@ -253,15 +254,16 @@ def _shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, An
     counts: defaultdict[Chosen, int] = defaultdict(int)
     for evaluations in found.values():
         for each in evaluations:
-            at_claim = (each["norm"], each["eps"]) == (claim["kind"], claim["eps"])
+            at_claim = each["norm"] == claim["kind"] and same(each["eps"], claim["eps"])
             if at_claim and each["attack"] in ("aa", "pgd20"):
                 counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
     return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
 
 
 def _pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
-    wanted = (claim["kind"], claim["eps"], *chosen)
+    wanted = (claim["kind"], *chosen)
     for each in evaluations:
-        if tuple(each[name] for name in ("norm", "eps", "attack", "examples", "seed", "batch_size")) == wanted:
+        found = tuple(each[name] for name in ("norm", "attack", "examples", "seed", "batch_size"))
+        if found == wanted and same(each["eps"], claim["eps"]):
             return each
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -99,11 +100,14 @@ def _apart(entries: Sequence[Entry]) -> list[list[str]]:
     """For each entry, a note that tells it from others that would read the same: what differs between their plans."""
     alike: defaultdict[tuple[object, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        alike[entry.method, entry.architecture, entry.notes].append(entry)
-    return [
-        [note] if (note := _unlike(entry, alike[entry.method, entry.architecture, entry.notes])) else []
-        for entry in entries
-    ]
+        alike[_read(entry)].append(entry)
+    return [[note] if (note := _unlike(entry, alike[_read(entry)])) else [] for entry in entries]
+
+
+def _read(entry: Entry) -> tuple[object, ...]:
+    """What a reader sees of an entry's plan; not of how many of its seeds are there."""
+    seeds = re.compile(r"\d+ of \d+ seeds\.|Seed .* not finished\.")
+    return entry.method, entry.architecture, tuple(note for note in entry.notes if not seeds.fullmatch(note))
 
 
 def _unlike(entry: Entry, alike: Sequence[Entry]) -> str:
