@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+
+if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests start shares the cores with others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
