@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,17 @@ def test_an_epoch_of_carmon_et_al() -> None:
     assert len(parts) == 196
     assert {int((part < 50_000).sum()) for part in parts} == {128}
     assert {len(part) for part in parts} == {256}
+
+
+def test_every_slice_of_ghost_batch_norm_has_labelled_and_pseudo_labelled_images() -> None:
+    """RST's official recipe: batches of 256, half of them pseudo-labelled, on two devices of 128 images."""
+    plain = recipe(256, 0.5)
+    whole = batches(plain, 5000, 5000, stream(0))
+    ghost = batches(replace(plain, ghost_batch=128), 5000, 5000, stream(0))
+    assert [len(batch) for batch in whole] == [len(batch) for batch in ghost]
+    assert torch.equal(whole[0].sort().values, ghost[0].sort().values)
+    shares = [int((part >= 5000).sum()) for batch in ghost[:-1] for part in batch.split(128)]
+    assert all(40 < count < 88 for count in shares)  # 64 expected; 40 and 88 are more than 5 standard deviations away
 
 
 def test_pseudo_labelled_images_are_drawn_with_replacement() -> None:

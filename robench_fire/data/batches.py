@@ -16,14 +16,18 @@ def batches(recipe: Recipe, labelled: int, pseudo: int, generator: Generator) ->
 
     Without pseudo-labels: a permutation, cut up, the last batch being what is left. With them, each batch holds its
     share of pseudo-labelled images drawn with replacement and otherwise labelled ones from a fresh permutation, for as
-    many batches as the labelled images alone would give (Carmon et al. 2019).
+    many batches as the labelled images alone would give (Carmon et al. 2019). Under ghost batch norm these are
+    shuffled, so that each of its slices has both kinds, as in the released sampler; without it their order is nothing.
     """
     order = torch.randperm(labelled, generator=generator)
     if recipe.extra is None:
         return list(order.split(recipe.batch_size))
     drawn = int(recipe.batch_size * recipe.extra.share)
     kept = order.split(recipe.batch_size - drawn)[: batches_per_epoch(recipe, labelled)]
-    return [torch.cat([part, labelled + torch.randint(pseudo, (drawn,), generator=generator)]) for part in kept]
+    mixed = [torch.cat([part, labelled + torch.randint(pseudo, (drawn,), generator=generator)]) for part in kept]
+    if recipe.ghost_batch is None:
+        return mixed
+    return [batch[torch.randperm(len(batch), generator=generator)] for batch in mixed]
 
 
 def batches_per_epoch(recipe: Recipe, labelled: int) -> int:

@@ -39,7 +39,8 @@ class Adam:
 class Steps:
     """The rate is multiplied by ``factor`` when the epoch, counted from 1, reaches each share in ``at``.
 
-    ``at=(0.75, 0.9)`` of 100 epochs drops at the beginning of epochs 75 and 90. No share: a constant rate.
+    ``at=(0.75, 0.9)`` of 100 epochs drops at the beginning of epochs 75 and 90. The first epoch always has the
+    whole rate. No share: a constant rate.
     """
 
     per_update: ClassVar[bool] = False
