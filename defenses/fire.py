@@ -5,10 +5,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from robench_fire import Augment, Cosine, Defense, Paper, Plan, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy, squared_fisher_rao, squared_half_angle
-from robench_fire.problem.defense import Defense, Paper, Reported, Terms, Views
-from robench_fire.problem.plan import Plan
-from robench_fire.problem.recipe import Augment, Cosine, Sgd, Steps
 
 PAPER = Paper(
     key="Picot2021Adversarial",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from robench_fire.defenses import fire, self_adaptive
 
-from robench_fire.problem.defense import Reported
+from robench_fire import Reported
 
 PAPER = fire.PAPER._replace(
     key="Picot2021Adversarial_SA",

@@ -5,10 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from robench_fire import Adam, Augment, Defense, Paper, Plan, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy
-from robench_fire.problem.defense import Defense, Paper, Reported, Terms, Views
-from robench_fire.problem.plan import Plan
-from robench_fire.problem.recipe import Adam, Augment, Sgd, Steps
 
 PAPER = Paper(
     key="Madry2018Towards",

@@ -2,9 +2,7 @@
 
 from robench_fire.defenses import trades
 
-from robench_fire.problem.defense import Paper, Reported
-from robench_fire.problem.plan import Plan
-from robench_fire.problem.recipe import Extra
+from robench_fire import Extra, Paper, Plan, Reported
 
 PAPER = Paper(
     key="Carmon2019Unlabeled",

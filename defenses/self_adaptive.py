@@ -4,10 +4,7 @@ from dataclasses import replace
 
 from robench_fire.defenses import trades
 
-from robench_fire.problem.defense import Paper, Reported
-from robench_fire.problem.plan import Plan
-from robench_fire.problem.recipe import Sgd, Steps
-from robench_fire.problem.targets import SelfAdaptive
+from robench_fire import Paper, Plan, Reported, SelfAdaptive, Sgd, Steps
 
 PAPER = Paper(
     key="Huang2020Self",

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from robench_fire import Defense, Paper, Plan, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy, kl
-from robench_fire.problem.defense import Defense, Paper, Reported, Terms, Views
-from robench_fire.problem.plan import Plan
-from robench_fire.problem.recipe import Sgd, Steps
 
 PAPER = Paper(
     key="Zhang2019Theoretically",

@@ -1,7 +1,53 @@
-"""robench_fire: a robustness benchmarking harness for adversarial-training defenses."""
+"""robench_fire: a robustness benchmarking harness for adversarial-training defenses.
 
+What a method or a data set of one's own is made of can be imported from here, wherever it lies inside; the losses from
+``robench_fire.losses``. Nothing is loaded before it is asked for.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robench_fire.problem.dataset import Dataset as Dataset
+    from robench_fire.problem.dataset import Download as Download
+    from robench_fire.problem.dataset import File as File
+    from robench_fire.problem.dataset import Mirror as Mirror
+    from robench_fire.problem.dataset import Split as Split
+    from robench_fire.problem.defense import Defense as Defense
+    from robench_fire.problem.defense import Paper as Paper
+    from robench_fire.problem.defense import Reported as Reported
+    from robench_fire.problem.defense import Terms as Terms
+    from robench_fire.problem.defense import Views as Views
+    from robench_fire.problem.pgd import Pgd as Pgd
+    from robench_fire.problem.plan import Plan as Plan
+    from robench_fire.problem.recipe import Adam as Adam
+    from robench_fire.problem.recipe import Augment as Augment
+    from robench_fire.problem.recipe import Cosine as Cosine
+    from robench_fire.problem.recipe import Cyclic as Cyclic
+    from robench_fire.problem.recipe import Extra as Extra
+    from robench_fire.problem.recipe import Recipe as Recipe
+    from robench_fire.problem.recipe import Sgd as Sgd
+    from robench_fire.problem.recipe import Steps as Steps
+    from robench_fire.problem.targets import HardLabels as HardLabels
+    from robench_fire.problem.targets import SelfAdaptive as SelfAdaptive
+    from robench_fire.problem.threat import L2 as L2
+    from robench_fire.problem.threat import Linf as Linf
+    from robench_fire.problem.threat import Threat as Threat
+    from robench_fire.quantity import Quantity as Quantity
+
+_HOMES = {
+    "problem.dataset": "Dataset Download File Mirror Split",
+    "problem.defense": "Defense Paper Reported Terms Views",
+    "problem.pgd": "Pgd",
+    "problem.plan": "Plan",
+    "problem.recipe": "Adam Augment Cosine Cyclic Extra Recipe Sgd Steps",
+    "problem.targets": "HardLabels SelfAdaptive",
+    "problem.threat": "L2 Linf Threat",
+    "quantity": "Quantity",
+}
+_FACE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 _checkout = Path(__file__).parent.parent
 if not Path(__file__).with_name("defenses").exists() and (_checkout / "defenses" / "__init__.py").exists():
@@ -11,3 +57,13 @@ try:
     __version__ = version("robench-fire")
 except PackageNotFoundError:  # imported from a checkout that was never installed
     __version__ = "0+uninstalled"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACE:
+        return getattr(import_module(f"{__name__}.{_FACE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FACE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -39,15 +40,44 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in found if name.startswith("robench_fire.")]
-    return {part[1] for part in parts if part[1] != "__version__"}
+    homes = {name: home.split(".")[0] for name, home in robench_fire._FACE.items()}
+    return {homes.get(part[1], part[1]) for part in parts if part[1] != "__version__"}
 
 
 @pytest.mark.parametrize(("folder", "path"), modules(), ids=lambda value: getattr(value, "name", value))
 def test_imports_point_down(folder: str, path: Path) -> None:
-    if folder == "__main__":
+    if folder in ("__main__", "__init__"):
         return
     below = set(BESIDE) | (set(FOLDERS[: FOLDERS.index(folder) + 1]) if folder in FOLDERS else set())
     assert imported(path) <= below, f"{path.name} ({folder}) imports {imported(path) - below} from above"
+
+
+def test_the_face_of_the_package() -> None:
+    """What docs/adding-a-defense.md and docs/data.md teach; a name that is taken from here breaks its users' files."""
+    face = (
+        "Adam Augment Cosine Cyclic Dataset Defense Download Extra File HardLabels L2 Linf Mirror Paper Pgd Plan "
+        "Quantity Recipe Reported SelfAdaptive Sgd Split Steps Terms Threat Views"
+    ).split()
+    assert sorted(robench_fire._FACE) == face
+    assert set(face) <= set(dir(robench_fire))
+    for name, home in robench_fire._FACE.items():
+        assert getattr(robench_fire, name) is getattr(importlib.import_module(f"robench_fire.{home}"), name)
+    typed = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    shown = [
+        node.names[0].asname for node in ast.walk(typed) if isinstance(node, ast.ImportFrom) and node.names[0].asname
+    ]
+    assert sorted(map(str, shown)) == face
+    with pytest.raises(AttributeError, match="has no attribute 'Defence'"):
+        robench_fire.Defence  # noqa: B018
+
+
+def test_plug_ins_use_the_face() -> None:
+    """So that what users copy from them keeps working."""
+    for folder, path in modules():
+        if folder in ("defenses", "datasets"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                module = node.module if isinstance(node, ast.ImportFrom) else None
+                assert not (module or "").startswith(("robench_fire.problem", "robench_fire.quantity")), path.name
 
 
 def test_every_module_has_its_place() -> None:

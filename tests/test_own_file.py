@@ -16,7 +16,7 @@ from robench_fire.runs.compose import Request, compose
 
 ROOT = Path(__file__).parent.parent
 HEAD = """from dataclasses import dataclass
-from robench_fire.problem.defense import Defense, Paper
+from robench_fire import Defense, Paper
 from robench_fire.losses import cross_entropy
 PAPER = Paper(key="Mine2026", method="Mine", title="T", authors="A", venue="V", link="https://example.org")
 @dataclass(frozen=True, kw_only=True)

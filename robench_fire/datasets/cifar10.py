@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
-from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Recipe
-from robench_fire.problem.threat import L2, Linf, Threat
-from robench_fire.quantity import Quantity
+from robench_fire import L2, Dataset, Download, File, Linf, Mirror, Pgd, Quantity, Recipe, Split, Threat
 
 FILES = (
     File("cifar-10-batches-bin/data_batch_1.bin", "5dd7e06a14cb22eb9f671a540d1b7c25"),

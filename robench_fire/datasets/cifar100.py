@@ -5,8 +5,8 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+from robench_fire import Dataset, Download, File, Split
 from robench_fire.datasets import cifar10
-from robench_fire.problem.dataset import Dataset, Download, File, Split
 
 # The archive is the official file with a published MD5; it is read as it is, never unpacked.
 ARCHIVE = File("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")

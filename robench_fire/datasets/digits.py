@@ -8,11 +8,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from robench_fire.problem.dataset import Dataset, Split
-from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Augment, Recipe, Sgd
-from robench_fire.problem.threat import Linf
-from robench_fire.quantity import Quantity
+from robench_fire import Augment, Dataset, Linf, Pgd, Quantity, Recipe, Sgd, Split
 
 TEST = 300  # a sixth, drawn by a fixed permutation: scikit-learn ships only one part of the original data
 

@@ -8,11 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
-from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Augment, Recipe, Sgd
-from robench_fire.problem.threat import Linf
-from robench_fire.quantity import Quantity
+from robench_fire import Augment, Dataset, Download, File, Linf, Mirror, Pgd, Quantity, Recipe, Sgd, Split
 
 FOLDER = "MNIST/raw"
 FILES = (
