@@ -190,7 +190,9 @@ def test_a_run_that_fails_ends_and_one_that_ends_its_worker_is_given_up(
     (tmp_path / "deadly.py").write_text(
         FAILING % "return super().outer(views) if len(views.label) == 2 else os._exit(1)"
     )
-    (tmp_path / "diverging.py").write_text(FAILING % "return {'nan': float('nan') * super().outer(views)['natural']}")
+    (tmp_path / "diverging.py").write_text(
+        FAILING % "return {'nan': (float('nan') if len(views.label) > 2 else 1.0) * super().outer(views)['natural']}"
+    )
     monkeypatch.setattr(ray_runs, "RETRIES", 1)
     words = "bench digits --defenses ./deadly.py,./diverging.py,fire --seeds 1 --epochs 1 --no-eval"
     err = robench(there(cluster, words), code=1)
