@@ -30,10 +30,10 @@ from pyautoattack.square import SquareAttack
 from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
 from robench_fire.devices.workers import cores
-from robench_fire.evaluation.autoattack import arena, attack_sets, forwards, leaving
+from robench_fire.evaluation.autoattack import attack_sets, attacked_model, forwards, leaving
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import Subject, subject_of
-from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.evaluation.model_source import ModelSource, source_of
+from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.pgd import Forward
 from robench_fire.runs import provenance
@@ -53,30 +53,30 @@ class Timing(NamedTuple):
     robust: int
 
 
-def trained(command: list[str], runs: Path) -> Subject:
+def trained(command: list[str], runs: Path) -> ModelSource:
     """Seed 0 of `robench train` with ``command``, which trains it if it is not there."""
     robench = [sys.executable, "-m", "robench_fire", "train"]
     subprocess.run([*robench, *command, "--seeds", "1", "--no-eval", "--output", str(runs)], check=True)
     found = find(runs / command[1] / "Linf" / command[0])
-    return subject_of(max(found, key=lambda run: run.weights.stat().st_mtime))
+    return source_of(max(found, key=lambda run: run.weights.stat().st_mtime))
 
 
-def ours(subject: Subject, test: Split, batch_size: int, jobs: int = 1) -> Timing:
+def ours(source: ModelSource, test: Split, batch_size: int, jobs: int = 1) -> Timing:
     """A whole evaluation in an empty folder."""
     evaluations = Evaluations(attacks=("aa",), examples=len(test.labels), batch_size=batch_size, jobs=jobs)
     with tempfile.TemporaryDirectory() as folder:
-        elsewhere = replace(subject, stem=Path(folder) / "eval")
+        elsewhere = replace(source, stem=Path(folder) / "eval")
         started = time.perf_counter()
-        (facts,) = evaluate_subject(elsewhere, test, evaluations, CPU, lambda *_: None, judge=False)
+        (facts,) = evaluate_source(elsewhere, test, evaluations, CPU, lambda *_: None, judge=False)
         return Timing(time.perf_counter() - started, round(facts["robust"] * len(test.labels) / 100))
 
 
-def upstream(subject: Subject, test: Split, frozen: bool = False) -> Timing:
+def upstream(source: ModelSource, test: Split, frozen: bool = False) -> Timing:
     """pyautoattack's run_standard_evaluation with its default batch of 250, on the model as it is loaded."""
-    model = subject.load(CPU).requires_grad_(not frozen)
+    model = source.load(CPU).requires_grad_(not frozen)
     x, label = to_float(test.images), test.labels
     started = time.perf_counter()
-    attack = AutoAttack(model, norm=subject.claim.norm, eps=float(subject.claim.eps), seed=0, version="standard")
+    attack = AutoAttack(model, norm=source.claim.norm, eps=float(source.claim.eps), seed=0, version="standard")
     x_adv, _ = attack.run_standard_evaluation(x, label)
     seconds = time.perf_counter() - started
     with torch.no_grad():
@@ -100,7 +100,7 @@ def _square(forward: Forward, x: torch.Tensor, label: torch.Tensor, eps: float, 
 
 WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "leaving": lambda: mock.patch.object(leaving.Leaving, "close", _stay),
-    "several FAB targets at once": lambda: mock.patch.object(arena.Arena, "_room", return_value=0),
+    "several FAB targets at once": lambda: mock.patch.object(attacked_model.AttackedModel, "_room", return_value=0),
     "channels last": lambda: mock.patch.object(forwards, "layout", return_value=torch.contiguous_format),
     "batches that fit the cache": lambda: mock.patch.object(forwards, "part", lambda images: len(images)),
     "batch norm folded into convolutions": lambda: mock.patch.object(forwards, "fused", lambda model: model),
@@ -112,13 +112,13 @@ WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
 """Our measures, and how to do without each."""
 
 
-def compare(subject: Subject, test: Split, rounds: int, ablate: bool) -> dict[str, list[Timing]]:
+def compare(source: ModelSource, test: Split, rounds: int, ablate: bool) -> dict[str, list[Timing]]:
     """Timings by variant; the first two of each round are the comparison."""
     jobs, n = cores(), len(test.labels)
     variants: dict[str, Callable[[], Timing]] = {
-        "upstream": lambda: upstream(subject, test),
-        "ours, one process": lambda: ours(subject, test, batch_size=n),
-        f"ours, {jobs} processes": lambda: ours(subject, test, batch_size=-(-n // (2 * jobs)), jobs=jobs),
+        "upstream": lambda: upstream(source, test),
+        "ours, one process": lambda: ours(source, test, batch_size=n),
+        f"ours, {jobs} processes": lambda: ours(source, test, batch_size=-(-n // (2 * jobs)), jobs=jobs),
     }
     found: dict[str, list[Timing]] = {name: [] for name in variants}
     for _ in range(rounds):
@@ -126,11 +126,11 @@ def compare(subject: Subject, test: Split, rounds: int, ablate: bool) -> dict[st
             found[name].append(run())
             print(f"    {name}: {found[name][-1].seconds:.1f} s", file=sys.stderr)
     if ablate:
-        found["upstream, parameters frozen"] = [upstream(subject, test, frozen=True)]
+        found["upstream, parameters frozen"] = [upstream(source, test, frozen=True)]
         for name, without in {"": nullcontext, **WITHOUT}.items():
             label = f"one process, without {name}" if name else "one process, once more"
             with without():
-                found[label] = [ours(subject, test, batch_size=n)]
+                found[label] = [ours(source, test, batch_size=n)]
             print(f"    {label}: {found[label][-1].seconds:.1f} s", file=sys.stderr)
     return found
 
@@ -148,10 +148,10 @@ def main() -> None:
     figures = {}
     for name, command in MODELS.items():
         if given.models in name:
-            subject = trained(command, given.runs)
-            test = head(fetching.splits(subject.dataset, subject.parts(), fetching.data_folder()).test, given.examples)
+            source = trained(command, given.runs)
+            test = head(fetching.splits(source.dataset, source.parts(), fetching.data_folder()).test, given.examples)
             print(f"{name}, {len(test.labels)} images, {provenance.device_name(CPU)}, {cores()} cores")
-            found = compare(subject, test, given.rounds, given.ablate)
+            found = compare(source, test, given.rounds, given.ablate)
             base = statistics.median(each.seconds for each in found["upstream"])
             for variant, timings in found.items():
                 seconds = statistics.median(each.seconds for each in timings)

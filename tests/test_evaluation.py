@@ -18,12 +18,12 @@ from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import checks
-from robench_fire.evaluation.autoattack.arena import Arena
 from robench_fire.evaluation.autoattack.attack_sets import inside
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.evaluate import Result, evaluate
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import Subject
-from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.evaluation.model_source import ModelSource
+from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.models.normalisation import Standardise
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Dataset, Split, Splits
@@ -112,7 +112,7 @@ def test_radius_zero_is_clean_accuracy_without_an_attack(
     def attacked(*_: object) -> None:
         raise AssertionError("nothing is to be attacked")
 
-    monkeypatch.setattr(Arena, "_perturbed", attacked)
+    monkeypatch.setattr(AttackedModel, "_perturbed", attacked)
     result = run(attack, model, small.test, Linf(eps=Quantity("0")))
     assert np.array_equal(result.robust, result.clean)
     assert result.clean.any()
@@ -276,14 +276,14 @@ def test_a_few_images_say_nothing_about_normalisation(model: nn.Module) -> None:
         )
 
 
-class Altered(Subject):
-    """A subject of a data set like digits, but for two entries."""
+class Altered(ModelSource):
+    """A source of a data set like digits, but for two entries."""
 
     def parts(self) -> Dataset:
         return replace(digits.DATASET, num_classes=3 if self.dataset == "three" else 10, mean=MEAN, std=STD)
 
 
-def altered(dataset: str, weights: Path) -> Subject:
+def altered(dataset: str, weights: Path) -> ModelSource:
     stem = weights.with_suffix(".eval")
     return Altered(
         weights=weights, stem=stem, dataset=dataset, arch="digits-cnn", normalise="none", claim=SMALL, trained=SMALL
@@ -293,14 +293,14 @@ def altered(dataset: str, weights: Path) -> Subject:
 def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(
     picky: nn.Module, small: Splits, tmp_path: Path
 ) -> None:
-    subject = altered("digits", tmp_path / "mine.safetensors")
-    save_file(picky.state_dict(), subject.weights)
+    source = altered("digits", tmp_path / "mine.safetensors")
+    save_file(picky.state_dict(), source.weights)
     with pytest.raises(DataError, match="with --normalise dataset; say how its training script normalised"):
-        evaluate_subject(subject, small.test, Evaluations(attacks=("pgd20",)), torch.device("cpu"), quiet)
-    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [subject.weights]
+        evaluate_source(source, small.test, Evaluations(attacks=("pgd20",)), torch.device("cpu"), quiet)
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [source.weights]
 
 
 def test_fewer_than_four_classes_are_refused_before_any_work() -> None:
     nothing = Split(torch.zeros(0), torch.zeros(0))
     with pytest.raises(UsageError, match="at least 4 classes"):
-        evaluate_subject(altered("three", Path("none")), nothing, Evaluations(), torch.device("cpu"), quiet)
+        evaluate_source(altered("three", Path("none")), nothing, Evaluations(), torch.device("cpu"), quiet)

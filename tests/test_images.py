@@ -21,7 +21,7 @@ from robench_fire.devices import workers
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images, resumable
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import Subject, subject_from_file
+from robench_fire.evaluation.model_source import ModelSource, source_from_file
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.threat import THREATS
@@ -152,37 +152,37 @@ def trained() -> bytes:
     return save(net.state_dict())
 
 
-def placed(folder: Path) -> Subject:
+def placed(folder: Path) -> ModelSource:
     folder.mkdir(exist_ok=True)
     (folder / "net.safetensors").write_bytes(trained())
-    return subject_from_file(folder / "net.safetensors", "digits", "digits-cnn")
+    return source_from_file(folder / "net.safetensors", "digits", "digits-cnn")
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
+def source(tmp_path: Path) -> ModelSource:
     return placed(tmp_path)
 
 
-def run(subject: Subject, wanted: Evaluations = WANTED) -> dict[str, Any]:
-    (facts,) = resumable.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+def run(source: ModelSource, wanted: Evaluations = WANTED) -> dict[str, Any]:
+    (facts,) = resumable.evaluate_source(source, TEST, wanted, CPU, lambda *_: None, judge=False)
     return facts
 
 
-def beside(subject: Subject, ending: str, name: str = NAME) -> Path:
-    return Path(f"{subject.stem}.{name}{ending}")
+def beside(source: ModelSource, ending: str, name: str = NAME) -> Path:
+    return Path(f"{source.stem}.{name}{ending}")
 
 
 class Whole(NamedTuple):
     """An evaluation that nothing interrupted: its folder, the file of images, the record after each save."""
 
-    subject: Subject
+    source: ModelSource
     images: bytes
     states: list[str]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    subject, states, write = placed(tmp_path_factory.mktemp("whole")), [], Record.write
+    source, states, write = placed(tmp_path_factory.mktemp("whole")), [], Record.write
 
     def saved(self: Record, path: Path) -> None:
         write(self, path)
@@ -190,14 +190,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Record, "write", saved)
-        run(subject)
-    return Whole(subject, beside(subject, ".adv.safetensors").read_bytes(), states)
+        run(source)
+    return Whole(source, beside(source, ".adv.safetensors").read_bytes(), states)
 
 
-def check(subject: Subject, name: str, norm: str, eps: float, examples: int) -> int:
+def check(source: ModelSource, name: str, norm: str, eps: float, examples: int) -> int:
     """Whether the file holds what breaks the model, and nothing else; how many images that are."""
-    index, found = adversarial_images.read(beside(subject, ".adv.safetensors", name))
-    clean, robust = np.load(beside(subject, ".npy", name))
+    index, found = adversarial_images.read(beside(source, ".adv.safetensors", name))
+    clean, robust = np.load(beside(source, ".npy", name))
     assert sorted(index.tolist()) == np.flatnonzero(clean & ~robust).tolist()
     of = TEST.take(torch.from_numpy(index))
     assert found.shape == (len(index), 1, 8, 8)
@@ -207,60 +207,60 @@ def check(subject: Subject, name: str, norm: str, eps: float, examples: int) -> 
     assert float(sizes.max()) <= eps + 1e-5
     assert float(sizes.min()) > 0
     with torch.no_grad():
-        assert not (subject.load(CPU)(perturbed).argmax(1) == of.labels).any()
-        assert (subject.load(CPU)(to_float(of.images)).argmax(1) == of.labels).all()
-    assert not beside(subject, ".adv", name).exists()
+        assert not (source.load(CPU)(perturbed).argmax(1) == of.labels).any()
+        assert (source.load(CPU)(to_float(of.images)).argmax(1) == of.labels).all()
+    assert not beside(source, ".adv", name).exists()
     assert len(clean) == examples
     return len(index)
 
 
 def test_the_images_break_the_model_and_lie_in_the_ball(whole: Whole) -> None:
-    count = check(whole.subject, NAME, "Linf", 0.15, 44)
+    count = check(whole.source, NAME, "Linf", 0.15, 44)
     assert 10 < count < 44
     assert len(whole.states) == 5 * 4 + 1
 
 
-def test_under_l2_too(subject: Subject) -> None:
+def test_under_l2_too(source: ModelSource) -> None:
     wanted = replace(WANTED, norm="L2", eps=("0.8",), examples=20)
-    run(subject, wanted)
-    assert check(subject, "aa-L2-0.8-20-batch10", "L2", 0.8, 20) > 5
+    run(source, wanted)
+    assert check(source, "aa-L2-0.8-20-batch10", "L2", 0.8, 20) > 5
 
 
-def test_two_processes_find_the_same_images(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_find_the_same_images(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.delattr(resumable, "here")
-    run(subject, replace(WANTED, jobs=2))
-    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
-    assert not beside(subject, ".adv").exists()
+    run(source, replace(WANTED, jobs=2))
+    assert beside(source, ".adv.safetensors").read_bytes() == whole.images
+    assert not beside(source, ".adv").exists()
 
 
-def test_shards_join_to_the_same_images(subject: Subject, whole: Whole) -> None:
+def test_shards_join_to_the_same_images(source: ModelSource, whole: Whole) -> None:
     for index in (3, 1, 2):
-        run(subject, replace(WANTED, shard=(index, 3)))
-        assert not beside(subject, ".adv.safetensors").exists()
-    facts = run(subject, replace(WANTED, merge=True))
+        run(source, replace(WANTED, shard=(index, 3)))
+        assert not beside(source, ".adv.safetensors").exists()
+    facts = run(source, replace(WANTED, merge=True))
     assert facts["images_missing"] == []
-    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
-    assert len(list(beside(subject, ".adv").iterdir())) == 5 * 4  # the parts stay, as the shards do
+    assert beside(source, ".adv.safetensors").read_bytes() == whole.images
+    assert len(list(beside(source, ".adv").iterdir())) == 5 * 4  # the parts stay, as the shards do
     for path in (".json", ".adv.safetensors"):
-        beside(subject, path).unlink()
-    run(subject, replace(WANTED, merge=True))
-    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
+        beside(source, path).unlink()
+    run(source, replace(WANTED, merge=True))
+    assert beside(source, ".adv.safetensors").read_bytes() == whole.images
 
 
-def test_shards_joined_without_all_their_images_say_which_are_missing(subject: Subject) -> None:
+def test_shards_joined_without_all_their_images_say_which_are_missing(source: ModelSource) -> None:
     for index in (1, 2):
-        run(subject, replace(WANTED, shard=(index, 2)))
-    part(beside(subject, ".adv"), "3-apgd-ce").unlink()
-    facts = run(subject, replace(WANTED, merge=True))
+        run(source, replace(WANTED, shard=(index, 2)))
+    part(beside(source, ".adv"), "3-apgd-ce").unlink()
+    facts = run(source, replace(WANTED, merge=True))
     assert [name.rsplit("-", 1)[0] for name in facts["images_missing"]] == ["3-apgd-ce"]
-    assert not beside(subject, ".adv.safetensors").exists()
+    assert not beside(source, ".adv.safetensors").exists()
 
 
 @pytest.mark.parametrize("saves", [1, 9, 20])
 @pytest.mark.parametrize("moment", ["before the images", "before the record", "after the record"])
 def test_what_was_interrupted_comes_to_the_same_images(
-    subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int, moment: str
+    source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int, moment: str
 ) -> None:
     left = [saves]
     owner, name = (adversarial_images, "keep") if moment == "before the images" else (Record, "write")
@@ -277,52 +277,52 @@ def test_what_was_interrupted_comes_to_the_same_images(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(subject)
-    assert not beside(subject, ".adv.safetensors").exists()
-    run(subject)
-    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images
-    assert not beside(subject, ".adv").exists()
-    assert not beside(subject, ".state").exists()
+            run(source)
+    assert not beside(source, ".adv.safetensors").exists()
+    run(source)
+    assert beside(source, ".adv.safetensors").read_bytes() == whole.images
+    assert not beside(source, ".adv").exists()
+    assert not beside(source, ".state").exists()
 
 
-def test_a_record_without_its_images_still_gives_its_result(subject: Subject, whole: Whole) -> None:
+def test_a_record_without_its_images_still_gives_its_result(source: ModelSource, whole: Whole) -> None:
     """As one that was moved from another machine alone: nothing is made up, and older images do not pass for its."""
-    beside(subject, ".state").write_text(whole.states[9])
-    beside(subject, ".adv.safetensors").write_bytes(b"of other weights")
-    facts = run(subject)
-    assert facts["robust"] == run(whole.subject)["robust"]
+    beside(source, ".state").write_text(whole.states[9])
+    beside(source, ".adv.safetensors").write_bytes(b"of other weights")
+    facts = run(source)
+    assert facts["robust"] == run(whole.source)["robust"]
     assert len(facts["images_missing"]) == 10
-    assert beside(subject, ".npy").read_bytes() == beside(whole.subject, ".npy").read_bytes()
-    assert not beside(subject, ".adv.safetensors").exists()
+    assert beside(source, ".npy").read_bytes() == beside(whole.source, ".npy").read_bytes()
+    assert not beside(source, ".adv.safetensors").exists()
 
 
-def test_weights_that_took_the_place_of_others_have_their_own_images(subject: Subject, whole: Whole) -> None:
+def test_weights_that_took_the_place_of_others_have_their_own_images(source: ModelSource, whole: Whole) -> None:
     other_weights = {name: 1.1 * value if "weight" in name else value for name, value in load(trained()).items()}
-    subject.weights.write_bytes(save(other_weights))
-    run(subject)
-    other = beside(subject, ".adv.safetensors").read_bytes()
-    subject.weights.write_bytes(trained())
-    run(subject)
-    assert beside(subject, ".adv.safetensors").read_bytes() == whole.images != other
+    source.weights.write_bytes(save(other_weights))
+    run(source)
+    other = beside(source, ".adv.safetensors").read_bytes()
+    source.weights.write_bytes(trained())
+    run(source)
+    assert beside(source, ".adv.safetensors").read_bytes() == whole.images != other
 
 
-def test_each_radius_has_its_own_images(subject: Subject) -> None:
+def test_each_radius_has_its_own_images(source: ModelSource) -> None:
     wanted = replace(WANTED, attacks=("aa-plus",), eps=("0.5", "0.4", "0"), examples=5, batch_size=500)
-    resumable.evaluate_subject(subject, TEST, wanted, CPU, lambda *_: None, judge=False)
+    resumable.evaluate_source(source, TEST, wanted, CPU, lambda *_: None, judge=False)
     for eps in ("0.5", "0.4"):
-        assert check(subject, f"aa-plus-Linf-{eps}-5", "Linf", float(eps), 5) > 0
-    index, found = adversarial_images.read(beside(subject, ".adv.safetensors", "aa-plus-Linf-0-5"))
+        assert check(source, f"aa-plus-Linf-{eps}-5", "Linf", float(eps), 5) > 0
+    index, found = adversarial_images.read(beside(source, ".adv.safetensors", "aa-plus-Linf-0-5"))
     assert len(index) == len(found) == 0
 
 
-def test_an_attack_alone_keeps_no_images(subject: Subject) -> None:
+def test_an_attack_alone_keeps_no_images(source: ModelSource) -> None:
     for attack in ("pgd20", "apgd-ce"):
-        run(subject, replace(WANTED, attacks=(attack,)))
-    assert not list(subject.weights.parent.glob("*.adv*"))
+        run(source, replace(WANTED, attacks=(attack,)))
+    assert not list(source.weights.parent.glob("*.adv*"))
 
 
 def test_what_is_done_is_left_as_it_is(whole: Whole) -> None:
-    path = beside(whole.subject, ".adv.safetensors")
+    path = beside(whole.source, ".adv.safetensors")
     before = path.stat().st_mtime_ns
-    run(whole.subject)
+    run(whole.source)
     assert path.stat().st_mtime_ns == before

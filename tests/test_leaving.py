@@ -10,8 +10,8 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robench_fire.evaluation.autoattack.arena import arena_of
 from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, Battle, Heard, inside, perturb
+from robench_fire.evaluation.autoattack.attacked_model import attacked_model
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Leaving
 from robench_fire.problem.pgd import Forward
 from robench_fire.problem.threat import L2, Linf, Threat
@@ -220,12 +220,12 @@ class Recording(nn.Module):
 @pytest.mark.parametrize("name", ["pgd20", "apgd-ce", "fab-t", "square"])
 def test_only_images_that_stand_are_attacked(name: str) -> None:
     x, model = numbered(3), Recording()
-    arena, _ = arena_of(model, x, linear(x).argmax(1), LINF, num_classes=CLASSES, seed=0, batch_size=3)
+    attacked, _ = attacked_model(model, x, linear(x).argmax(1), LINF, num_classes=CLASSES, seed=0, batch_size=3)
     model.seen.clear()
-    nobody = arena.stand(Attack(name), 0, np.array([False, False, False]), quiet)
+    nobody = attacked.stand(Attack(name), 0, np.array([False, False, False]), quiet)
     assert not nobody.robust.any()
     assert not model.seen
-    only = arena.stand(Attack(name), 0, np.array([False, True, False]), quiet)
+    only = attacked.stand(Attack(name), 0, np.array([False, True, False]), quiet)
     assert not only.robust[[0, 2]].any()
     assert {number for shown in model.seen for number in numbers(shown, 3).tolist()} == {1}
 

@@ -18,13 +18,13 @@ from robench_fire.cli import main
 from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
 from robench_fire.evaluation import reliability, reliability_text
-from robench_fire.evaluation.autoattack.arena import Arena, arena_of
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.evaluate import SQUARE, Result, evaluate, result
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import subject_of
+from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.evaluation.reliability import Check
-from robench_fire.evaluation.resumable import evaluate_subject, is_judged
+from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.files import sha256
 from robench_fire.launching.seed import run_folder
 from robench_fire.models.small_cnns import DigitsCNN
@@ -93,8 +93,8 @@ class Reversed(nn.Module):
         return taught(0)(self._Reverse.apply(x))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def arena(model: nn.Module, split: Split, eps: str = "0.1") -> tuple[Arena, list[str]]:
-    return arena_of(
+def attacked(model: nn.Module, split: Split, eps: str = "0.1") -> tuple[AttackedModel, list[str]]:
+    return attacked_model(
         model, to_float(split.images), split.labels, Linf(eps=Quantity(eps)), num_classes=10, seed=0, batch_size=32
     )
 
@@ -105,7 +105,7 @@ def masks(attack: str, model: nn.Module, split: Split) -> Result:
 
 def judged(attack: str, model: nn.Module, split: Split, eps: str = "0.1") -> dict[str, Any]:
     """The verdict where nothing stands, which only the images' and the model's own properties decide."""
-    ring, flags = arena(model, split, eps)
+    ring, flags = attacked(model, split, eps)
     clean = ring.correct(ring.images, ring.labels)
     return reliability.judged(attack, ring, clean, torch.zeros_like(clean), flags, [])
 
@@ -131,7 +131,7 @@ def test_masked_gradients_make_a_result_unreliable(
     found = masks("aa", model(), small.test)
     assert found.after["apgd-ce"] > found.after["square"] + 10
     clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
-    verdict = reliability.judged("aa", arena(model(), small.test)[0], clean, robust, said(found), [])
+    verdict = reliability.judged("aa", attacked(model(), small.test)[0], clean, robust, said(found), [])
     assert verdict["verdict"] == "unreliable"
     assert all(reason in "; ".join(verdict["reasons"]) for reason in reasons)
     failures = [each["name"] for each in verdict["checks"] if each["passed"] is False]
@@ -143,7 +143,7 @@ def test_an_honest_model_is_reliable(adversarial: bool, small: Splits) -> None:
     found = masks("aa", taught(0, adversarial), small.test)
     assert found.flags == []
     assert bool(found.robust.mean() > 0.7) == adversarial
-    ring, _ = arena(taught(0, adversarial), small.test)
+    ring, _ = attacked(taught(0, adversarial), small.test)
     clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
     verdict = reliability.judged("aa", ring, clean, robust, found.flags, [])
     assert verdict["verdict"] == "reliable"
@@ -171,7 +171,7 @@ def test_what_cannot_be_judged_is_unknown(attack: str, eps: str, images: int, re
 
 
 def test_a_flag_is_enough_where_nothing_else_can_be_judged(small: Splits) -> None:
-    few = arena(taught(0), small.test.take(slice(2)))[0]
+    few = attacked(taught(0), small.test.take(slice(2)))[0]
     signs = reliability_text.signs({"flags": ["randomised"]})
     verdict = reliability.judged("pgd20", few, torch.ones(2), torch.ones(2), signs, [])
     assert verdict["verdict"] == "unreliable"
@@ -186,8 +186,8 @@ def test_a_model_near_chance_is_never_reliable() -> None:
 
 
 def test_an_accuracy_that_stays_is_found(small: Splits) -> None:
-    assert reliability._radius(arena(taught(0), small.test)[0]).passed
-    found = reliability._radius(arena(Quantised(), small.test)[0])
+    assert reliability._radius(attacked(taught(0), small.test)[0]).passed
+    found = reliability._radius(attacked(Quantised(), small.test)[0])
     assert not found.passed
     assert "at eps 1" in found.found
 
@@ -205,15 +205,15 @@ def test_steps_that_help_the_defense_are_found_beyond_noise(helped: int, hurt: i
 
 def test_noise_that_beats_the_gradient_is_found(small: Splits) -> None:
     nothing = torch.zeros(64, dtype=torch.bool)
-    assert failed(reliability.battery(arena(taught(0), small.test, "0.4")[0], nothing, [])) == []
-    found = reliability.battery(arena(Reversed(), small.test, "0.4")[0], nothing, [])
+    assert failed(reliability.battery(attacked(taught(0), small.test, "0.4")[0], nothing, [])) == []
+    found = reliability.battery(attacked(Reversed(), small.test, "0.4")[0], nothing, [])
     assert failed(found) == [RADIUS, NOISE]
 
 
 def test_a_transfer_that_beats_the_white_box_is_found(small: Splits) -> None:
     missed = masks("apgd-ce", Quantised(), small.test)
     assert missed.robust.mean() > 0.9
-    ring, robust = arena(Quantised(), small.test)[0], torch.from_numpy(missed.robust)
+    ring, robust = attacked(Quantised(), small.test)[0], torch.from_numpy(missed.robust)
     found = {each.name: each for each in reliability.battery(ring, robust, [taught(1), taught(0)])}[TRANSFER]
     assert found.passed is False
     assert "on 2 other seeds" in found.found
@@ -257,7 +257,7 @@ def test_the_verdict_is_stored_and_made_again_when_another_seed_is_trained(
     name = "eval.aa-Linf-0.2-64.json"
 
     def verdicts(judge: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-        made = evaluate_subject(subject_of(first), small.test, wanted, CPU, quiet, judge=judge)
+        made = evaluate_source(source_of(first), small.test, wanted, CPU, quiet, judge=judge)
         assert made[1] == read_json(first.folder / name)
         return made[0].get("reliability", {}), made[1].get("reliability", {})
 

@@ -28,9 +28,9 @@ from robench_fire.datasets import digits
 from robench_fire.devices import workers
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import resumable
-from robench_fire.evaluation.autoattack.arena import Arena
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import Subject, subject_from_file
+from robench_fire.evaluation.model_source import ModelSource, source_from_file
 from robench_fire.evaluation.record import Record
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Split
@@ -56,24 +56,24 @@ def trained(seed: int) -> bytes:
     return save(net.state_dict())
 
 
-def placed(folder: Path, name: str = "net.safetensors") -> Subject:
+def placed(folder: Path, name: str = "net.safetensors") -> ModelSource:
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(trained(0))
-    return subject_from_file(folder / name, "digits", "digits-cnn")
+    return source_from_file(folder / name, "digits", "digits-cnn")
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
+def source(tmp_path: Path) -> ModelSource:
     return placed(tmp_path)
 
 
-def run(subject: Subject, wanted: Evaluations = FULL, test: Split = TEST, report: Report = lambda *_: None) -> Facts:
-    (facts,) = resumable.evaluate_subject(subject, test, wanted, torch.device("cpu"), report, judge=False)
+def run(source: ModelSource, wanted: Evaluations = FULL, test: Split = TEST, report: Report = lambda *_: None) -> Facts:
+    (facts,) = resumable.evaluate_source(source, test, wanted, torch.device("cpu"), report, judge=False)
     return facts
 
 
-def beside(subject: Subject, ending: str, attack: str = "aa") -> Path:
-    return Path(f"{subject.stem}.{attack}-Linf-0.15-44-batch10{ending}")
+def beside(source: ModelSource, ending: str, attack: str = "aa") -> Path:
+    return Path(f"{source.stem}.{attack}-Linf-0.15-44-batch10{ending}")
 
 
 def names(folder: Path) -> set[str]:
@@ -91,30 +91,30 @@ class Whole:
     parts: list[dict[str, bytes]]
     images: dict[str, bytes]
 
-    def check(self, subject: Subject, facts: Facts, *more: str) -> None:
+    def check(self, source: ModelSource, facts: Facts, *more: str) -> None:
         """Whether another evaluation came to the same and left its results, and no file but those and ``more``."""
-        results = [beside(subject, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log", *self.images)]
-        assert {ending: beside(subject, ending).read_bytes() for ending in self.images} == self.images
+        results = [beside(source, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log", *self.images)]
+        assert {ending: beside(source, ending).read_bytes() for ending in self.images} == self.images
         assert (results[0].read_bytes(), json.loads(results[1].read_text())) == (self.masks, facts)
         free = dict.fromkeys(("seconds", "attack_seconds", "sessions"))
         assert facts | free == self.facts | free
-        assert names(subject.weights.parent) == {subject.weights.name, *(path.name for path in results), *more}
+        assert names(source.weights.parent) == {source.weights.name, *(path.name for path in results), *more}
 
 
 def uninterrupted(folder: Path, wanted: Evaluations) -> Whole:
-    subject, write = placed(folder), Record.write
+    source, write = placed(folder), Record.write
     states: list[str] = []
     parts: list[dict[str, bytes]] = []
 
     def keep(self: Record, path: Path) -> None:
         write(self, path)
         states.append(path.read_text())
-        parts.append({part.name: part.read_bytes() for part in beside(subject, ".adv").glob("*")})
+        parts.append({part.name: part.read_bytes() for part in beside(source, ".adv").glob("*")})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Record, "write", keep)
-        facts = run(subject, wanted)
-    masks, log = (beside(subject, ending, facts["attack"]) for ending in (".npy", ".log"))
+        facts = run(source, wanted)
+    masks, log = (beside(source, ending, facts["attack"]) for ending in (".npy", ".log"))
     images = {path.name[-len(IMAGES) :]: path.read_bytes() for path in folder.glob(f"*{IMAGES}")}
     return Whole(facts, masks.read_bytes(), log.read_text(), states, parts, images)
 
@@ -129,10 +129,10 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return uninterrupted(tmp_path_factory.mktemp("quick"), QUICK)
 
 
-def child(subject: Subject, begun: Event) -> None:
+def child(source: ModelSource, begun: Event) -> None:
     """In a process of its own: the same call as ever, saying when the attacks begin."""
     torch.set_num_threads(1)
-    run(subject, report=lambda *_: None if begun.is_set() else begun.set())
+    run(source, report=lambda *_: None if begun.is_set() else begun.set())
 
 
 def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,11 +142,11 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkey
     context.set_forkserver_preload(["robench_fire.evaluation.resumable", "robench_fire.datasets.digits", "pytest"])
     draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
     while kills < 20:  # a process may end before it is killed: then there is one folder more
-        subject, end, done = placed(folder := tmp_path / str(next(folders))), kills + 10, 0
-        state, stored = beside(subject, ".state"), beside(subject, ".json")
+        source, end, done = placed(folder := tmp_path / str(next(folders))), kills + 10, 0
+        state, stored = beside(source, ".state"), beside(source, ".json")
         while not stored.exists():
             continued += 0 < done < 20
-            process = context.Process(target=target, args=(subject, begun := context.Event()))
+            process = context.Process(target=target, args=(source, begun := context.Event()))
             process.start()
             assert begun.wait(60)
             if kills < end:
@@ -158,34 +158,34 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkey
             blocks = json.loads(state.read_text())["blocks"] if state.exists() else {}
             done, before = sum(len(block["after"]) for block in blocks.values()), done
             assert done >= before or stored.exists()
-        facts = run(subject)
+        facts = run(source)
         assert (facts["sessions"] > 1) == (before > 0)
-        whole.check(subject, facts, *(path.name for path in folder.glob(".*.partial")))
+        whole.check(source, facts, *(path.name for path in folder.glob(".*.partial")))
     assert continued >= 3
 
 
 @pytest.mark.parametrize("saves", [0, 15])
-def test_two_processes_agree(subject: Subject, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+def test_two_processes_agree(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.delattr(resumable, "here")
     if saves:
-        beside(subject, ".state").write_text(whole.states[saves - 1])
-        beside(subject, ".adv").mkdir()
+        beside(source, ".state").write_text(whole.states[saves - 1])
+        beside(source, ".adv").mkdir()
         for name, part in whole.parts[saves - 1].items():
-            (beside(subject, ".adv") / name).write_bytes(part)
-    facts = run(subject, replace(FULL, jobs=2))
-    whole.check(subject, facts)
+            (beside(source, ".adv") / name).write_bytes(part)
+    facts = run(source, replace(FULL, jobs=2))
+    whole.check(source, facts)
     assert facts["sessions"] == (2 if saves else 1)
 
 
 def test_shards_join_to_the_same(tmp_path: Path, whole: Whole) -> None:
-    subject = placed(tmp_path, "net[1].safetensors")
-    parts = [run(subject, replace(FULL, shard=(index, 3))) for index in (3, 1, 2)]
+    source = placed(tmp_path, "net[1].safetensors")
+    parts = [run(source, replace(FULL, shard=(index, 3))) for index in (3, 1, 2)]
     assert [(part["shard"], part["examples"]) for part in parts] == [([3, 3], 10), ([1, 3], 20), ([2, 3], 14)]
-    shards = names(tmp_path) - {subject.weights.name}
+    shards = names(tmp_path) - {source.weights.name}
     endings = (".adv", *(f".shard-{index}-of-3" for index in (1, 2, 3)))
-    assert shards == {beside(subject, ending).name for ending in endings}
-    whole.check(subject, run(subject, replace(FULL, merge=True)), *shards)
+    assert shards == {beside(source, ending).name for ending in endings}
+    whole.check(source, run(source, replace(FULL, merge=True)), *shards)
 
 
 def edited(plain: Facts, path: str, value: Any) -> Facts:
@@ -207,23 +207,25 @@ def edited(plain: Facts, path: str, value: Any) -> Facts:
         ("1/3 3/3 2/3", "identity weights_sha256", "00", r"shard-2-of-3 belongs to .* its weights hash is 00, not"),
     ],
 )
-def test_bad_shards_are_named(subject: Subject, whole: Whole, shards: str, path: str, value: Any, message: str) -> None:
+def test_bad_shards_are_named(
+    source: ModelSource, whole: Whole, shards: str, path: str, value: Any, message: str
+) -> None:
     for shard in shards.split():
         index, count = map(int, shard.split("/"))
         part = json.loads(whole.states[-1]) | {"shard": [index, count]}
         part["blocks"] = {key: block for key, block in part["blocks"].items() if int(key) % count == index - 1}
         if path and shard == "2/3":
             edited(part, path, value)
-        beside(subject, f".shard-{index}-of-{count}").write_text(json.dumps(part))
+        beside(source, f".shard-{index}-of-{count}").write_text(json.dumps(part))
     with pytest.raises(DataError, match=message):
-        run(subject, replace(FULL, merge=True))
-    assert not beside(subject, ".json").exists()
+        run(source, replace(FULL, merge=True))
+    assert not beside(source, ".json").exists()
 
 
-def test_more_shards_than_blocks(subject: Subject) -> None:
+def test_more_shards_than_blocks(source: ModelSource) -> None:
     with pytest.raises(UsageError, match="--shard 9/9: there are 5 blocks of 10 images"):
-        run(subject, replace(FULL, shard=(9, 9)))
-    assert names(subject.weights.parent) == {"net.safetensors"}
+        run(source, replace(FULL, shard=(9, 9)))
+    assert names(source.weights.parent) == {"net.safetensors"}
 
 
 SHORT = {"clean": "1" * 9, "after": {"apgd-ce": "0" * 9}, "seconds": {"apgd-ce": 1.0}, "largest": 0.1}
@@ -242,22 +244,24 @@ SHORT = {"clean": "1" * 9, "after": {"apgd-ce": "0" * 9}, "seconds": {"apgd-ce":
         ("blocks 0 after other", "0" * 10), ("blocks 0 seconds", {}), ("blocks 0 largest", float("nan")),
     ],
 )  # fmt: skip
-def test_a_damaged_or_foreign_record_is_refused(subject: Subject, whole: Whole, path: str, value: Any) -> None:
+def test_a_damaged_or_foreign_record_is_refused(source: ModelSource, whole: Whole, path: str, value: Any) -> None:
     """``states[14]``: only Square has not run yet."""
-    state, spoken = beside(subject, ".state"), path.partition("identity ")[2].replace("_sha256", " hash")
+    state, in_words = beside(source, ".state"), path.partition("identity ")[2].replace("_sha256", " hash")
     state.write_text(json.dumps(edited(json.loads(whole.states[14]), path, value)) if path else value)
     before = state.read_bytes()
-    message = f"belongs to another evaluation: its {spoken.replace('_', ' ')} is {value}, not " if spoken else ""
+    message = f"belongs to another evaluation: its {in_words.replace('_', ' ')} is {value}, not " if in_words else ""
     with pytest.raises(DataError, match=f"(?s)^{re.escape(str(state))} .*{message}"):
-        run(subject)
+        run(source)
     assert state.read_bytes() == before
     assert names(state.parent) == {"net.safetensors", state.name}
 
 
 @pytest.mark.parametrize("write", range(1, 10))
-def test_a_full_disk_loses_nothing(subject: Subject, quick: Whole, monkeypatch: pytest.MonkeyPatch, write: int) -> None:
+def test_a_full_disk_loses_nothing(
+    source: ModelSource, quick: Whole, monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
     """At each of the nine writes: one for each block, the record's end, and three results."""
-    state, flush, kept = beside(subject, ".state", "apgd-ce"), os.fsync, []
+    state, flush, kept = beside(source, ".state", "apgd-ce"), os.fsync, []
 
     def full(file: int) -> None:
         kept.append(state.read_bytes() if state.exists() else b"")
@@ -268,37 +272,37 @@ def test_a_full_disk_loses_nothing(subject: Subject, quick: Whole, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(DataError, match=r"^cannot write .*: No space left on device; make room"):
-            run(subject, QUICK)
+            run(source, QUICK)
     assert (state.read_bytes() if state.exists() else b"") == kept[-1]
     assert bool(kept[-1]) == (write > 1)
     assert not list(state.parent.glob(".*.partial"))
-    quick.check(subject, run(subject, QUICK))
+    quick.check(source, run(source, QUICK))
 
 
-def test_a_second_process_is_kept_out(subject: Subject, quick: Whole) -> None:
-    shard = beside(subject, ".shard-1-of-2", "apgd-ce")
+def test_a_second_process_is_kept_out(source: ModelSource, quick: Whole) -> None:
+    shard = beside(source, ".shard-1-of-2", "apgd-ce")
 
     def meanwhile(stage: str, done: int, total: int, note: str) -> None:
         if not shard.exists():
             with pytest.raises(UsageError, match=r"another process works on .*batch10\.state; wait for it"):
-                run(subject, QUICK)
-            run(subject, replace(QUICK, shard=(1, 2)))
+                run(source, QUICK)
+            run(source, replace(QUICK, shard=(1, 2)))
 
-    quick.check(subject, run(subject, QUICK, report=meanwhile), shard.name)
+    quick.check(source, run(source, QUICK, report=meanwhile), shard.name)
 
 
-def test_what_is_finished_is_not_run_again(subject: Subject, quick: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, stored = run(subject, QUICK), beside(subject, ".json", "apgd-ce")
+def test_what_is_finished_is_not_run_again(source: ModelSource, quick: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, stored = run(source, QUICK), beside(source, ".json", "apgd-ce")
     stored.with_suffix(".state").write_text(quick.states[-1])
     with monkeypatch.context() as patch:
-        patch.delattr(Arena, "stand")
-        assert run(subject, QUICK) == run(subject, replace(QUICK, jobs=2)) == first
-    quick.check(subject, first)
+        patch.delattr(AttackedModel, "stand")
+        assert run(source, QUICK) == run(source, replace(QUICK, jobs=2)) == first
+    quick.check(source, first)
     stored.with_suffix(".npy").unlink()
-    quick.check(subject, run(subject, QUICK))
-    subject.weights.write_bytes(trained(1))
-    second, third = run(subject, QUICK), run(subject, QUICK, TEST.take(slice(1, None)))
-    assert second["weights_sha256"] == third["weights_sha256"] == subject.sha256() != first["weights_sha256"]
+    quick.check(source, run(source, QUICK))
+    source.weights.write_bytes(trained(1))
+    second, third = run(source, QUICK), run(source, QUICK, TEST.take(slice(1, None)))
+    assert second["weights_sha256"] == third["weights_sha256"] == source.sha256() != first["weights_sha256"]
     assert third["images_sha256"] != second["images_sha256"] == first["images_sha256"]
 
 

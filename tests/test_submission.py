@@ -24,8 +24,8 @@ from robench_fire.data.batches import to_float
 from robench_fire.datasets import cifar10
 from robench_fire.errors import UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import subject_of
-from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.evaluation.model_source import source_of
+from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, read_json
 from robench_fire.submission.bundle import read
@@ -177,7 +177,7 @@ def test_checkpoints_are_what_was_evaluated(bundle: Path, plan: Path, tmp_path: 
         model = load_model(made.NAME, model_dir=tmp_path, dataset="cifar10", threat_model="Linf")
     x = to_float(made.splits().test.images)
     with torch.no_grad():
-        assert torch.equal(model(x), subject_of(Run(plan / "seed-0")).load(made.CPU)(x))
+        assert torch.equal(model(x), source_of(Run(plan / "seed-0")).load(made.CPU)(x))
 
 
 def test_perturbed_images_are_of_the_whole_test_set(bundle: Path) -> None:
@@ -423,7 +423,7 @@ def test_a_seeds_folder_means_that_seed(own: Path, where: str, tmp_path: Path, m
 
 def test_at_0_031_it_carries_robustbenchs_footnote(own: Path, tmp_path: Path) -> None:
     wanted = Evaluations(attacks=("aa",), eps=("0.031",))
-    (facts,) = evaluate_subject(subject_of(Run(own / "seed-0")), made.splits().test, wanted, made.CPU, made.quiet)
+    (facts,) = evaluate_source(source_of(Run(own / "seed-0")), made.splits().test, wanted, made.CPU, made.quiet)
     for seed in range(1, 5):
         Run(own / f"seed-{seed}").write(
             f"eval.{facts['name']}.json", facts_of(own, seed) | {"eps": "0.031", "name": facts["name"]}

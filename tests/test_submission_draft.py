@@ -15,8 +15,8 @@ with pytest.MonkeyPatch.context() as _path:
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import subject_of
-from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.evaluation.model_source import source_of
+from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.runs.folders import Run, read_json
 from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.claim import ONLY
@@ -44,8 +44,8 @@ def own(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 def evaluated(plan: Path, attack: str = "aa", eps: str = "8/255", images: int = FEW, judge: bool = True) -> Path:
     wanted = Evaluations(attacks=(attack,), eps=(eps,), examples=images)
-    subject = subject_of(Run(plan / "seed-0"))
-    evaluate_subject(subject, made.splits().test, wanted, made.CPU, made.quiet, judge=judge)
+    source = source_of(Run(plan / "seed-0"))
+    evaluate_source(source, made.splits().test, wanted, made.CPU, made.quiet, judge=judge)
     return plan
 
 

@@ -66,13 +66,13 @@ def test_the_matrix(runs: Path) -> None:
 
 def test_no_pair_shares_its_seed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
-    monkeypatch.setattr("robench_fire.evaluation.transfer._perturbed", lambda arena, seed: seed)
+    monkeypatch.setattr("robench_fire.evaluation.transfer._perturbed", lambda attacked, seed: seed)
     monkeypatch.setattr(
-        "robench_fire.evaluation.transfer._robust", lambda arena, seed: met.append((seed, arena)) or 50.0
+        "robench_fire.evaluation.transfer._robust", lambda attacked, seed: met.append((seed, attacked)) or 50.0
     )
-    monkeypatch.setattr("robench_fire.evaluation.transfer.arena_of", lambda model, *_, **__: [model])
+    monkeypatch.setattr("robench_fire.evaluation.transfer.attacked_model", lambda model, *_, **__: [model])
     monkeypatch.setattr(
-        "robench_fire.evaluation.model_source.Subject.load", lambda subject, device: subject.weights.parent.name
+        "robench_fire.evaluation.model_source.ModelSource.load", lambda source, device: source.weights.parent.name
     )
     transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
     assert sorted(set(met)) == [(0, "seed-1"), (1, "seed-0")]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from robench_fire.cli import main
 from robench_fire.devices import torchrun
-from robench_fire.devices.process_group import ALONE, Agreement, World
+from robench_fire.devices.process_group import ALONE, Agreement, ProcessGroup
 from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.models.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.models.small_cnns import DigitsCNN
@@ -33,17 +33,17 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def checks() -> Iterator[Any]:
-    """The module world_checks, importable by the processes that this one starts."""
+    """The module process_group_checks, importable by the processes that this one starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent)
-        import world_checks
+        import process_group_checks
 
-        yield world_checks
+        yield process_group_checks
 
 
 @pytest.fixture(scope="module")
 def folder(checks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("world")
+    made = tmp_path_factory.mktemp("group")
     checks.cut(ALONE, made / "cut-1.pt")
     (made / "damaged.pt").write_bytes(b"half a state")
     return made
@@ -164,7 +164,7 @@ def joined(pair: list[Found], name: str, batches: tuple[int, int]) -> dict[str, 
     first, second = (found[name] for found in pair)
     made = {}
     for key, value in first.items():
-        twice = key[-1:] in "01" and World(0, 2, 4 if "ghost" in name else 1).copies(batches[int(key[-1])]) == 2
+        twice = key[-1:] in "01" and ProcessGroup(0, 2, 4 if "ghost" in name else 1).copies(batches[int(key[-1])]) == 2
         if key.startswith("gradient"):
             made[key] = value + second[key] if twice else torch.cat([value, second[key]])
         elif key.startswith("out") and not twice:
@@ -225,9 +225,9 @@ def test_ghost_slices_stand_alone(checks: Any, pair: list[Found], rows: int) -> 
 
 @pytest.mark.parametrize("kind", [Ghost, Synchronised])
 def test_replaced_batch_norms_evaluate_and_are_saved_as_before(checks: Any, kind: type[Ghost]) -> None:
-    plain, world = checks.norm(), World(0, 2, 4)
+    plain, group = checks.norm(), ProcessGroup(0, 2, 4)
     plain(checks.batch(6)[0])
-    found = kind(plain, world).eval()
+    found = kind(plain, group).eval()
     assert list(found.state_dict()) == list(plain.state_dict())
     x = checks.batch(3)[0]
     assert torch.equal(found(x), plain.eval()(x))
@@ -237,12 +237,12 @@ def test_which_batch_norm_is_chosen() -> None:
     untouched = DigitsCNN()
     assert arranged(untouched, None, ALONE, CPU) is untouched
     assert {type(part) for part in untouched.modules() if "Norm" in type(part).__name__} == {nn.BatchNorm2d}
-    model = arranged(DigitsCNN(), None, World(0, 2), CPU)
+    model = arranged(DigitsCNN(), None, ProcessGroup(0, 2), CPU)
     assert sum(isinstance(part, Synchronised) for part in model.modules()) == 2
-    model = arranged(DigitsCNN(), None, World(0, 2), torch.device("cuda"))
+    model = arranged(DigitsCNN(), None, ProcessGroup(0, 2), torch.device("cuda"))
     assert sum(isinstance(part, nn.SyncBatchNorm) for part in model.modules()) == 2
-    for world in (ALONE, World(0, 2)):
-        model = arranged(DigitsCNN(), 16, world, torch.device("cuda"))
+    for group in (ALONE, ProcessGroup(0, 2)):
+        model = arranged(DigitsCNN(), 16, group, torch.device("cuda"))
         assert sum(isinstance(part, Ghost) for part in model.modules()) == 2
         assert list(model.state_dict()) == list(untouched.state_dict())
     with pytest.raises(RecipeError, match="in place of this model's SyncBatchNorm"):
@@ -250,15 +250,15 @@ def test_which_batch_norm_is_chosen() -> None:
 
 
 def test_parts_of_a_batch() -> None:
-    assert World(0, 3).lengths(128) == [42, 43, 43]
-    assert World(0, 2, 32).lengths(117) == [64, 53]
-    assert World(1, 2, 32).lengths(20) == [20, 20]
-    assert World(1, 4).copies(3) == 4
-    assert World(1, 4).copies(4) == 1
+    assert ProcessGroup(0, 3).lengths(128) == [42, 43, 43]
+    assert ProcessGroup(0, 2, 32).lengths(117) == [64, 53]
+    assert ProcessGroup(1, 2, 32).lengths(20) == [20, 20]
+    assert ProcessGroup(1, 4).copies(3) == 4
+    assert ProcessGroup(1, 4).copies(4) == 1
     assert ALONE.lengths(7) == [7]
     for size, rows, ghost in [(2, 117, 1), (3, 8, 2), (4, 5, 1), (2, 1, 1), (8, 128, 16)]:
-        parts = [World(rank, size, ghost).part(torch.arange(rows)) for rank in range(size)]
-        copies = World(0, size, ghost).copies(rows)
+        parts = [ProcessGroup(rank, size, ghost).part(torch.arange(rows)) for rank in range(size)]
+        copies = ProcessGroup(0, size, ghost).copies(rows)
         assert torch.cat(parts).sort().values.tolist() == [row for row in range(rows) for _ in range(copies)]
 
 
@@ -304,7 +304,7 @@ def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, started: Callab
 
 def test_memory_that_is_short_in_one_process(checks: Any) -> None:
     """Nothing is tried, as the others wait in the middle of a step."""
-    setup: Any = SimpleNamespace(problem=SimpleNamespace(recipe=checks.RECIPE), world=World(1, 2), device=CPU)
+    setup: Any = SimpleNamespace(problem=SimpleNamespace(recipe=checks.RECIPE), group=ProcessGroup(1, 2), device=CPU)
     state: Any = None
     said = "out of memory with batches of 64, 32 on each cpu; use more processes or a smaller --batch-size"
     with pytest.raises(RobenchError, match=said), within_memory(state, setup):

@@ -19,11 +19,11 @@ from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.statistics.summary import mean_std
 
 if TYPE_CHECKING:
-    from robench_fire.evaluation.model_source import Subject
+    from robench_fire.evaluation.model_source import ModelSource
 
 
 def evaluate(
-    subject: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
+    source: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
     file: FileOptions,
     attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(o.ATTACKS)}.")] = "pgd20,aa",
     norm: Annotated[str, typer.Option(help="Linf or L2. (default: the run's)")] = "",
@@ -54,7 +54,7 @@ def evaluate(
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
         "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs,
     }  # fmt: skip
-    facts = _assess(partial(file.named, subject, norm, model_dir), wanted, data_dir, device)
+    facts = _evaluate_all(partial(file.named, source, norm, model_dir), wanted, data_dir, device)
     if json:
         print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))
     else:
@@ -63,19 +63,19 @@ def evaluate(
         _refuse_unreliable(facts)
 
 
-def _assess(
-    named: Callable[[], list[Subject]], wanted: dict[str, Any], data_dir: Path | None, device: str
+def _evaluate_all(
+    named: Callable[[], list[ModelSource]], wanted: dict[str, Any], data_dir: Path | None, device: str
 ) -> list[dict[str, Any]]:
     from robench_fire.cli.progress_display import listening, say
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.evaluator import Evaluations
-    from robench_fire.evaluation.resumable import assess
+    from robench_fire.evaluation.resumable import evaluate_all
 
     found = named()
     for note in (note for each in found for note in each.notes):
         say(note)
-    return assess(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
+    return evaluate_all(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
 
 
 def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:

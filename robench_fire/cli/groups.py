@@ -17,7 +17,7 @@ from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
     from robench_fire.evaluation.evaluator import Evaluations
-    from robench_fire.evaluation.model_source import Subject
+    from robench_fire.evaluation.model_source import ModelSource
     from robench_fire.launching.ray_cluster import Cluster
     from robench_fire.launching.seed import Workplace
     from robench_fire.runs.compose import Request
@@ -95,11 +95,11 @@ class FileOptions:
     ] = ""
     key: Annotated[str, typer.Option(help="Which of several weights in it, by their key.")] = ""
 
-    def named(self, subject: str, norm: str, zoo_folder: Path) -> list[Subject]:
-        """What ``subject`` names, see subjects.subjects."""
-        from robench_fire.evaluation.model_source import subjects
+    def named(self, source: str, norm: str, zoo_folder: Path) -> list[ModelSource]:
+        """What ``source`` names, see model_source.model_sources."""
+        from robench_fire.evaluation.model_source import model_sources
 
-        return subjects(subject, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
+        return model_sources(source, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +110,19 @@ class PaperOptions:
     paper: Annotated[str, typer.Option(help="A defense, or a JSON file: name, authors, venue, link.")] = ""
     additional_data: Annotated[str, typer.Option(metavar="yes|no", help="More than the training set was used.")] = ""
 
-    def under(self, found: list[Subject]) -> Subject:
+    def under(self, found: list[ModelSource]) -> ModelSource:
         """The one checkpoint in ``found``, claimed at its data set's usual radius of the norm.
 
         Raises:
             UsageError: for another norm, or an answer that is neither yes nor no.
         """
-        (subject,) = found
-        usual = {each.norm: each for each in reversed(list(subject.parts().recipes))}
+        (source,) = found
+        usual = {each.norm: each for each in reversed(list(source.parts().recipes))}
         if self.norm and self.norm not in usual:
-            raise UsageError(f"--norm {self.norm}: {subject.dataset} has {', '.join(usual)}")
+            raise UsageError(f"--norm {self.norm}: {source.dataset} has {', '.join(usual)}")
         if self.additional_data not in ("", "yes", "no"):
             raise UsageError(f"--additional-data {self.additional_data}: yes or no")
-        return replace(subject, claim=usual[self.norm]) if self.norm else subject
+        return replace(source, claim=usual[self.norm]) if self.norm else source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,14 +95,14 @@ def _making(run: str, file: FileOptions, its: PaperOptions, chosen: dict[str, An
         raise UsageError(f"{ignored}: said of a trained run, and {run} is a checkpoint")
     from robench_fire.submission.claims.from_file import told
 
-    subject = its.under(file.named(run, its.norm, Path()))
+    source = its.under(file.named(run, its.norm, Path()))
     what = told(its.paper, chosen.pop("name"), its.additional_data)
-    said = {"dataset": subject.dataset, **{each: value for each, value in asdict(file).items() if value}}
+    said = {"dataset": source.dataset, **{each: value for each, value in asdict(file).items() if value}}
     said |= {"norm": its.norm} if its.norm else {}
     again = ["robench", "eval", run, *(word for each, value in said.items() for word in (f"--{each}", value))]
-    radius = chosen["eps"] or str(subject.claim.eps)
+    radius = chosen["eps"] or str(source.claim.eps)
     evaluate = f"{shlex.join(again)} --attack aa --eps {radius}"
-    return lambda out, checking: submit_file(subject, out, checking, what, again=evaluate, **chosen)
+    return lambda out, checking: submit_file(source, out, checking, what, again=evaluate, **chosen)
 
 
 def _proved(

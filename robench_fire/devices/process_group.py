@@ -23,8 +23,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class World:
-    """``size`` processes, of which this is number ``rank``; every method does nothing in a world of one.
+class ProcessGroup:
+    """``size`` processes, of which this is number ``rank``; every method does nothing in a group of one.
 
     ``slice_size`` rows of a batch are never parted, so that ghost batch norm sees the slices that one process would
     see. A batch of fewer slices than processes is not parted: all compute the whole of it, and each row counts as a
@@ -128,7 +128,7 @@ class World:
 
 
 class Agreement:
-    """Whether a signal came to any process of a world, asked before each step of an epoch by all, who stop as one.
+    """Whether a signal came to any process of a group, asked before each step of an epoch by all, who stop as one.
 
     Processes wait for nobody's step but the first: of later ones each hears LAG steps afterwards, so that a GPU always
     has work in its queue.
@@ -136,8 +136,8 @@ class Agreement:
 
     LAG = 2
 
-    def __init__(self, world: World, device: torch.device) -> None:
-        self._world, self._device, self._steps = world, device, 0
+    def __init__(self, group: ProcessGroup, device: torch.device) -> None:
+        self._group, self._device, self._steps = group, device, 0
         self._sent: deque[tuple[Tensor, torch.cuda.Event | None]] = deque()
 
     def check(self) -> None:
@@ -146,7 +146,7 @@ class Agreement:
         Raises:
             Stopped: before the same step in all processes.
         """
-        if self._world.size == 1:
+        if self._group.size == 1:
             stopping.check()
             return
         heard = torch.full((1,), stopping.asked(), device=self._device)
@@ -177,4 +177,4 @@ class _Sum(torch.autograd.Function):
         return _Sum.forward(ctx, gradients[0])
 
 
-ALONE = World()
+ALONE = ProcessGroup()

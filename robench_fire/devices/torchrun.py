@@ -16,7 +16,7 @@ from robench_fire.errors import RobenchError, UsageError
 if TYPE_CHECKING:
     import torch
 
-    from robench_fire.devices.process_group import World
+    from robench_fire.devices.process_group import ProcessGroup
     from robench_fire.problem.recipe import Recipe
 
 PATIENCE = timedelta(hours=2)  # for the first process, which brings data and estimates while the others wait
@@ -106,8 +106,8 @@ def local_devices(own: torch.device) -> list[torch.device]:
 
 
 @contextmanager
-def entered(own: torch.device) -> Iterator[World]:
-    """The world of torchrun's processes, which can talk to each other until the body is left.
+def entered(own: torch.device) -> Iterator[ProcessGroup]:
+    """The group of torchrun's processes, which can talk to each other until the body is left.
 
     Raises:
         RobenchError: if another process ended without a word.
@@ -115,7 +115,7 @@ def entered(own: torch.device) -> Iterator[World]:
     import torch.distributed as dist
 
     from robench_fire.devices.device import use
-    from robench_fire.devices.process_group import World
+    from robench_fire.devices.process_group import ProcessGroup
 
     global _parted
     use(own)
@@ -123,7 +123,7 @@ def entered(own: torch.device) -> Iterator[World]:
     backend, bound = ("nccl", own) if own.type == "cuda" else ("gloo", None)
     try:
         dist.init_process_group(backend, timeout=PATIENCE, device_id=bound)
-        yield World(rank, size)
+        yield ProcessGroup(rank, size)
         dist.destroy_process_group()
     except RuntimeError as fault:
         if not isinstance(fault, dist.DistError) and "gloo" not in str(fault):

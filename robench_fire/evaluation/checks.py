@@ -129,7 +129,7 @@ def wrong_normalisation(
 ) -> None:
     """Refuse a model that clearly wants its images normalised otherwise than it gets them.
 
-    ``given``: what it gets, see models.normalise.layer; ``mean`` and ``std`` of the data set.
+    ``given``: what it gets, see models.normalisation.layer; ``mean`` and ``std`` of the data set.
 
     Raises:
         DataError: if its clean accuracy is far higher so, naming the option. Nothing is chosen by that accuracy.

@@ -13,8 +13,8 @@ from torch import nn
 from robench_fire import stopping
 from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack import attack_sets
-from robench_fire.evaluation.autoattack.arena import Arena, arena_of
 from robench_fire.evaluation.autoattack.attack_sets import Attack
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.autoattack.units import Crew, Ended, here
 from robench_fire.evaluation.record import Block, Record, numbers
 from robench_fire.evaluation.reliability_text import SQUARE, ZERO_GRADIENTS
@@ -47,23 +47,31 @@ class Result:
     flags: list[str]
 
 
-def fill(record: Record, arena: Arena, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report) -> None:
+def fill(
+    record: Record, attacked: AttackedModel, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report
+) -> None:
     """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each.
 
     Raises:
         Stopped: after a signal, between two calls of the model.
     """
-    mine = numbers(arena.blocks, record.shard)
+    mine = numbers(attacked.blocks, record.shard)
     with stopping.deferred():
-        _fill(record, arena, mine, attacks, crew, save, report)
+        _fill(record, attacked, mine, attacks, crew, save, report)
 
 
 def _fill(
-    record: Record, arena: Arena, mine: Sequence[int], attacks: Sequence[Attack], crew: Crew, save: Save, report: Report
+    record: Record,
+    attacked: AttackedModel,
+    mine: Sequence[int],
+    attacks: Sequence[Attack],
+    crew: Crew,
+    save: Save,
+    report: Report,
 ) -> None:
     for number in mine:
         if number not in record.blocks:
-            record.blocks[number] = Block(arena.clean(number))
+            record.blocks[number] = Block(attacked.clean(number))
     for attack in attacks:
         todo = {k: record.blocks[k].robust for k in mine if attack.name not in record.blocks[k].after}
         shown = _seldom(partial(_show, record, attack.name, todo, report))
@@ -136,10 +144,10 @@ def evaluate(
         DataError: if the images leave [0, 1] or the model does not return finite logits.
     """
     with frozen(model):
-        arena, flags = arena_of(
+        attacked, flags = attacked_model(
             model, to_float(test.images), test.labels, threat, num_classes=num_classes, seed=seed,
             batch_size=batch_size,
         )  # fmt: skip
         record = Record({}, flags=set(flags))
-        fill(record, arena, SETS[name], here(arena), lambda name, ended: None, report)
+        fill(record, attacked, SETS[name], here(attacked), lambda name, ended: None, report)
     return result(record)

@@ -1,4 +1,4 @@
-"""What is asked of an evaluation, and one subject with the images it is evaluated on."""
+"""What is asked of an evaluation, and one source with the images it is evaluated on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 from robench_fire.data.batches import to_float
 from robench_fire.errors import UsageError
 from robench_fire.evaluation import checks
-from robench_fire.evaluation.autoattack.arena import Arena, arena_of
 from robench_fire.evaluation.autoattack.attack_sets import VERSION
-from robench_fire.evaluation.model_source import Subject
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
@@ -44,17 +44,17 @@ class Evaluations:
         if num_classes < 4 and set(self.attacks) - {"pgd20"}:
             raise UsageError(f"AutoAttack needs at least 4 classes, more than {dataset} has; use --attack pgd20")
 
-    def threats(self, subject: Subject) -> list[Threat]:
+    def threats(self, source: ModelSource) -> list[Threat]:
         """The threat models to evaluate under: unless asked otherwise the claim, and what was trained at.
 
         Raises:
             UsageError: for another norm than the claimed one without a radius, or a radius that cannot be.
         """
-        claim = subject.claim
+        claim = source.claim
         if self.norm and self.norm != claim.norm and not self.eps:
             raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
         kind = THREATS[self.norm or claim.norm]
-        trained, own = subject.trained, [str(claim.eps)]
+        trained, own = source.trained, [str(claim.eps)]
         if trained.norm == claim.norm and trained.eps > 0 and trained.eps != claim.eps:
             own.append(str(trained.eps))
         try:
@@ -63,17 +63,17 @@ class Evaluations:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
 
 
-class Assessor:
-    """A subject and the test images it is evaluated on; nothing is loaded before it is needed."""
+class Evaluator:
+    """A source and the test images it is evaluated on; nothing is loaded before it is needed."""
 
-    def __init__(self, subject: Subject, test: Split, evaluations: Evaluations, device: torch.device) -> None:
-        self.subject, self.evaluations, self.device = subject, evaluations, device
-        self.dataset = subject.parts()
+    def __init__(self, source: ModelSource, test: Split, evaluations: Evaluations, device: torch.device) -> None:
+        self.source, self.evaluations, self.device = source, evaluations, device
+        self.dataset = source.parts()
         self.test = head(test, evaluations.examples or self.dataset.examples)
 
     @cached_property
     def weights(self) -> str:
-        return self.subject.sha256()
+        return self.source.sha256()
 
     @cached_property
     def images(self) -> str:
@@ -81,22 +81,22 @@ class Assessor:
 
     @cached_property
     def model(self) -> nn.Module:
-        return self.subject.load(self.device)
+        return self.source.load(self.device)
 
     @cached_property
-    def arena(self) -> tuple[Arena, list[str]]:
+    def attacked(self) -> tuple[AttackedModel, list[str]]:
         """At the claimed threat model, and what AutoAttack's checks say of the model."""
         on = self.test.to(self.device)
-        arena, flags = arena_of(
-            self.model, to_float(on.images), on.labels, self.subject.claim, num_classes=self.dataset.num_classes,
+        attacked, flags = attacked_model(
+            self.model, to_float(on.images), on.labels, self.source.claim, num_classes=self.dataset.num_classes,
             seed=self.evaluations.seed, batch_size=self.evaluations.batch_size,
         )  # fmt: skip
-        if self.subject.run is None:  # a run's plan knows its normalisation
-            x, label = arena.block(0)
+        if self.source.run is None:  # a run's plan knows its normalisation
+            x, label = attacked.block(0)
             checks.wrong_normalisation(
-                arena.model, x, label, self.subject.normalise, self.dataset.mean, self.dataset.std
+                attacked.model, x, label, self.source.normalise, self.dataset.mean, self.dataset.std
             )
-        return arena, flags
+        return attacked, flags
 
     def name(self, attack: str, threat: Threat) -> str:
         wanted = self.evaluations
@@ -106,7 +106,7 @@ class Assessor:
 
     def path(self, name: str, ending: str) -> Path:
         """A file of an evaluation."""
-        return self.subject.stem.with_name(f"{self.subject.stem.name}.{name}{ending}")
+        return self.source.stem.with_name(f"{self.source.stem.name}.{name}{ending}")
 
     def identity(self, attack: str, threat: Threat) -> dict[str, str | int]:
         """What a record of this evaluation is bound to."""
@@ -118,9 +118,9 @@ class Assessor:
             "seed": self.evaluations.seed,
             "examples": len(self.test.labels),
             "batch_size": self.evaluations.batch_size,
-            "arch": self.subject.arch,
-            "normalise": self.subject.normalise,
+            "arch": self.source.arch,
+            "normalise": self.source.normalise,
             "weights_sha256": self.weights,
             "images_sha256": self.images,
         }
-        return found | ({"weights_key": self.subject.key} if self.subject.key else {})
+        return found | ({"weights_key": self.source.key} if self.source.key else {})

@@ -25,11 +25,11 @@ ZOO = "rb:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class ModelSource:
     """Weights to evaluate; results go to ``stem``.<name>.json and .npy.
 
     ``arch`` is one of ours, or "rb:NAME" for a model of RobustBench's zoo, whose folder ``weights`` lies in.
-    ``normalise``: the layer in front of the network, see models.normalise.layer. ``key``: where in a file the
+    ``normalise``: the layer in front of the network, see models.normalisation.layer. ``key``: where in a file the
     network's tensors are, "" for the file as a whole. ``notes``: what a user should know of how a file was read.
     """
 
@@ -96,7 +96,7 @@ class Subject:
         return Run(self.stem.parent) if self.stem.name == "eval" else None
 
 
-def subject_of(run: Run) -> Subject:
+def source_of(run: Run) -> ModelSource:
     """A run's weights, as its plan.json describes them.
 
     Raises:
@@ -107,7 +107,7 @@ def subject_of(run: Run) -> Subject:
     plan = run.read("plan.json")
     recipe = plan["recipe"]
     claim, trained = (THREATS[each["kind"]](eps=Quantity(each["eps"])) for each in (plan["claim"], plan["threat"]))
-    return Subject(
+    return ModelSource(
         weights=run.weights,
         stem=run.folder / "eval",
         dataset=plan["dataset"],
@@ -118,7 +118,7 @@ def subject_of(run: Run) -> Subject:
     )
 
 
-def subject_from_file(path: Path, dataset: str, arch: str, how: str = "", key: str = "") -> Subject:
+def source_from_file(path: Path, dataset: str, arch: str, how: str = "", key: str = "") -> ModelSource:
     """Someone's checkpoint, claimed at the data set's default radius.
 
     ``how``: the normalisation in front of the network, "" for the one that the file holds, or else none. ``key``: which
@@ -143,7 +143,7 @@ def subject_from_file(path: Path, dataset: str, arch: str, how: str = "", key: s
         raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {own}; leave --normalise out")
     claim = next(iter(parts.recipes))
     stem = path.with_name(f"{path.name}{f'.{key}' if key else ''}.eval")
-    return Subject(
+    return ModelSource(
         weights=path, stem=stem, dataset=found.name, arch=arch, normalise=(how or own or "none").replace(" ", ""),
         claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),
     )  # fmt: skip
@@ -175,7 +175,7 @@ def _likely(path: Path, parts: Dataset, arch: str) -> str:
     return f"; it is {' or '.join(fits)}: say --arch {fits[0]}" if fits else "; check --arch and --dataset"
 
 
-def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subject:
+def source_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> ModelSource:
     """A model of RobustBench's zoo, claimed at the data set's usual radius.
 
     Raises:
@@ -188,17 +188,17 @@ def subject_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> Subjec
     if claim is None:
         raise UsageError(f"rb:{name}: {dataset} has no {norm} threat model here")
     stem = weights.with_name(f"{weights.name}.eval")
-    return Subject(
+    return ModelSource(
         weights=weights, stem=stem, dataset=dataset, arch=ZOO + name, normalise="none", claim=claim, trained=claim
     )
 
 
-def subjects(
+def model_sources(
     text: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
-) -> list[Subject]:
+) -> list[ModelSource]:
     """What ``text`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
 
-    ``how`` and ``key``: of a file, see subject_from_file.
+    ``how`` and ``key``: of a file, see source_from_file.
 
     Raises:
         UsageError: if a file comes without ``dataset`` and ``arch``, or a folder or a zoo's model with what it knows.
@@ -213,7 +213,7 @@ def subjects(
     if given and (text.startswith(ZOO) or path.is_dir()):
         raise UsageError(f"{text} knows its own weights and normalisation: leave out {' and '.join(given)}")
     if text.startswith(ZOO):
-        return [subject_from_zoo(text.removeprefix(ZOO), dataset, norm, zoo_folder)]
+        return [source_from_zoo(text.removeprefix(ZOO), dataset, norm, zoo_folder)]
     arch = prefix if named else arch
     if path.is_dir():
         return _runs(path, dataset, arch)
@@ -221,7 +221,7 @@ def subjects(
         raise DataError(f"{path} does not exist; `robench ls runs` lists the runs")
     if not (dataset and arch):
         raise UsageError(f"{path} is a file: {_unsaid(dataset, arch)}")
-    return [subject_from_file(path, dataset, arch, how, key)]
+    return [source_from_file(path, dataset, arch, how, key)]
 
 
 def _unsaid(dataset: str, arch: str) -> str:
@@ -231,10 +231,10 @@ def _unsaid(dataset: str, arch: str) -> str:
     return f"say {' and '.join(text for known, text in ((dataset, sets), (arch, network)) if not known)}"
 
 
-def _runs(path: Path, dataset: str, arch: str) -> list[Subject]:
+def _runs(path: Path, dataset: str, arch: str) -> list[ModelSource]:
     if dataset or arch:
         raise UsageError(f"{path} is a run folder, which knows its own: leave out --dataset and --arch")
-    found = [subject_of(run) for run in folders.find(path) if run.trained]
+    found = [source_of(run) for run in folders.find(path) if run.trained]
     if not found:
         raise DataError(f"{path} holds no trained run; `robench ls runs` lists them")
     if len({each.dataset for each in found}) > 1:

@@ -114,7 +114,7 @@ def read(path: Path, identity: Identity, attacks: Sequence[str], shard: tuple[in
     for name, value in identity.items():
         if found.identity.get(name) != value:
             raise DataError(
-                f"{path} belongs to another evaluation: its {spoken(name)} is {found.identity.get(name)}, "
+                f"{path} belongs to another evaluation: its {in_words(name)} is {found.identity.get(name)}, "
                 f"not {value}; move it away to start anew"
             )
     if shard and found.shard != shard:
@@ -155,7 +155,7 @@ def _check(found: Record, attacks: Sequence[str]) -> None:
             raise ValueError(f"block {number} was attacked by {', '.join(done)}")
 
 
-def spoken(name: str) -> str:
+def in_words(name: str) -> str:
     """A key of an identity as it is said."""
     return name.replace("_sha256", " hash").replace("_", " ")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robench_fire.devices.random_streams import generator
-from robench_fire.evaluation.autoattack.arena import Arena
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.reliability_text import MASKED, OWN
 from robench_fire.problem.pgd import Forward, Pgd, misclassify
 from robench_fire.problem.threat import THREATS
@@ -40,20 +40,20 @@ class Check:
     found: str
 
 
-def battery(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> list[Check]:
+def battery(attacked: AttackedModel, robust: Tensor, siblings: Sequence[Forward]) -> list[Check]:
     """What the model itself can tell, on its first correctly classified images.
 
     ``robust`` (N,): what AutoAttack left of all images. ``siblings``: models of the same defense from other seeds.
     """
-    few = arena.labels.new_zeros(0)
-    for number in range(arena.blocks):
-        x, label = arena.block(number)
-        few = torch.cat([few, number * arena.batch_size + arena.correct(x, label).nonzero().flatten()])[:IMAGES]
+    few = attacked.labels.new_zeros(0)
+    for number in range(attacked.blocks):
+        x, label = attacked.block(number)
+        few = torch.cat([few, number * attacked.batch_size + attacked.correct(x, label).nonzero().flatten()])[:IMAGES]
         if len(few) == IMAGES:
             break
     if len(few) < ENOUGH:
         return [Check("enough images", None, f"{len(few)} are classified correctly, {ENOUGH} are needed")]
-    small = replace(arena, images=arena.images[few], labels=arena.labels[few], batch_size=len(few))
+    small = replace(attacked, images=attacked.images[few], labels=attacked.labels[few], batch_size=len(few))
     weak, strong = _stands(small, steps=10), _stands(small, steps=100)
     return [
         _radius(small),
@@ -63,34 +63,34 @@ def battery(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> list[C
     ]
 
 
-def _pgd(arena: Arena, forward: Forward, steps: int) -> Tensor:
+def _pgd(attacked: AttackedModel, forward: Forward, steps: int) -> Tensor:
     """PGD on cross-entropy from a uniform start, its steps together 2.5 radii long."""
-    pgd = Pgd(steps=steps, step=Quantity(2.5 * float(arena.threat.eps) / steps), start="uniform")
-    draw = generator(arena.images.device, arena.seed, "battery", steps)
-    return pgd(forward, misclassify(arena.labels), arena.images, arena.threat, draw)
+    pgd = Pgd(steps=steps, step=Quantity(2.5 * float(attacked.threat.eps) / steps), start="uniform")
+    draw = generator(attacked.images.device, attacked.seed, "battery", steps)
+    return pgd(forward, misclassify(attacked.labels), attacked.images, attacked.threat, draw)
 
 
-def _stands(arena: Arena, steps: int) -> Tensor:
-    return arena.correct(_pgd(arena, arena.forward, steps), arena.labels)
+def _stands(attacked: AttackedModel, steps: int) -> Tensor:
+    return attacked.correct(_pgd(attacked, attacked.forward, steps), attacked.labels)
 
 
-def _radius(arena: Arena) -> Check:
+def _radius(attacked: AttackedModel) -> Check:
     """At a radius that holds every image, next to nothing may stand."""
-    largest = _everything(arena)
-    eps = float(arena.threat.eps)
+    largest = _everything(attacked)
+    eps = float(attacked.threat.eps)
     while True:
         eps = min(2 * eps, largest)
-        left = int(_stands(arena.under(THREATS[arena.threat.norm](eps=Quantity(eps))), steps=50).sum())
+        left = int(_stands(attacked.under(THREATS[attacked.threat.norm](eps=Quantity(eps))), steps=50).sum())
         if not left or eps == largest:
             every = f"at eps {eps:.3g}, which holds every image"
-            found = f"PGD-50 leaves {left} of {len(arena.labels)} images {every}"
-            return Check(RADIUS, not noticeable(left, len(arena.labels)), found)
+            found = f"PGD-50 leaves {left} of {len(attacked.labels)} images {every}"
+            return Check(RADIUS, not noticeable(left, len(attacked.labels)), found)
 
 
-def _everything(arena: Arena) -> float:
+def _everything(attacked: AttackedModel) -> float:
     """The distance, in the threat's norm, between the farthest images of [0, 1]."""
-    corner = torch.ones_like(arena.images[:1])
-    return float(arena.threat.distance(corner, torch.zeros_like(corner)))
+    corner = torch.ones_like(attacked.images[:1])
+    return float(attacked.threat.distance(corner, torch.zeros_like(corner)))
 
 
 def _steps(weak: Tensor, strong: Tensor) -> Check:
@@ -99,42 +99,47 @@ def _steps(weak: Tensor, strong: Tensor) -> Check:
     return Check(STEPS, not more(helped, hurt), found)
 
 
-def _noise(arena: Arena, strong: Tensor) -> Check:
-    draw = generator(arena.images.device, arena.seed, "noise")
-    samples = (arena.threat.sample(arena.images, draw) for _ in range(10))
-    stands = torch.stack([arena.correct(each, arena.labels) for each in samples]).all(0)
+def _noise(attacked: AttackedModel, strong: Tensor) -> Check:
+    draw = generator(attacked.images.device, attacked.seed, "noise")
+    samples = (attacked.threat.sample(attacked.images, draw) for _ in range(10))
+    stands = torch.stack([attacked.correct(each, attacked.labels) for each in samples]).all(0)
     noise, gradient = int((strong & ~stands).sum()), int((stands & ~strong).sum())
     found = f"ten random points broke {noise} images that PGD-100 did not ({gradient} the other way), of {len(strong)}"
     return Check(NOISE, not more(noise, gradient), found)
 
 
-def _transfer(arena: Arena, robust: Tensor, siblings: Sequence[Forward]) -> Check:
+def _transfer(attacked: AttackedModel, robust: Tensor, siblings: Sequence[Forward]) -> Check:
     if not siblings:
         return Check(TRANSFER, None, "no other seed of this defense is trained")
-    stands = [arena.correct(_pgd(arena, each, 20), arena.labels) for each in siblings]
+    stands = [attacked.correct(_pgd(attacked, each, 20), attacked.labels) for each in siblings]
     missed = int((robust & ~torch.stack(stands).all(0)).sum())
     made = f"images made with PGD-20 on {len(siblings)} other seeds"
-    found = f"{made} broke {missed} of {len(arena.labels)} that AutoAttack left"
-    return Check(TRANSFER, not noticeable(missed, len(arena.labels)), found)
+    found = f"{made} broke {missed} of {len(attacked.labels)} that AutoAttack left"
+    return Check(TRANSFER, not noticeable(missed, len(attacked.labels)), found)
 
 
 def judged(
-    attack: str, arena: Arena | None, clean: Tensor, robust: Tensor, flags: Sequence[str], siblings: Sequence[Forward]
+    attack: str,
+    attacked: AttackedModel | None,
+    clean: Tensor,
+    robust: Tensor,
+    flags: Sequence[str],
+    siblings: Sequence[Forward],
 ) -> dict[str, Any]:
     """The verdict on an evaluation, "reliable", "unreliable" or "unknown", its reasons, and the checks behind it.
 
     ``clean`` and ``robust`` (N,) are its masks, ``flags`` what AutoAttack's own checks raised, as sentences (see
-    robench_fire.evaluation.reliability_text); ``arena`` is needed for
+    robench_fire.evaluation.reliability_text); ``attacked`` is needed for
     the sets in COMPLETE. Any failed check makes it unreliable; unknown is what could not be judged. A check that could
     not be made is named either way.
     """
     checks = [Check(OWN, not flags, "; ".join(flags) or "none raised")]
-    if arena is None or attack not in COMPLETE:
+    if attacked is None or attack not in COMPLETE:
         checks.append(Check("a complete AutoAttack", None, f"{attack} alone says little; use {' or '.join(COMPLETE)}"))
-    elif not arena.threat.eps > 0:
+    elif not attacked.threat.eps > 0:
         checks.append(Check("a radius above 0", None, "eps is 0"))
     else:
-        checks += [*_chance(percent(clean), arena.num_classes), *battery(arena, robust, siblings)]
+        checks += [*_chance(percent(clean), attacked.num_classes), *battery(attacked, robust, siblings)]
     failed = [each for each in checks if each.passed is False]
     open_ = [each for each in checks if each.passed is None]
     unknown = any(each.name != TRANSFER for each in open_)

@@ -16,8 +16,8 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.device import use
 from robench_fire.devices.random_streams import generator
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.autoattack.arena import Arena, arena_of
-from robench_fire.evaluation.model_source import subject_of
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.model_source import source_of
 from robench_fire.files import write_json
 from robench_fire.problem.dataset import head
 from robench_fire.problem.pgd import Pgd, misclassify
@@ -47,7 +47,7 @@ def transfer(
         UsageError: if they are of several data sets or claim several threat models.
     """
     plans = _plans(folder)
-    first = subject_of(next(iter(plans.values()))[0])
+    first = source_of(next(iter(plans.values()))[0])
     dataset = first.parts()
     use(device)
     test = head(fetching.splits(first.dataset, dataset, data).test, examples or dataset.examples).to(device)
@@ -55,11 +55,11 @@ def transfer(
     how = {"num_classes": dataset.num_classes, "seed": seed, "batch_size": folders.BATCH_SIZE}
 
     @cache
-    def arena(run: Run) -> Arena:
-        return arena_of(subject_of(run).load(device), images, test.labels, first.claim, **how)[0]
+    def attacked(run: Run) -> AttackedModel:
+        return attacked_model(source_of(run).load(device), images, test.labels, first.claim, **how)[0]
 
     with listening(len(plans), "sources") as listen:
-        found = {source: _row(source, plans, arena, listen) for source in plans}
+        found = {source: _row(source, plans, attacked, listen) for source in plans}
     facts = {
         "format": 1,
         "attack": f"pgd{STEPS}",
@@ -75,15 +75,17 @@ def transfer(
     return facts
 
 
-def _row(source: str, plans: Plans, arena: Callable[[Run], Arena], listen: Listen) -> dict[str, dict[str, Any] | None]:
+def _row(
+    source: str, plans: Plans, attacked: Callable[[Run], AttackedModel], listen: Listen
+) -> dict[str, dict[str, Any] | None]:
     """What every target makes of the images that each seed of ``source`` perturbed."""
     models, perturbed, found = plans[source], [], {}
     for number, run in enumerate(models):
         listen(Event(source, "transfer", number, len(models), ""))
-        perturbed.append(_perturbed(arena(run), run.seed))
+        perturbed.append(_perturbed(attacked(run), run.seed))
     for target, others in plans.items():
         met = [(x_adv, _next(others, run.seed)) for x_adv, run in zip(perturbed, models, strict=True)]
-        found[target] = _summary([_robust(arena(other), x_adv) for x_adv, other in met if other is not None])
+        found[target] = _summary([_robust(attacked(other), x_adv) for x_adv, other in met if other is not None])
     listen(Event(source, "done", 1, 1, ""))
     return found
 
@@ -114,19 +116,19 @@ def _plans(folder: Path) -> dict[str, list[Run]]:
     }
 
 
-def _perturbed(arena: Arena, seed: int) -> torch.Tensor:
+def _perturbed(attacked: AttackedModel, seed: int) -> torch.Tensor:
     """All images under PGD-20 on cross-entropy, as the evaluation of that name runs it."""
-    pgd = Pgd(steps=STEPS, step=Quantity(float(arena.threat.eps) / 10), start="uniform")
+    pgd = Pgd(steps=STEPS, step=Quantity(float(attacked.threat.eps) / 10), start="uniform")
     parts = []
-    for number in range(arena.blocks):
-        x, label = arena.block(number)
-        draw = generator(x.device, arena.seed, "transfer", seed, number)
-        parts.append(pgd(arena.forward, misclassify(label), x, arena.threat, draw))
+    for number in range(attacked.blocks):
+        x, label = attacked.block(number)
+        draw = generator(x.device, attacked.seed, "transfer", seed, number)
+        parts.append(pgd(attacked.forward, misclassify(label), x, attacked.threat, draw))
     return torch.cat(parts)
 
 
-def _robust(arena: Arena, x_adv: torch.Tensor) -> float:
-    return percent(arena.correct(arena.images, arena.labels) & arena.correct(x_adv, arena.labels))
+def _robust(attacked: AttackedModel, x_adv: torch.Tensor) -> float:
+    return percent(attacked.correct(attacked.images, attacked.labels) & attacked.correct(x_adv, attacked.labels))
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any] | None:

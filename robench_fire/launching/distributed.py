@@ -12,7 +12,7 @@ import torch
 from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
 from robench_fire.devices import torchrun
-from robench_fire.devices.process_group import World
+from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import DivergedError, RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching import bench as apart
@@ -65,19 +65,19 @@ def train(
     if request.extra_data is not None:
         extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
     failed: dict[int, RobenchError] = {}
-    with torchrun.entered(torch.device(place.device)) as world, ExitStack() as shown:
-        world.agreed(partial(_begin, composed, seeds, place, world, listening, say))
+    with torchrun.entered(torch.device(place.device)) as group, ExitStack() as shown:
+        group.agreed(partial(_begin, composed, seeds, place, group, listening, say))
         fetching.splits(
             composed.plan.dataset, composed.dataset, place.data
         )  # if it is missing here, before any training
         listen: Listen = _unheard
-        if world.first:
+        if group.first:
             listen = shown.enter_context(listening(len(seeds), f"{composed.plan.dataset}: {len(seeds)} runs"))
         for seed in seeds:
             name = _name(request, seed)
             try:
-                train_seed(request, seed, place, world, reporter(name, listen))
-                listen(Event(name, "done", 1, 1, f"trained by {world.size} processes"))
+                train_seed(request, seed, place, group, reporter(name, listen))
+                listen(Event(name, "done", 1, 1, f"trained by {group.size} processes"))
             except DivergedError as fault:  # which all processes find at once
                 failed[seed] = fault
                 listen(Event(name, "failed", 1, 1, str(fault)))
@@ -85,7 +85,7 @@ def train(
 
 
 def _begin(
-    composed: Composed, seeds: Sequence[int], place: Workplace, world: World, listening: Listening, say: Say
+    composed: Composed, seeds: Sequence[int], place: Workplace, group: ProcessGroup, listening: Listening, say: Say
 ) -> None:
     """What the first process does before any seed: find mistakes, bring the data, say how long it will take."""
     apart.check([composed], place.output)
@@ -93,8 +93,8 @@ def _begin(
     left = [seed for seed in seeds if not run_folder(composed, place.output, seed).trained]
     if left:
         device = torch.device(place.device)
-        seconds = len(left) * estimate(composed, device) / world.size
-        where = f"{world.size} processes, {provenance.device_name(device)}"
+        seconds = len(left) * estimate(composed, device) / group.size
+        where = f"{group.size} processes, {provenance.device_name(device)}"
         say(f"training: about {duration(seconds)} on {where}, evaluation not counted")
 
 

@@ -19,13 +19,13 @@ from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.folder_sync import apply, below, contents
 from robench_fire.launching.local import ending
 from robench_fire.launching.ray_cluster import Cluster, imported, needs, room
-from robench_fire.launching.ray_task import Letter, Parcel, Stage, work
+from robench_fire.launching.ray_task import Message, RayTask, Stage, work
 from robench_fire.progress import NOTE, Event, Listen
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import Run
 
 RETRIES = 3  # of a run whose machine or worker process was lost
-WAIT_SECONDS = 0.2  # for a letter
+WAIT_SECONDS = 0.2  # for a message
 LOST = "its machine or worker process was lost"
 SIBLING = ("plan.json", "train.json", "weights.safetensors")  # what a verdict reads of the other seeds
 
@@ -63,8 +63,8 @@ def launch(
         DataError: if a run folder cannot be written.
         Stopped: after a signal; runs under way have ended their step and sent what they finished.
     """
-    with stopping.deferred(), _mailbox() as mail:  # a signal raised inside Ray's own code would be lost
-        going = _Launch(stage, cells, evaluations, output, cluster, jobs, siblings, mail, listen)
+    with stopping.deferred(), _message_queue() as messages:  # a signal raised inside Ray's own code would be lost
+        going = _Launch(stage, cells, evaluations, output, cluster, jobs, siblings, messages, listen)
         try:
             while going.waiting or going.running:
                 stopping.check()
@@ -77,18 +77,18 @@ def launch(
 
 
 @contextmanager
-def _mailbox() -> Iterator[Any]:
+def _message_queue() -> Iterator[Any]:
     """A queue beside this process, which outlives every other machine."""
     ray = imported()
     from ray.util.queue import Queue
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    mail = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     try:
-        yield mail
+        yield messages
     finally:
-        mail.shutdown(force=True)
+        messages.shutdown(force=True)
 
 
 class _Sent(NamedTuple):
@@ -108,7 +108,7 @@ class _Launch:
     cluster: Cluster
     jobs: int
     siblings: bool
-    mail: Any
+    messages: Any
     listen: Listen
     ray: Any = field(default_factory=imported)
     waiting: deque[str] = field(default_factory=deque)
@@ -140,14 +140,14 @@ class _Launch:
         remote = self.ray.remote(work).options(
             num_cpus=self.needs["CPU"], num_gpus=self.needs.get("GPU", 0), max_retries=0, scheduling_strategy="SPREAD"
         )
-        return remote.remote(self._parcel(name), self._extra(self.cells[name].request.extra_data), self.mail)
+        return remote.remote(self._task(name), self._extra(self.cells[name].request.extra_data), self.messages)
 
-    def _parcel(self, name: str) -> Parcel:
+    def _task(self, name: str) -> RayTask:
         request, seed, run = self.cells[name]
         files = below(run.folder.name, contents(run.folder))
         for sibling in run.siblings() if self.siblings else ():
             files |= below(sibling, contents(run.folder.with_name(sibling), *SIBLING))
-        return Parcel(
+        return RayTask(
             name=name,
             attempt=self.losses[name],
             stage=self.stage,
@@ -173,27 +173,27 @@ class _Launch:
         return self.shared[path] if path is not None else None
 
     def receive(self, seconds: float) -> bool:
-        """Wait for a letter and do what it says; whether there was one."""
+        """Wait for a message and do what it says; whether there was one."""
         from ray.util.queue import Empty
 
         try:
-            letter: Letter = self.mail.get(block=seconds > 0, timeout=seconds)
+            message: Message = self.messages.get(block=seconds > 0, timeout=seconds)
         except Empty:
             return False
-        if any((sent.name, sent.attempt) == (letter.name, letter.attempt) for sent in self.running.values()):
-            folder = self.cells[letter.name].run.folder
+        if any((sent.name, sent.attempt) == (message.name, message.attempt) for sent in self.running.values()):
+            folder = self.cells[message.name].run.folder
             try:
-                apply(folder, letter.change)
+                apply(folder, message.change)
             except OSError as fault:
                 raise DataError(
                     f"cannot write {folder}: {fault.strerror}; make room and give the same command again, it continues"
                 ) from None
-            for event in letter.events:
+            for event in message.events:
                 self.listen(event)
         return True
 
     def settle(self) -> None:
-        """Note what ended, once its last letter is read; a lost run waits again."""
+        """Note what ended, once its last message is read; a lost run waits again."""
         ended, _ = self.ray.wait(list(self.running), timeout=0) if self.running else ([], [])
         for reference in ended:
             while self.receive(0):
@@ -205,7 +205,7 @@ class _Launch:
     def _note(self, name: str, reference: Any) -> None:
         broken = self.ray.exceptions
         try:
-            self.found[name] = self.ray.get(reference)  # its last event was in its last letter
+            self.found[name] = self.ray.get(reference)  # its last event was in its last message
         except broken.RayTaskError as fault:  # not even tried, as when the package is missing there
             if os.environ.get("ROBENCH_DEBUG"):
                 raise

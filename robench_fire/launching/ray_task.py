@@ -36,12 +36,12 @@ from robench_fire.runs.compose import Composed, Request, compose
 Stage = Callable[[Request, int, Evaluations, Workplace, Report], None]
 """``seed.run_seed`` or ``seed.judge_seed``."""
 
-POST_SECONDS = 0.2  # between two letters of a run
+POST_SECONDS = 0.2  # between two messages of a run
 SCRATCH, HELD = "robench-run-", ".held"  # a run's folder on its machine, and the lock in it while it is used
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class RayTask:
     """All that a machine needs for one run, and has from nowhere else.
 
     ``folder``: the run's, below an output folder, and ``output`` how that is called where the run belongs. ``files``:
@@ -67,8 +67,8 @@ class Parcel:
     debug: bool
 
 
-class Letter(NamedTuple):
-    """How a run gets on: its events and what changed in its folder. ``attempt`` tells a lost machine's late letters."""
+class Message(NamedTuple):
+    """How a run gets on: its events, what changed in its folder. ``attempt`` tells a lost machine's late messages."""
 
     name: str
     attempt: int
@@ -76,20 +76,20 @@ class Letter(NamedTuple):
     change: Change
 
 
-def work(parcel: Parcel, extra: np.ndarray | None, mail: Any) -> RobenchError | None:
-    """Do a parcel's run in a folder of this machine's own, posting letters (``mail.put``); its error, if any.
+def work(task: RayTask, extra: np.ndarray | None, messages: Any) -> RobenchError | None:
+    """Do a task's run in a folder of this machine's own, posting messages (``messages.put``); its error, if any.
 
     ``extra``: the bytes of the file of extra data. If Ray cancels it, the run ends after its step, and what it finished
     is posted.
     """
-    torch.set_num_threads(parcel.threads)
-    sys.argv = list(parcel.command)
-    os.environ["ROBENCH_DEBUG"] = "1" if parcel.debug else ""
+    torch.set_num_threads(task.threads)
+    sys.argv = list(task.command)
+    os.environ["ROBENCH_DEBUG"] = "1" if task.debug else ""
     with stopping.heeded(signal.SIGINT), _scratch() as scratch:
         output = scratch / "runs"
-        apply((output / parcel.folder).parent, Change(parcel.files))
-        with _posted(parcel, output / parcel.folder, mail) as listen:
-            return attempt(parcel.name, partial(_done, parcel, extra, output), listen)
+        apply((output / task.folder).parent, Change(task.files))
+        with _posted(task, output / task.folder, messages) as listen:
+            return attempt(task.name, partial(_done, task, extra, output), listen)
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def _posted(parcel: Parcel, folder: Path, mail: Any) -> Iterator[Listen]:
+def _posted(task: RayTask, folder: Path, messages: Any) -> Iterator[Listen]:
     """A listener whose events are posted with what changes in ``folder``; all of it is posted when the body is left.
 
     From a thread of its own, so that nothing of it counts as time of the training.
@@ -122,7 +122,7 @@ def _posted(parcel: Parcel, folder: Path, mail: Any) -> Iterator[Listen]:
                 found = changes(folder, known)
             change, known = found or (Change({}), known)
             if heard or change != Change({}):
-                mail.put(Letter(parcel.name, parcel.attempt, heard, change))
+                messages.put(Message(task.name, task.attempt, heard, change))
             if ending:
                 return
 
@@ -135,38 +135,38 @@ def _posted(parcel: Parcel, folder: Path, mail: Any) -> Iterator[Listen]:
             posting.result()
 
 
-def _done(parcel: Parcel, extra: np.ndarray | None, output: Path, report: Report) -> None:
-    """The parcel's stage, with files and device of this machine.
+def _done(task: RayTask, extra: np.ndarray | None, output: Path, report: Report) -> None:
+    """The task's stage, with files and device of this machine.
 
     Raises:
         RobenchError: whatever stops the run, its files named as they are called where the run belongs.
     """
-    request = _unpacked(parcel, extra, output.parent)
+    request = _unpacked(task, extra, output.parent)
     composed = compose(request)
-    if run_folder(composed, output, parcel.seed).folder != output / parcel.folder:
+    if run_folder(composed, output, task.seed).folder != output / task.folder:
         raise UsageError(
-            f"{socket.gethostname()} makes another plan of {parcel.request.defense}: its robench_fire differs; "
+            f"{socket.gethostname()} makes another plan of {task.request.defense}: its robench_fire differs; "
             "install the same version on every machine"
         )
     place = Workplace(
         output=output,
-        data=parcel.data or fetching.data_folder(),
-        device=str(resolve(parcel.device)),
-        compiling=parcel.device == "cuda" if parcel.compiling is None else parcel.compiling,
+        data=task.data or fetching.data_folder(),
+        device=str(resolve(task.device)),
+        compiling=task.device == "cuda" if task.compiling is None else task.compiling,
     )
     _bring(composed, place.data, report)
     try:
-        parcel.stage(request, parcel.seed, parcel.evaluations, place, report)
+        task.stage(request, task.seed, task.evaluations, place, report)
     except RobenchError as fault:
-        raise type(fault)(str(fault).replace(str(output), str(parcel.output))) from fault
+        raise type(fault)(str(fault).replace(str(output), str(task.output))) from fault
 
 
-def _unpacked(parcel: Parcel, extra: np.ndarray | None, folder: Path) -> Request:
+def _unpacked(task: RayTask, extra: np.ndarray | None, folder: Path) -> Request:
     """The request with its files in ``folder``."""
-    request = parcel.request
-    if parcel.code:
+    request = task.request
+    if task.code:
         own = folder / Path(request.defense).name
-        own.write_bytes(parcel.code)
+        own.write_bytes(task.code)
         request = replace(request, defense=str(own))
     if extra is not None and request.extra_data is not None:
         copy = folder / f"extra-{request.extra_data.name}"

@@ -11,10 +11,10 @@ import torch
 
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
-from robench_fire.devices.process_group import World
+from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import subject_of
-from robench_fire.evaluation.resumable import evaluate_subject, is_judged
+from robench_fire.evaluation.model_source import source_of
+from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.launching.training_stage import UNFINISHED, train_runs
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
@@ -55,11 +55,11 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
         if _to_train(run, composed):
             train_runs([run], composed, request, splits, device, place.compiling, report)
         _tidy(run)
-        evaluate_subject(subject_of(run), splits.test, evaluations, device, report, judge=False)
+        evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
 
-def train_seed(request: Request, seed: int, place: Workplace, world: World, report: Report) -> None:
-    """Train one seed, if it is not trained, in all processes of a ``world``, which all call this; the first one writes.
+def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGroup, report: Report) -> None:
+    """Train one seed, if it is not trained, in all processes of a ``group``, which all call this; the first one writes.
 
     Raises:
         RobenchError: whatever stops the run; finished epochs stay.
@@ -73,8 +73,8 @@ def train_seed(request: Request, seed: int, place: Workplace, world: World, repo
             locked.enter_context(run.locked())
             return _to_train(run, composed)
 
-        if world.agreed(begin):
-            train_runs([run], composed, request, splits, torch.device(place.device), place.compiling, report, world)
+        if group.agreed(begin):
+            train_runs([run], composed, request, splits, torch.device(place.device), place.compiling, report, group)
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -127,7 +127,7 @@ def judge_seed(request: Request, seed: int, evaluations: Evaluations, place: Wor
     use(device)
     test = fetching.splits(composed.plan.dataset, composed.dataset, place.data).test
     with run.locked():
-        evaluate_subject(subject_of(run), test, evaluations, device, report)
+        evaluate_source(source_of(run), test, evaluations, device, report)
 
 
 def _tidy(run: Run) -> None:

@@ -16,7 +16,7 @@ from robench_fire.data import extra_images
 from robench_fire.devices import torchrun
 from robench_fire.devices.meters import energy_counter
 from robench_fire.devices.precision import resolve
-from robench_fire.devices.process_group import ALONE, World
+from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.files import replaced, sha256
 from robench_fire.models import names
@@ -44,7 +44,7 @@ def train_runs(
     device: torch.device,
     compiling: bool,
     report: Report,
-    world: World = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> None:
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
 
@@ -52,14 +52,14 @@ def train_runs(
         RobenchError: whatever stops the training; finished epochs stay.
     """
     share = len(runs)
-    spent = [_session(run, composed, request, device, world, share) if world.first else lambda: None for run in runs]
+    spent = [_session(run, composed, request, device, group, share) if group.first else lambda: None for run in runs]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
-    problem, facts = _problem(runs[0], composed, request, splits, device, report, world)
+    problem, facts = _problem(runs[0], composed, request, splits, device, report, group)
 
     def epoch_done(number: int, curve: list[dict[str, float]]) -> None:
-        if world.first:
+        if group.first:
             runs[number].write_curve(curve)
             spent[number]()
 
@@ -67,11 +67,11 @@ def train_runs(
         composed.build, problem, seeds=[run.seed for run in runs], device=device,
         state_files=[run.folder / "state.pt" for run in runs],
         progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
-        compiling=compiling, world=world, say=lambda text: report(NOTE, 0, 1, text),
+        compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text),
     )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
-        if world.first:
+        if group.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
             _record(run, each, about)
 
@@ -100,17 +100,17 @@ def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
 
 
 def _session(
-    run: Run, composed: Composed, request: Request, device: torch.device, world: World, share: int
+    run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup, share: int
 ) -> Callable[[], float | None]:
     """Record a session of a training; what its devices have spent since it began, shared by ``share`` seeds."""
-    first = _record_session(run, composed, request, device, world) == 1
+    first = _record_session(run, composed, request, device, group) == 1
     counters = [energy_counter(each) for each in torchrun.local_devices(device)]
     known = [each for each in counters if each is not None]
     every = (lambda: sum(each() for each in known) / share) if known and len(known) == len(counters) else None
     return account.energy_account(run.folder / ENERGY, first, every)
 
 
-def _record_session(run: Run, composed: Composed, request: Request, device: torch.device, world: World) -> int:
+def _record_session(run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup) -> int:
     """Say who trains this, with what, on what; a resumed run keeps what it began with and adds a session.
 
     Returns:
@@ -126,7 +126,7 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
     }
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
     formats = asdict(resolve(composed.plan.recipe, device))
-    session = provenance.describe(device) | {"processes": world.size, "arithmetic": formats}
+    session = provenance.describe(device) | {"processes": group.size, "arithmetic": formats}
     run.write("provenance.json", about | {"sessions": [*known, session]})
     return len(known) + 1
 
@@ -138,7 +138,7 @@ def _problem(
     splits: Splits,
     device: torch.device,
     report: Report,
-    world: World,
+    group: ProcessGroup,
 ) -> tuple[Problem, dict[str, Any]]:
     """What is trained, with its pseudo-labelled images, and what the record should say about them."""
     plan = composed.plan
@@ -154,21 +154,21 @@ def _problem(
         return _extended(problem, problem.train, images), {"extra_images": len(images.labels)}
     hidden = pseudo_labels.hide(problem.train, asked.hidden)
     stored = run.folder / "pseudo_labels.npy"
-    if not world.agreed(stored.exists):
+    if not group.agreed(stored.exists):
         labelled = _extended(problem, hidden.labelled, None)
         state_file = run.folder / "labeller.state.pt"
         labels, trained = pseudo_labels.label(
             composed.build, labelled, hidden.images, seed=run.seed, device=device, state_file=state_file,
-            progress=lambda done, total, note: report("pseudo-labels", done, total, note), world=world,
+            progress=lambda done, total, note: report("pseudo-labels", done, total, note), group=group,
         )  # fmt: skip
-        if world.first:
+        if group.first:
             accuracy = percent(labels == hidden.truth)
             flops = account.training_flops(composed.build, pseudo_labels.standard(labelled))
             run.write("labeller.json", {"seconds": trained.seconds["train"], "accuracy": accuracy, "flops": flops})
             with replaced(stored) as partial, open(partial, "wb") as file:
                 np.save(file, labels.numpy(), allow_pickle=False)
-    labels = world.agreed(lambda: torch.from_numpy(np.load(stored, allow_pickle=False)))
-    facts = {"extra_images": len(labels), "labeller": world.agreed(lambda: run.read("labeller.json"))}
+    labels = group.agreed(lambda: torch.from_numpy(np.load(stored, allow_pickle=False)))
+    facts = {"extra_images": len(labels), "labeller": group.agreed(lambda: run.read("labeller.json"))}
     return _extended(problem, hidden.labelled, Split(hidden.images, labels)), facts
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from robench_fire.data.batches import to_float
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images
-from robench_fire.evaluation.model_source import Subject
+from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.files import as_json, sha256, write_json, write_text
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS
@@ -49,19 +49,19 @@ def taken(claim: Claim) -> set[str]:
     return {*TAKEN, PERTURBED, *(TRAINED if isinstance(claim, SeedClaim) else ())}
 
 
-def take(claim: Claim, subject: Subject, test: Split, older: Path, out: Path) -> None:
-    """Copy what was measured of a ``subject`` into the new bundle ``out``. ``older``: where an earlier one may lie.
+def take(claim: Claim, source: ModelSource, test: Split, older: Path, out: Path) -> None:
+    """Copy what was measured of a ``source`` into the new bundle ``out``. ``older``: where an earlier one may lie.
 
     Raises:
         DataError: if a file is missing or does not fit the evaluation.
     """
     for folder in ("checkpoint", "evidence", "provenance"):
         (out / folder).mkdir(parents=True)
-    _take_checkpoint(claim, subject, older, out)
-    _take_evidence(claim, subject, test, out / "evidence")
-    if subject.run:
+    _take_checkpoint(claim, source, older, out)
+    _take_evidence(claim, source, test, out / "evidence")
+    if source.run:
         for name in ("train.json", "curve.jsonl"):
-            shutil.copyfile(subject.run.folder / name, out / "provenance" / name)
+            shutil.copyfile(source.run.folder / name, out / "provenance" / name)
     write(claim, out)
     for name in ("provenance/train.json", "evidence/autoattack.log"):
         if claim.missing and (out / name).exists():
@@ -125,15 +125,15 @@ def read(folder: Path) -> Claim:
         raise DataError(f"{folder / 'provenance/submission.json'} cannot be read ({fault!r})") from None
 
 
-def _take_checkpoint(claim: Claim, subject: Subject, older: Path, out: Path) -> None:
+def _take_checkpoint(claim: Claim, source: ModelSource, older: Path, out: Path) -> None:
     """The weights as they were evaluated, byte for byte, and as RobustBench's loader reads them.
 
     An older .pt of the same tensors stays as it is: its bytes depend on torch's version, and it may be uploaded.
     """
     stored, flat = checkpoints(out, claim)
-    shutil.copyfile(subject.weights, stored)
+    shutil.copyfile(source.weights, stored)
     if sha256(stored) != claim.facts["weights_sha256"]:
-        raise DataError(f"{subject.weights} is not what was evaluated; evaluate it again: `robench eval`")
+        raise DataError(f"{source.weights} is not what was evaluated; evaluate it again: `robench eval`")
     before = checkpoints(older, claim)[1]
     weights = plain_weights(claim, stored)
     if before.exists() and same(torch.load(before, map_location="cpu", weights_only=True), weights):
@@ -147,7 +147,7 @@ def plain_weights(claim: Claim, stored: Path) -> dict[str, Tensor]:
     if isinstance(claim, SeedClaim):
         weights: dict[str, Tensor] = load_file(stored)
     else:
-        weights = claim.subject(stored).load(torch.device("cpu")).state_dict()
+        weights = claim.source(stored).load(torch.device("cpu")).state_dict()
     return {
         name: (value.float() if value.is_floating_point() else value).contiguous()
         for name, value in sorted(weights.items())
@@ -161,8 +161,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     )
 
 
-def _take_evidence(claim: Claim, subject: Subject, test: Split, folder: Path) -> None:
-    stem = subject.stem.with_name(f"{subject.stem.name}.{claim.facts['name']}")
+def _take_evidence(claim: Claim, source: ModelSource, test: Split, folder: Path) -> None:
+    stem = source.stem.with_name(f"{source.stem.name}.{claim.facts['name']}")
     log, masks = stem.with_name(f"{stem.name}.log"), stem.with_name(f"{stem.name}.npy")
     for path in (log, masks):
         if not path.exists():

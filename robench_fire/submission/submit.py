@@ -14,7 +14,7 @@ from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
 from robench_fire.devices.device import use
 from robench_fire.errors import UsageError
-from robench_fire.evaluation.model_source import Subject, subject_of
+from robench_fire.evaluation.model_source import ModelSource, source_of
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import as_json, held, sha256, write_text
 from robench_fire.problem.dataset import Split, head
@@ -63,31 +63,31 @@ def submit(
     every = from_runs.seeds_at(folder)
     if not seed and (its := re.fullmatch(r"seed-(\d+)", folder.resolve().name)):
         seed = its[1]
-    subject = subject_of(from_runs.trained_of(every)[0])
+    source = source_of(from_runs.trained_of(every)[0])
     name = name or from_runs.default_name(every)
-    check_board(subject.dataset, subject.claim.norm, eps or str(subject.claim.eps), name)
-    test = _images(subject, checking)
+    check_board(source.dataset, source.claim.norm, eps or str(source.claim.eps), name)
+    test = _images(source, checking)
     claim = from_runs.claimed(
         every, seed=seed, eps=eps, name=name, link=link, synthetic=synthetic, images=len(test.labels), draft=draft
     )
     run = next(each for each in every if each.seed == claim.seed)
-    return _placed(claim, subject_of(run), test, out, checking)
+    return _placed(claim, source_of(run), test, out, checking)
 
 
 def submit_file(
-    subject: Subject, out: Path, checking: Checking, its: Told, *, eps: str, link: str, draft: bool, again: str
+    source: ModelSource, out: Path, checking: Checking, its: Told, *, eps: str, link: str, draft: bool, again: str
 ) -> tuple[list[Check], Path]:
     """The same of a checkpoint that was trained elsewhere, see from_file.claimed.
 
     Raises:
         RobenchError: whatever makes a submission impossible, see from_file.claimed and claim.admissible.
     """
-    out, eps = _free(out, link), eps or str(subject.claim.eps)
-    check_board(subject.dataset, subject.claim.norm, eps, its.name)
-    test = _images(subject, checking)
+    out, eps = _free(out, link), eps or str(source.claim.eps)
+    check_board(source.dataset, source.claim.norm, eps, its.name)
+    test = _images(source, checking)
     images = len(test.labels)
-    claim = from_file.claimed(subject, its, eps=eps, link=link, images=images, draft=draft, again=again)
-    return _placed(claim, subject, test, out, checking)
+    claim = from_file.claimed(source, its, eps=eps, link=link, images=images, draft=draft, again=again)
+    return _placed(claim, source, test, out, checking)
 
 
 def _free(out: Path, link: str) -> Path:
@@ -99,12 +99,12 @@ def _free(out: Path, link: str) -> Path:
     return out
 
 
-def _images(subject: Subject, checking: Checking) -> Split:
+def _images(source: ModelSource, checking: Checking) -> Split:
     use(checking.device)
-    return fetching.splits(subject.dataset, subject.parts(), checking.data).test
+    return fetching.splits(source.dataset, source.parts(), checking.data).test
 
 
-def _placed(claim: Claim, subject: Subject, test: Split, out: Path, checking: Checking) -> tuple[list[Check], Path]:
+def _placed(claim: Claim, source: ModelSource, test: Split, out: Path, checking: Checking) -> tuple[list[Check], Path]:
     admissible(claim)
     if claim.missing:
         _keep_finished(out)
@@ -112,25 +112,25 @@ def _placed(claim: Claim, subject: Subject, test: Split, out: Path, checking: Ch
     lock = out.with_name(f".{out.name}.lock")
     with held(lock, busy, f"cannot write beside {out}"):
         try:
-            return _written(claim, subject, test, out, checking)
+            return _written(claim, source, test, out, checking)
         finally:
             lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
 
 
-def _written(claim: Claim, subject: Subject, test: Split, out: Path, checking: Checking) -> tuple[list[Check], Path]:
+def _written(claim: Claim, source: ModelSource, test: Split, out: Path, checking: Checking) -> tuple[list[Check], Path]:
     fresh = out.with_name(f".{out.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     checking.report("writing", 0, 1, "")
-    parts, device = subject.parts(), checking.device
+    parts, device = source.parts(), checking.device
     few = head(test, min(500, claim.facts["examples"])).to(device)
-    bundle.take(claim, subject, test, out, fresh)
+    bundle.take(claim, source, test, out, fresh)
     entry = entry_for(claim, parts)
     checkpoint = sha256(bundle.checkpoints(fresh, claim)[1])
 
     def write(name: str, text: str) -> None:
         write_text(fresh / name, marked(name, text, claim.missing))
 
-    admitted = admission(subject.load(device), to_float(few.images), few.labels)
+    admitted = admission(source.load(device), to_float(few.images), few.labels)
     write("evidence/admission.json", as_json(listed(admitted)))
     for name, text in rendered(claim, entry, parts, checkpoint).items():
         write_text(fresh / name, text)

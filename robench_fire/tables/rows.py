@@ -118,7 +118,7 @@ class Row:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
         if (self.norm, self.eps) == ("Linf", "0.031"):
             notes.append(SMALLER_EPS)
-        differing = [spoken for name, spoken in SETTINGS.items() if len(self.settings(name)) > 1]
+        differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
         for seed, found in self.facts["verdicts"].items():

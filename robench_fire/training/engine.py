@@ -15,7 +15,7 @@ from robench_fire import stopping
 from robench_fire.data.batches import batches_per_epoch
 from robench_fire.devices.compilation import Compiled, Say, once
 from robench_fire.devices.precision import lay_out, layout, resolve
-from robench_fire.devices.process_group import ALONE, World
+from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.devices.random_streams import derive
 from robench_fire.errors import RecipeError
 from robench_fire.models.batch_norm import arranged
@@ -25,7 +25,7 @@ from robench_fire.problem.recipe import Recipe, effective_passes
 from robench_fire.progress import Progress, silent
 from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
-from robench_fire.training.state import Lane, State, fresh, read
+from robench_fire.training.state import SeedState, State, fresh, read
 from robench_fire.training.step import Passes, Problem, Setup, gain_of
 from robench_fire.training.validation import validate
 
@@ -65,12 +65,12 @@ def train(
     progress: Progress = silent,
     epoch_done: Callable[[list[Row]], None] = lambda curve: None,
     compiling: bool = False,
-    world: World = ALONE,
+    group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
 ) -> Trained:
     """Train a fresh model; continues from ``state_file`` if it exists, and writes it after every epoch.
 
-    ``compiling``: use torch.compile; ``say`` hears if that fails. In a ``world`` of several processes all call this,
+    ``compiling``: use torch.compile; ``say`` hears if that fails. In a ``group`` of several processes all call this,
     and the first one writes.
 
     Raises:
@@ -82,7 +82,7 @@ def train(
     """
     (trained,) = train_together(
         build, problem, seeds=[seed], device=device, state_files=[state_file], progress=progress,
-        epoch_done=lambda number, curve: epoch_done(curve), compiling=compiling, world=world, say=say,
+        epoch_done=lambda number, curve: epoch_done(curve), compiling=compiling, group=group, say=say,
     )  # fmt: skip
     return trained
 
@@ -97,7 +97,7 @@ def train_together(
     progress: Progress = silent,
     epoch_done: Callable[[int, list[Row]], None] = lambda number, curve: None,
     compiling: bool = False,
-    world: World = ALONE,
+    group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
 ) -> list[Trained]:
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
@@ -107,9 +107,9 @@ def train_together(
     Raises:
         RecipeError: also if the model does not train side by side as it does alone.
     """
-    state, setup = prepared(build, problem, seeds, device, compiling, world, say)
+    state, setup = prepared(build, problem, seeds, device, compiling, group, say)
     files = [path for path in state_files if path is not None]
-    known = world.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
+    known = group.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
     if known:
         state.restore(known)
     with stopping.deferred():
@@ -117,10 +117,10 @@ def train_together(
     facts = _facts(setup, len(seeds))
     return [
         Trained(
-            {name: value.detach().cpu() for name, value in (lane.best or state.weights(number)).items()},
-            lane.curve, state.share(), state.warm_up_images, facts,
+            {name: value.detach().cpu() for name, value in (one.best or state.weights(number)).items()},
+            one.curve, state.share(), state.warm_up_images, facts,
         )
-        for number, lane in enumerate(state.lanes)
+        for number, one in enumerate(state.seeds)
     ]  # fmt: skip
 
 
@@ -135,8 +135,8 @@ def _finish(
     recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
     steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
     known_sizes: set[int] = set()
-    for epoch in range(len(state.lanes[0].curve) + 1, recipe.epochs + 1):
-        ticked = partial(_tick, progress, (epoch - 1) * steps, recipe.epochs * steps, _note(state.lanes[0].curve))
+    for epoch in range(len(state.seeds[0].curve) + 1, recipe.epochs + 1):
+        ticked = partial(_tick, progress, (epoch - 1) * steps, recipe.epochs * steps, _note(state.seeds[0].curve))
         rows = train_epoch(state, setup, epoch, known_sizes, ticked)
         started = time.perf_counter()
         with within_memory(state, setup):
@@ -144,10 +144,10 @@ def _finish(
         for number, row in enumerate(rows):
             _keep(state, recipe, number, row | found[number])
         state.took({"validation": time.perf_counter() - started})
-        for number, lane in enumerate(state.lanes):
-            if files and setup.world.first:
+        for number, one in enumerate(state.seeds):
+            if files and setup.group.first:
                 state.write(number, files[number])
-            epoch_done(number, lane.curve)
+            epoch_done(number, one.curve)
 
 
 def prepared(
@@ -156,18 +156,18 @@ def prepared(
     seeds: Sequence[int],
     device: torch.device,
     compiling: bool = False,
-    world: World = ALONE,
+    group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
 ) -> tuple[State, Setup]:
     """A fresh state and the functions that a step calls."""
     recipe, pool = problem.recipe, problem.train
-    world = replace(world, slice_size=recipe.ghost_batch or 1)
+    group = replace(group, slice_size=recipe.ghost_batch or 1)
     arithmetic = resolve(recipe, device)
     if problem.extra is not None:
         pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
     pool = pool.to(device)
     width = pool.images.shape[-1]
-    models = [arranged(initialised(build, seed), recipe.ghost_batch, world, device).to(device) for seed in seeds]
+    models = [arranged(initialised(build, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
     if len(seeds) > 1 and (why := refuses(models[0])):
         raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
     if len(seeds) > 1 and arithmetic.update == "fp16":
@@ -175,28 +175,28 @@ def prepared(
     model = Stacked(models) if len(seeds) > 1 else models[0]
     lay_out(model, width)
     updates = recipe.epochs * batches_per_epoch(recipe, len(problem.train.labels))
-    lanes = [Lane(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
+    states = [SeedState(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
     scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
-    state = fresh(model, recipe, lanes, scaler, updates)
-    passes = world.averaging(Passes(model, effective_passes(recipe, problem.defense.clean_in_outer)))
+    state = fresh(model, recipe, states, scaler, updates)
+    passes = group.averaging(Passes(model, effective_passes(recipe, problem.defense.clean_in_outer)))
     gain = gain_of(model, problem.defense)
     say = once(say)
     run, climb = (Compiled(passes, say), Compiled(gain, say)) if compiling else (passes, gain)
-    return state, Setup(problem, pool, device, arithmetic, layout(width), world, run, climb)
+    return state, Setup(problem, pool, device, arithmetic, layout(width), group, run, climb)
 
 
 def _facts(setup: Setup, together: int) -> dict[str, str]:
     formats = asdict(setup.arithmetic)
     compiled = all(isinstance(each, Compiled) and each.working for each in (setup.passes, setup.gain))
-    return {**formats, "compiled": str(compiled), "together": str(together), "processes": str(setup.world.size)}
+    return {**formats, "compiled": str(compiled), "together": str(together), "processes": str(setup.group.size)}
 
 
 def _keep(state: State, recipe: Recipe, number: int, row: Row) -> None:
-    """Add an epoch to a lane's curve, and its weights if the recipe would keep this epoch."""
-    lane = state.lanes[number]
-    if recipe.select == "validation" and _score(row) >= max(map(_score, lane.curve), default=0.0):
-        lane.best = state.weights(number)
-    lane.curve.append(row)
+    """Add an epoch to a seed's curve, and its weights if the recipe would keep this epoch."""
+    one = state.seeds[number]
+    if recipe.select == "validation" and _score(row) >= max(map(_score, one.curve), default=0.0):
+        one.best = state.weights(number)
+    one.curve.append(row)
 
 
 def _score(row: Row) -> float:

@@ -25,28 +25,28 @@ Row = dict[str, float]
 def train_epoch(
     state: State, setup: Setup, epoch: int, known_sizes: set[int], ticked: Callable[[int, float], None]
 ) -> list[Row]:
-    """Train on every batch once; each lane's row: mean losses, highest learning rate, seconds.
+    """Train on every batch once; each seed's row: mean losses, highest learning rate, seconds.
 
     The only waits for the device are at the end and after the first batch of a size, which is the warm-up;
     ``known_sizes`` remembers these. ``ticked`` hears the number of batches done and images per second.
 
     Raises:
-        Stopped: after a signal, between two steps, the same in all processes of a world.
+        Stopped: after a signal, between two steps, the same in all processes of a group.
         DivergedError: at the first non-finite loss, naming the step.
         RobenchError: if memory is short, naming a batch that fits.
     """
     clock, started, warm_up = Clock(setup.device), time.perf_counter(), state.seconds.get("warm_up", 0.0)
-    orders = [_order(setup, lane.seed, epoch) for lane in state.lanes]
-    with within_memory(state, setup), _random(setup, state.lanes[0].seed, epoch), _timed_convolutions(setup.device):
+    orders = [_order(setup, one.seed, epoch) for one in state.seeds]
+    with within_memory(state, setup), _random(setup, state.seeds[0].seed, epoch), _timed_convolutions(setup.device):
         sums, bad, rate = _steps(state, setup, epoch, orders, clock, known_sizes, ticked)
     if not setup.problem.recipe.schedule.per_update:
         state.schedule.step()
     _stop_if_diverged(state, setup, bad, epoch, len(orders[0]))
-    means = {name: setup.world.total(value).div(len(orders[0])).tolist() for name, value in sums.items()}
+    means = {name: setup.group.total(value).div(len(orders[0])).tolist() for name, value in sums.items()}
     sections = clock.read()
     took = time.perf_counter() - started
     state.took({**sections, "train": took})
-    own = (took - (state.seconds.get("warm_up", 0.0) - warm_up)) / len(state.lanes)
+    own = (took - (state.seconds.get("warm_up", 0.0) - warm_up)) / len(state.seeds)
     return [
         {
             "epoch": epoch,
@@ -55,7 +55,7 @@ def train_epoch(
             **{f"loss_{name}": values[number] for name, values in means.items()},
             "seconds": own,
         }
-        for number in range(len(state.lanes))
+        for number in range(len(state.seeds))
     ]
 
 
@@ -68,13 +68,13 @@ def _steps(
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
 ) -> tuple[dict[str, Tensor], Tensor, float]:
-    """Per lane the sum of every term over the batches, and the first with a loss that is not finite; the top rate."""
-    device, lanes, images, started = setup.device, state.lanes, 0, time.perf_counter()
+    """Per seed the sum of every term over the batches, and the first with a loss that is not finite; the top rate."""
+    device, seeds, images, started = setup.device, state.seeds, 0, time.perf_counter()
     names = ("augmentation", "attack")
-    streams = [Streams(*(generator(device, lane.seed, name, epoch) for name in names)) for lane in lanes]
+    streams = [Streams(*(generator(device, one.seed, name, epoch) for name in names)) for one in seeds]
     sums: dict[str, Tensor] = {}
-    bad, rate = torch.full((len(lanes),), len(orders[0]), device=device), 0.0
-    agreement = Agreement(setup.world, device)
+    bad, rate = torch.full((len(seeds),), len(orders[0]), device=device), 0.0
+    agreement = Agreement(setup.group, device)
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
         agreement.check()
@@ -91,7 +91,7 @@ def _steps(
             sums[name] = sums[name] + value if name in sums else value
         finite = torch.stack(list(terms.values())).isfinite().all(0)
         bad = torch.where(finite, bad, bad.clamp_max(number))
-        images += size * len(lanes)
+        images += size * len(seeds)
         ticked(number + 1, images / (time.perf_counter() - started))
     return sums, bad, rate
 
@@ -106,7 +106,7 @@ def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:
 def _random(setup: Setup, seed: int, epoch: int) -> Iterator[None]:
     """torch's own generators, which only dropout uses: an epoch's stream in the body, the caller's afterwards."""
     with torch.random.fork_rng([setup.device] if setup.device.type == "cuda" else []):
-        torch.manual_seed(derive(seed, "dropout", epoch, *[setup.world.rank] * (setup.world.size > 1)))
+        torch.manual_seed(derive(seed, "dropout", epoch, *[setup.group.rank] * (setup.group.size > 1)))
         yield
 
 
@@ -122,14 +122,14 @@ def _timed_convolutions(device: torch.device) -> Iterator[None]:
 
 
 def _stop_if_diverged(state: State, setup: Setup, bad: Tensor, epoch: int, steps: int) -> None:
-    for lane, first in zip(state.lanes, setup.world.least(bad).tolist(), strict=True):
+    for one, first in zip(state.seeds, setup.group.least(bad).tolist(), strict=True):
         if first < steps:
             where = f"step {(epoch - 1) * steps + first + 1} (epoch {epoch}, batch {first + 1} of {steps})"
-            whose = f" of seed {lane.seed}" if len(state.lanes) > 1 else ""
+            whose = f" of seed {one.seed}" if len(state.seeds) > 1 else ""
             way_out = (
                 "--precision bf16" if "fp16" in (setup.arithmetic.update, setup.arithmetic.attack) else "a lower --lr"
             )
-            others = "; without --together the other seeds go on" if len(state.lanes) > 1 else ""
+            others = "; without --together the other seeds go on" if len(state.seeds) > 1 else ""
             raise DivergedError(f"the loss{whose} is not finite at {where}; try {way_out}{others}")
     if state.scaler.is_enabled() and state.scaler.get_scale() < 1:
         raise DivergedError(f"fp16 cannot hold the gradients of epoch {epoch}; use --precision bf16 or fp32")

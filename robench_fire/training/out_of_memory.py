@@ -40,9 +40,9 @@ def _is_short_of_memory(fault: RuntimeError) -> bool:
 
 
 def _advice(state: State, setup: Setup) -> str:
-    asked, world = setup.problem.recipe.batch_size, setup.world
-    if world.size > 1:  # the others wait in the middle of a step: nothing can be tried
-        each = f"{asked // world.size} on each {setup.device.type}"
+    asked, group = setup.problem.recipe.batch_size, setup.group
+    if group.size > 1:  # the others wait in the middle of a step: nothing can be tried
+        each = f"{asked // group.size} on each {setup.device.type}"
         way_out = "use more processes or a smaller --batch-size (finished epochs are kept)"
         return f"out of memory with batches of {asked}, {each}; {way_out}"
     size = asked // 2
@@ -64,9 +64,9 @@ def _fits(state: State, setup: Setup, size: int) -> bool:
     passes = Passes(state.model, effective_passes(recipe, defense.clean_in_outer))
     plain = replace(setup, passes=passes, gain=gain_of(state.model, defense))
     index = torch.zeros(size, dtype=torch.int64, device=setup.device)
-    streams = [Streams(*(torch.Generator(setup.device) for _ in Streams._fields)) for _ in state.lanes]
+    streams = [Streams(*(torch.Generator(setup.device) for _ in Streams._fields)) for _ in state.seeds]
     try:
-        step(state, plain, [index] * len(state.lanes), 0.0, streams, Clock(setup.device))
+        step(state, plain, [index] * len(state.seeds), 0.0, streams, Clock(setup.device))
     except RuntimeError as fault:
         if not _is_short_of_memory(fault):
             raise

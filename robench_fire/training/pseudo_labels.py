@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robench_fire.data.batches import to_float
-from robench_fire.devices.process_group import ALONE, World
+from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.devices.random_streams import derive
 from robench_fire.losses import cross_entropy
 from robench_fire.problem.dataset import Split
@@ -69,12 +69,12 @@ def label(
     device: torch.device,
     state_file: Path,
     progress: Progress,
-    world: World = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> tuple[Tensor, Trained]:
     """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe."""
     trained = train(
         build, standard(problem), seed=derive(seed, "labeller"), device=device, state_file=state_file,
-        progress=progress, world=world,
+        progress=progress, group=group,
     )  # fmt: skip
     model = build()
     model.load_state_dict(trained.weights)

@@ -21,7 +21,7 @@ from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
 
 
 @dataclass
-class Lane:
+class SeedState:
     """What one seed has for itself: its targets' memory, its curve, and the weights of the epoch it would keep."""
 
     seed: int
@@ -34,8 +34,8 @@ class Lane:
 class State:
     """Everything that a later epoch depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
 
-    No generator is among it: the engine derives every stream from the seed and the epoch. With several lanes ``model``
-    is Stacked, and each lane's file is what its seed alone would have written.
+    No generator is among it: the engine derives every stream from the seed and the epoch. With several seeds ``model``
+    is Stacked, and each seed's file is what its seed alone would have written.
     """
 
     model: nn.Module
@@ -43,22 +43,22 @@ class State:
     schedule: LRScheduler
     average: nn.Module | None  # its averaged model is ``average.module``
     scaler: torch.amp.GradScaler
-    lanes: list[Lane]
+    seeds: list[SeedState]
     seconds: dict[str, float] = field(default_factory=dict)
     warm_up_images: int = 0
 
     def write(self, number: int, path: Path) -> None:
-        """Save lane ``number`` atomically."""
-        lane, own = self.lanes[number], self._sliced(number)
+        """Save seed ``number`` atomically."""
+        one, own = self.seeds[number], self._sliced(number)
         plain = {
             "model": _state_of(self.model, number),
             "optimiser": own(self.optimiser.state_dict()),
             "schedule": self.schedule.state_dict(),
             "average": _state_of(_averaged(self.average), number) if self.average else None,
             "scaler": self.scaler.state_dict(),
-            "memory": lane.memory,
-            "curve": lane.curve,
-            "best": lane.best,
+            "memory": one.memory,
+            "curve": one.curve,
+            "best": one.best,
             "seconds": self.share(),
             "warm_up_images": self.warm_up_images,
         }
@@ -66,7 +66,7 @@ class State:
             torch.save(plain, partial)
 
     def restore(self, plain: Sequence[dict[str, Any]]) -> None:
-        """Continue from what ``read`` returned for each lane."""
+        """Continue from what ``read`` returned for each seed."""
         first = plain[0]
         _load(self.model, [each["model"] for each in plain])
         self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
@@ -79,9 +79,9 @@ class State:
             _load(_averaged(self.average), [each["average"] for each in plain])
         if first["scaler"]:
             self.scaler.load_state_dict(first["scaler"])
-        for lane, each in zip(self.lanes, plain, strict=True):
-            lane.memory = {name: value.to(lane.memory[name].device) for name, value in each["memory"].items()}
-            lane.curve, lane.best = each["curve"], each["best"]
+        for one, each in zip(self.seeds, plain, strict=True):
+            one.memory = {name: value.to(one.memory[name].device) for name, value in each["memory"].items()}
+            one.curve, one.best = each["curve"], each["best"]
         self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
         self.warm_up_images = first["warm_up_images"]
 
@@ -91,15 +91,15 @@ class State:
             self.seconds[name] = self.seconds.get(name, 0.0) + value
 
     def share(self) -> dict[str, float]:
-        """The seconds that each lane is charged."""
-        return {name: value / len(self.lanes) for name, value in self.seconds.items()}
+        """The seconds that each seed is charged."""
+        return {name: value / len(self.seeds) for name, value in self.seconds.items()}
 
     def evaluated(self) -> nn.Module:
         """The model whose accuracy counts: the moving average where there is one."""
         return _averaged(self.average) if self.average else self.model
 
     def weights(self, number: int) -> dict[str, Tensor]:
-        """A copy of lane ``number`` of the evaluated model."""
+        """A copy of seed ``number`` of the evaluated model."""
         return {name: value.clone() for name, value in _state_of(self.evaluated(), number).items()}
 
     def _sliced(self, number: int) -> Callable[[Any], Any]:
@@ -129,7 +129,9 @@ def _averaged(average: nn.Module) -> nn.Module:
     return inner
 
 
-def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp.GradScaler, updates: int) -> State:
+def fresh(
+    model: nn.Module, recipe: Recipe, seeds: list[SeedState], scaler: torch.amp.GradScaler, updates: int
+) -> State:
     """The state before the first epoch, with the recipe's optimiser, schedule and moving average around ``model``.
 
     ``updates``: how many the whole training makes.
@@ -143,7 +145,7 @@ def fresh(model: nn.Module, recipe: Recipe, lanes: list[Lane], scaler: torch.amp
         for parameter in model.parameters():
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     average = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
-    return State(model, optimiser, _schedule(optimiser, recipe, updates), average, scaler, lanes)
+    return State(model, optimiser, _schedule(optimiser, recipe, updates), average, scaler, seeds)
 
 
 def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) -> LRScheduler:

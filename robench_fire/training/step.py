@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from robench_fire.data.batches import augmented
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import GAIN_SCALE, Arithmetic, Format, autocast, rounding
-from robench_fire.devices.process_group import World
+from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Defense, Views
@@ -40,7 +40,7 @@ class Setup:
     """How a problem is computed: everything that a step needs and does not change.
 
     ``passes``: (clean images, perturbed images) to the logits of the recipe's train-mode passes, with the gradient
-    averaged over the world. ``gain``: (perturbed images, clean logits, targets, labels) to the attack's gain (N,).
+    averaged over the group. ``gain``: (perturbed images, clean logits, targets, labels) to the attack's gain (N,).
     """
 
     problem: Problem
@@ -48,7 +48,7 @@ class Setup:
     device: torch.device
     arithmetic: Arithmetic
     layout: Callable[[Tensor], Tensor]
-    world: World
+    group: ProcessGroup
     passes: Callable[[Tensor, Tensor], dict[str, Tensor]]
     gain: Callable[[Tensor, Tensor | None, Tensor, Tensor], Tensor]
 
@@ -110,19 +110,19 @@ def gain_of(model: nn.Module, defense: Defense) -> Callable[[Tensor, Tensor | No
 def step(
     state: State, setup: Setup, index: Sequence[Tensor], progress: float, streams: Sequence[Streams], clock: Clock
 ) -> dict[str, Tensor]:
-    """Train on one batch: ``index`` holds each lane's examples. Every term's mean over each lane's batch, (lanes,).
+    """Train on one batch: ``index`` holds each seed's examples. Every term's mean over each seed's batch, (seeds,).
 
-    In a world of several processes all draw the same random numbers for the whole batch, take their part, and return
+    In a group of several processes all draw the same random numbers for the whole batch, take their part, and return
     their part of the means.
     """
     with clock.section("data"):
         x, label = _drawn(setup, index, streams)
     with clock.section("attack"), rounding(setup.arithmetic.attack):
         x_adv = _attacked(state, setup, index, x, label, streams)
-    x, label = setup.world.part(x), setup.world.part(label)
+    x, label = setup.group.part(x), setup.group.part(label)
     with clock.section("update"), rounding(setup.arithmetic.update):
         terms = _terms(state, setup, index, progress, x, x_adv, label)
-        loss = torch.stack(list(terms.values())).sum() * setup.world.size  # whose processes' gradients are averaged
+        loss = torch.stack(list(terms.values())).sum() * setup.group.size  # whose processes' gradients are averaged
         state.scaler.scale(loss).backward()
     with clock.section("optimiser"):
         state.scaler.step(state.optimiser)
@@ -136,7 +136,7 @@ def step(
 
 
 def _drawn(setup: Setup, index: Sequence[Tensor], streams: Sequence[Streams]) -> tuple[Tensor, Tensor]:
-    """The augmented images of all lanes, one lane after another, and their labels."""
+    """The augmented images of all seeds, one after another, and their labels."""
     pool, augment = setup.pool, setup.problem.recipe.augment
     drawn = [augmented(pool.images[each], augment, own.views) for each, own in zip(index, streams, strict=True)]
     return setup.layout(torch.cat(drawn)), torch.cat([pool.labels[each] for each in index])
@@ -149,7 +149,7 @@ def _attacked(
 
     Without an attack: the images themselves.
     """
-    problem, part, formats = setup.problem, setup.world.part, setup.arithmetic
+    problem, part, formats = setup.problem, setup.group.part, setup.arithmetic
     attack, defense = problem.recipe.attack, problem.defense
     if attack is None:
         return part(x)
@@ -185,26 +185,26 @@ def _attacked(
 
 def _targets(state: State, setup: Setup, index: Sequence[Tensor]) -> Tensor:
     read = setup.problem.defense.targets.read
-    return torch.cat([read(lane.memory, each) for lane, each in zip(state.lanes, index, strict=True)])
+    return torch.cat([read(one.memory, each) for one, each in zip(state.seeds, index, strict=True)])
 
 
 def _terms(
     state: State, setup: Setup, index: Sequence[Tensor], progress: float, x: Tensor, x_adv: Tensor, label: Tensor
 ) -> dict[str, Tensor]:
-    """Passes, memory, loss: this process's share of every term's mean over each lane's batch, (lanes,)."""
-    defense, lanes = setup.problem.defense, state.lanes
+    """Passes, memory, loss: this process's share of every term's mean over each seed's batch, (seeds,)."""
+    defense, seeds = setup.problem.defense, state.seeds
     with autocast(setup.arithmetic.update, setup.device):
         logits = {name: value.float() for name, value in setup.passes(x, x_adv).items()}
     clean = logits.get("clean")
     adv = logits["adv"] if "adv" in logits else logits["clean"]  # without an attack x' is x
     rows = sum(map(len, index))
-    share = len(lanes) / (rows * setup.world.copies(rows))
-    seen = setup.world.gathered((clean if clean is not None else adv).detach(), rows)
-    for lane, each, own in zip(lanes, index, seen.chunk(len(lanes)), strict=True):
-        lane.memory = defense.targets.update(lane.memory, each, own, progress)
-    terms = defense.outer(Views(clean, adv, setup.world.part(_targets(state, setup, index)), label))
+    share = len(seeds) / (rows * setup.group.copies(rows))
+    seen = setup.group.gathered((clean if clean is not None else adv).detach(), rows)
+    for one, each, own in zip(seeds, index, seen.chunk(len(seeds)), strict=True):
+        one.memory = defense.targets.update(one.memory, each, own, progress)
+    terms = defense.outer(Views(clean, adv, setup.group.part(_targets(state, setup, index)), label))
     return {
-        name: _per_example(value, label, f"outer's {name!r}").view(len(lanes), -1).sum(1) * share
+        name: _per_example(value, label, f"outer's {name!r}").view(len(seeds), -1).sum(1) * share
         for name, value in terms.items()
     }
 

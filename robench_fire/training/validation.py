@@ -17,31 +17,31 @@ BATCH = 512
 
 
 def validate(state: State, setup: Setup, validation: Split, epoch: int) -> list[dict[str, float]]:
-    """Each lane's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
+    """Each seed's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
 
-    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a world share the batches.
+    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches.
     """
-    attack, lanes, world = setup.problem.recipe.attack, state.lanes, setup.world
-    noises = [generator(setup.device, lane.seed, "validation", epoch) for lane in lanes]
-    right = torch.zeros(2, len(lanes), device=setup.device)
+    attack, seeds, group = setup.problem.recipe.attack, state.seeds, setup.group
+    noises = [generator(setup.device, one.seed, "validation", epoch) for one in seeds]
+    right = torch.zeros(2, len(seeds), device=setup.device)
     model = state.evaluated()
-    size = max(min(BATCH, setup.problem.recipe.batch_size) // len(lanes), 1)  # what training fits, this does
+    size = max(min(BATCH, setup.problem.recipe.batch_size) // len(seeds), 1)  # what training fits, this does
     with frozen(model), rounding("tf32"):
         for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
-            x, label = setup.layout(to_float(images).repeat(len(lanes), 1, 1, 1)), labels.repeat(len(lanes))
-            mine = number % world.size == world.rank
+            x, label = setup.layout(to_float(images).repeat(len(seeds), 1, 1, 1)), labels.repeat(len(seeds))
+            mine = number % group.size == group.rank
             if mine:
-                right[0] += _right(model, x, label, len(lanes))
+                right[0] += _right(model, x, label, len(seeds))
             if attack is not None:
-                pairs = zip(x.chunk(len(lanes)), noises, strict=True)  # all processes draw the same, for every batch
+                pairs = zip(x.chunk(len(seeds)), noises, strict=True)  # all processes draw the same, for every batch
                 begin = torch.cat([attack.begin(each, setup.problem.threat, noise) for each, noise in pairs])
                 if mine:
-                    right[1] += _right(model, _attacked(model, setup, attack, x, begin, label), label, len(lanes))
-    counts = world.total(right).tolist()
+                    right[1] += _right(model, _attacked(model, setup, attack, x, begin, label), label, len(seeds))
+    counts = group.total(right).tolist()
     names = ("clean", "robust") if attack else ("clean",)
     return [
         {name: 100 * counts[at][number] / len(validation.labels) for at, name in enumerate(names)}
-        for number in range(len(lanes))
+        for number in range(len(seeds))
     ]
 
 
@@ -50,8 +50,8 @@ def _attacked(model: nn.Module, setup: Setup, attack: Pgd, x: Tensor, begin: Ten
     return attack.climb([lambda z: gain(model(z))] * attack.steps, x, setup.layout(begin), setup.problem.threat)
 
 
-def _right(model: nn.Module, x: Tensor, label: Tensor, lanes: int) -> Tensor:
-    """(lanes,) images classified as their label."""
+def _right(model: nn.Module, x: Tensor, label: Tensor, seeds: int) -> Tensor:
+    """(seeds,) images classified as their label."""
     with torch.no_grad():
         right: Tensor = model(x).argmax(1) == label
-    return right.view(lanes, -1).sum(1)
+    return right.view(seeds, -1).sum(1)

@@ -14,8 +14,8 @@ import numpy as np
 
 from robench_fire.devices.workers import CONTEXT, DIED, ended, pool
 from robench_fire.errors import RobenchError
-from robench_fire.evaluation.autoattack.arena import Arena, Outcome
 from robench_fire.evaluation.autoattack.attack_sets import Attack
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, Outcome
 
 
 class Ended(NamedTuple):
@@ -30,16 +30,16 @@ Shown = Callable[[float], None]
 """How many blocks are done, those under way counting in part."""
 Crew = Callable[[Attack, Mapping[int, np.ndarray], Shown], Iterator[Ended]]
 """Attacks the images of each block that its mask marks."""
-Make = Callable[[], Arena]
-"""Builds the arena anew in a worker; picklable."""
+Make = Callable[[], AttackedModel]
+"""Loads the attacked model anew in a worker; picklable."""
 
 
-def here(arena: Arena) -> Crew:
+def here(attacked: AttackedModel) -> Crew:
     """Block after block in this process."""
 
     def attack_all(attack: Attack, standing: Mapping[int, np.ndarray], shown: Shown) -> Iterator[Ended]:
         for done, (number, mask) in enumerate(standing.items()):
-            yield _attacked(arena, attack, number, mask, partial(_also, shown, done))
+            yield _timed(attacked, attack, number, mask, partial(_also, shown, done))
 
     return attack_all
 
@@ -50,7 +50,7 @@ def _also(shown: Shown, done: int, share: float) -> None:
 
 @contextmanager
 def elsewhere(make: Make, jobs: int, blocks: int) -> Iterator[Crew]:
-    """Blocks shared among ``jobs`` processes, each with an arena of its own.
+    """Blocks shared among ``jobs`` processes, each with an attacked model of its own.
 
     Raises:
         RobenchError: if a process dies.
@@ -71,24 +71,26 @@ def elsewhere(make: Make, jobs: int, blocks: int) -> Iterator[Crew]:
         yield attack_all
 
 
-_arena: Arena
+_attacked: AttackedModel
 _shares: Any
 
 
 def _begin(make: Make, shares: Any) -> None:
-    global _arena, _shares
-    _arena, _shares = make(), shares
+    global _attacked, _shares
+    _attacked, _shares = make(), shares
 
 
 def _work(attack: Attack, number: int, standing: np.ndarray) -> Ended:
     def tick(share: float) -> None:
         _shares[number] = share
 
-    return _attacked(_arena, attack, number, standing, tick)
+    return _timed(_attacked, attack, number, standing, tick)
 
 
-def _attacked(arena: Arena, attack: Attack, number: int, standing: np.ndarray, tick: Callable[[float], None]) -> Ended:
+def _timed(
+    attacked: AttackedModel, attack: Attack, number: int, standing: np.ndarray, tick: Callable[[float], None]
+) -> Ended:
     started = time.perf_counter()
-    outcome = arena.stand(attack, number, standing, tick)
+    outcome = attacked.stand(attack, number, standing, tick)
     tick(1.0)
     return Ended(number, outcome, time.perf_counter() - started)

@@ -21,7 +21,7 @@ from robench_fire.statistics.summary import percent
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
 from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, kept_validation
-from robench_fire.submission.claims.lacking import spoken
+from robench_fire.submission.claims.lacking import in_words
 from robench_fire.submission.texts import FOR_PEOPLE
 
 OPEN = re.compile(r"FILL IN|custom license URL")
@@ -52,7 +52,7 @@ def there(folder: Path) -> list[Check]:
 def agrees(folder: Path, claim: Claim, test: Split) -> list[Check]:
     """Whether what was measured is consistent with itself and with the claim."""
     masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
-    found = [_listed("evaluation", _evaluation(claim, masks, test), f"{spoken(claim.facts)}, as the masks")]
+    found = [_listed("evaluation", _evaluation(claim, masks, test), f"{in_words(claim.facts)}, as the masks")]
     if isinstance(claim, SeedClaim):
         seed = f"{claim.seed} of {len(claim.validation)}: {claim.rule}"
         found.append(_listed("seed", _seed(folder, claim), seed))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import UnreliableError, UsageError
-from robench_fire.evaluation.model_source import Subject, subject_from_file
+from robench_fire.evaluation.model_source import ModelSource, source_from_file
 from robench_fire.models import robustbench_zoo
 from robench_fire.models.names import display_name
 from robench_fire.problem import registry
@@ -92,16 +92,16 @@ class FileClaim:
         }  # fmt: skip
         return _model_info(about, self.facts, f"{self.facts['robust']:.2f}", self.missing, [])
 
-    def subject(self, weights: Path) -> Subject:
+    def source(self, weights: Path) -> ModelSource:
         """The evaluated file, where it lies now, as it was read for the evaluation.
 
         Raises:
             RobenchError: if it cannot be read like that.
         """
         how, key = self.facts["normalise"], self.facts.get("weights_key", "")
-        found = subject_from_file(weights, self.dataset, self.facts["arch"], key=key)
+        found = source_from_file(weights, self.dataset, self.facts["arch"], key=key)
         if found.normalise != how:
-            found = subject_from_file(weights, self.dataset, self.facts["arch"], how, key)
+            found = source_from_file(weights, self.dataset, self.facts["arch"], how, key)
         return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.model_source import ZOO, Subject
+from robench_fire.evaluation.model_source import ZOO, ModelSource
 from robench_fire.evaluation.resumable import is_judged
 from robench_fire.problem import registry
 from robench_fire.runs.folders import read_json
@@ -60,8 +60,8 @@ def _of_defense(name: str) -> dict[str, Any]:
     return {"key": paper.key, "name": paper.title, "authors": paper.authors, "venue": paper.venue, "link": paper.link}
 
 
-def claimed(subject: Subject, its: Told, *, eps: str, link: str, images: int, draft: bool, again: str) -> FileClaim:
-    """What the evaluations beside a checkpoint support, at the radius ``eps`` of the subject's norm.
+def claimed(source: ModelSource, its: Told, *, eps: str, link: str, images: int, draft: bool, again: str) -> FileClaim:
+    """What the evaluations beside a checkpoint support, at the radius ``eps`` of the source's norm.
 
     ``images``: how many test images there are. ``draft``: whatever is missing is listed in the claim instead of
     refused. ``again``: the command that evaluates it.
@@ -70,25 +70,25 @@ def claimed(subject: Subject, its: Told, *, eps: str, link: str, images: int, dr
         UsageError: for a model of RobustBench's zoo.
         DataError: if something is missing: all of it, and the command that brings it.
     """
-    if subject.arch.startswith(ZOO):
-        raise UsageError(f"{subject.arch} is RobustBench's already")
-    facts = _evaluation(subject, eps, images)
+    if source.arch.startswith(ZOO):
+        raise UsageError(f"{source.arch} is RobustBench's already")
+    facts = _evaluation(source, eps, images)
     judge = again if facts and not is_judged(facts, {}) else ""
-    missing = lacking(facts, subject.stem, eps, images, again, judge)
+    missing = lacking(facts, source.stem, eps, images, again, judge)
     if facts is None or (missing and not draft):
         raise DataError(refusal(missing, facts is not None))
     claim = FileClaim(
-        name=its.name, link=link, dataset=subject.dataset, paper=its.paper, additional_data=its.additional_data,
-        file=subject.weights.name, facts={"reliability": NOT_JUDGED} | facts, missing=tuple(missing),
+        name=its.name, link=link, dataset=source.dataset, paper=its.paper, additional_data=its.additional_data,
+        file=source.weights.name, facts={"reliability": NOT_JUDGED} | facts, missing=tuple(missing),
     )  # fmt: skip
     return replace(claim, missing=(*missing, *unreliable(doubts(claim), missing))) if draft else claim
 
 
-def _evaluation(subject: Subject, eps: str, images: int) -> dict[str, Any] | None:
+def _evaluation(source: ModelSource, eps: str, images: int) -> dict[str, Any] | None:
     """By AutoAttack on all images, or the nearest to it that there is of these weights, read alike."""
-    paths = subject.stem.parent.glob(f"{glob.escape(subject.stem.name)}.*.json")
-    wanted = {"weights_sha256": subject.sha256(), "arch": subject.arch, "normalise": subject.normalise,
-              "norm": subject.claim.norm}  # fmt: skip
+    paths = source.stem.parent.glob(f"{glob.escape(source.stem.name)}.*.json")
+    wanted = {"weights_sha256": source.sha256(), "arch": source.arch, "normalise": source.normalise,
+              "norm": source.claim.norm}  # fmt: skip
     found = [each for each in map(read_json, sorted(paths)) if wanted.items() <= each.items()]
     return max(
         (each for each in found if each["attack"] in ("aa", "pgd20")),

@@ -28,7 +28,7 @@ def lacking(
     ``again``: the command that evaluates at ``eps``. ``judged``: the command that judges, where that is to be done.
     """
     if facts is None or facts["attack"] != "aa" or facts["eps"] != eps:
-        there = "" if facts is None else f"; there is {spoken(facts)}"
+        there = "" if facts is None else f"; there is {in_words(facts)}"
         return [Missing(f"there is no AutoAttack result at eps {eps}{there}", f"`{again}` makes it")]
     missing = []
     if facts["examples"] != images:
@@ -57,7 +57,7 @@ def refusal(missing: Sequence[Missing], evaluated: bool) -> str:
     return "\n".join(["it cannot be submitted yet:", *(f"  {each}" for each in missing), draft])
 
 
-def spoken(facts: Mapping[str, Any]) -> str:
+def in_words(facts: Mapping[str, Any]) -> str:
     """An evaluation in words."""
     attack = ATTACKS.get(facts["attack"], facts["attack"])
     return f"{attack} at eps {facts['eps']} on {facts['examples']:,} images"

@@ -1,4 +1,4 @@
-"""What test_world.py computes in one process and in two: functions of a World, in a module that processes import."""
+"""What test_world.py computes in one process and in two: functions of a ProcessGroup, importable by processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from robench_fire import stopping
 from robench_fire.datasets import digits
-from robench_fire.devices.process_group import Agreement, World
+from robench_fire.devices.process_group import Agreement, ProcessGroup
 from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.batch_norm import Ghost, Synchronised
 from robench_fire.models.small_cnns import DigitsCNN
@@ -76,56 +76,58 @@ def problem(name: str, images: int, **changes: Any) -> Problem:
     return Problem(defense, Linf(eps=Quantity("0.2")), recipe, full.train.take(slice(images)), full.validation, 10)
 
 
-def trained(world: World, given: Problem, build: Callable[[], nn.Module] = Double, **more: Any) -> dict[str, Any]:
-    found = train(build, given, seed=0, device=CPU, world=world, **more)
+def trained(
+    group: ProcessGroup, given: Problem, build: Callable[[], nn.Module] = Double, **more: Any
+) -> dict[str, Any]:
+    found = train(build, given, seed=0, device=CPU, group=group, **more)
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in found.curve]
     return {"weights": found.weights, "curve": rows, "processes": found.arithmetic["processes"]}
 
 
-def training(world: World, name: str) -> dict[str, Any]:
+def training(group: ProcessGroup, name: str) -> dict[str, Any]:
     defense, images, changes = TRAININGS[name]
-    return trained(world, problem(defense, images, **changes))
+    return trained(group, problem(defense, images, **changes))
 
 
-def self_adaptive(world: World) -> dict[str, Tensor]:
+def self_adaptive(group: ProcessGroup) -> dict[str, Tensor]:
     """The memory that two epochs leave, and the weights."""
     given = problem("fire_sa", 251)
     given = replace(given, defense=replace(given.defense, targets=replace(given.defense.targets, start=0.25)))
-    state, setup = prepared(Double, given, [0], CPU, False, world)
+    state, setup = prepared(Double, given, [0], CPU, False, group)
     for epoch in (1, 2):
         train_epoch(state, setup, epoch, set(), lambda done, rate: None)
-    return {**state.lanes[0].memory, **state.weights(0)}
+    return {**state.seeds[0].memory, **state.weights(0)}
 
 
 class Interrupted(Exception):
     """Stands for a kill after an epoch."""
 
 
-def cut(world: World, state_file: Path) -> None:
+def cut(group: ProcessGroup, state_file: Path) -> None:
     """Ends after the first of two epochs, leaving ``state_file``."""
 
     def stop(curve: list[Any]) -> None:
         raise Interrupted
 
     try:
-        trained(world, problem("fire", 251), state_file=state_file, epoch_done=stop)
+        trained(group, problem("fire", 251), state_file=state_file, epoch_done=stop)
     except Interrupted:
         return
 
 
-def resumed(world: World, state_file: Path) -> dict[str, Any]:
-    return trained(world, problem("fire", 251), state_file=state_file)
+def resumed(group: ProcessGroup, state_file: Path) -> dict[str, Any]:
+    return trained(group, problem("fire", 251), state_file=state_file)
 
 
-def damaged(world: World, state_file: Path) -> str:
+def damaged(group: ProcessGroup, state_file: Path) -> str:
     try:
-        trained(world, problem("fire", 251), state_file=state_file)
+        trained(group, problem("fire", 251), state_file=state_file)
     except DataError as fault:
         return str(fault)
     return ""
 
 
-def diverged(world: World) -> str:
+def diverged(group: ProcessGroup) -> str:
     """One image, of one process's part, has no finite loss."""
 
     class Broken(DigitsCNN):
@@ -134,17 +136,17 @@ def diverged(world: World) -> str:
         def forward(self, x: Tensor) -> Tensor:
             logits = super().forward(x)
             self.calls += self.training and torch.is_grad_enabled()
-            return logits * (torch.nan if self.calls == 6 and self.training and world.rank == world.size - 1 else 1)
+            return logits * (torch.nan if self.calls == 6 and self.training and group.rank == group.size - 1 else 1)
 
     try:
-        trained(world, problem("madry", 251), Broken)
+        trained(group, problem("madry", 251), Broken)
     except DivergedError as fault:
         return str(fault)
     return ""
 
 
-def dropped(world: World) -> dict[str, Any]:
-    return trained(world, problem("madry", 64), Dropping)
+def dropped(group: ProcessGroup) -> dict[str, Any]:
+    return trained(group, problem("madry", 64), Dropping)
 
 
 def batch(rows: int, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -162,78 +164,78 @@ def norm(kind: torch.dtype = torch.float64, momentum: float | None = 0.1) -> nn.
     return made
 
 
-def passed(layer: nn.Module, world: World, rows: int, kind: torch.dtype = torch.float64) -> dict[str, Tensor]:
+def passed(layer: nn.Module, group: ProcessGroup, rows: int, kind: torch.dtype = torch.float64) -> dict[str, Tensor]:
     """Two batches through a batch norm: outputs, gradients of this process's part, and what the layer then holds."""
     found: dict[str, Tensor] = {}
     for turn in range(2):
-        x, weights = (world.part(each) for each in batch(rows + turn, kind))
+        x, weights = (group.part(each) for each in batch(rows + turn, kind))
         x = x.clone().requires_grad_()
         out = layer(x)
         layer.zero_grad()
-        ((out.square() * weights).sum() / world.copies(rows + turn)).backward()
+        ((out.square() * weights).sum() / group.copies(rows + turn)).backward()
         assert x.grad is not None
         found |= {f"out {turn}": out.detach(), f"gradient {turn}": x.grad}
     for name, value in layer.named_parameters():
         assert value.grad is not None
-        found[name] = world.total(value.grad.clone())
+        found[name] = group.total(value.grad.clone())
     return {**found, **{f"state {name}": value.clone() for name, value in layer.state_dict().items()}}
 
 
-def synchronised(world: World, rows: int, momentum: float | None = 0.1) -> dict[str, Tensor]:
+def synchronised(group: ProcessGroup, rows: int, momentum: float | None = 0.1) -> dict[str, Tensor]:
     layer = norm(momentum=momentum)
-    return passed(layer if world.size == 1 else Synchronised(layer, world), world, rows)
+    return passed(layer if group.size == 1 else Synchronised(layer, group), group, rows)
 
 
-def ghost(world: World, rows: int) -> dict[str, Tensor]:
-    world = replace(world, slice_size=4)
-    return passed(Ghost(norm(), world), world, rows)
+def ghost(group: ProcessGroup, rows: int) -> dict[str, Tensor]:
+    group = replace(group, slice_size=4)
+    return passed(Ghost(norm(), group), group, rows)
 
 
-def activated(world: World) -> dict[str, Tensor]:
+def activated(group: ProcessGroup) -> dict[str, Tensor]:
     """timm's batch norm with an activation in it."""
     from timm.layers import BatchNormAct2d
 
     layer = BatchNormAct2d(3).double()
     return {
-        "out": Synchronised(layer, world)(world.part(batch(6)[0])).detach() if world.size > 1 else layer(batch(6)[0])
+        "out": Synchronised(layer, group)(group.part(batch(6)[0])).detach() if group.size > 1 else layer(batch(6)[0])
     }
 
 
-def in_bf16(world: World) -> dict[str, Tensor]:
+def in_bf16(group: ProcessGroup) -> dict[str, Tensor]:
     """Under autocast a convolution gives bfloat16, and so does the batch norm after it; statistics stay float32."""
-    layer = Synchronised(norm(torch.float32), world) if world.size > 1 else norm(torch.float32)
+    layer = Synchronised(norm(torch.float32), group) if group.size > 1 else norm(torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        out = layer(world.part(batch(6)[0].bfloat16()))
+        out = layer(group.part(batch(6)[0].bfloat16()))
     assert out.dtype == torch.bfloat16
     return {"out 0": out.detach(), **layer.state_dict()}
 
 
-def exchanged(world: World) -> dict[str, Any]:
+def exchanged(group: ProcessGroup) -> dict[str, Any]:
     """Every method once."""
     whole = torch.arange(30.0).view(15, 2)
     said = ""
     try:
-        world.agreed(lambda: refuse(world))
+        group.agreed(lambda: refuse(group))
     except DataError as fault:
         said = str(fault)
-    sized = replace(world, slice_size=4)
+    sized = replace(group, slice_size=4)
     return {
-        "gathered": world.gathered(world.part(whole), 15),
+        "gathered": group.gathered(group.part(whole), 15),
         "gathered slices": sized.gathered(sized.part(whole), 15),
-        "gathered one": world.gathered(world.part(whole[:1]), 1),
-        "least": world.least(torch.tensor([world.rank, -world.rank])),
-        "total": world.total(torch.tensor(world.rank + 1)),
-        "agreed": world.agreed(lambda: world.rank),
+        "gathered one": group.gathered(group.part(whole[:1]), 1),
+        "least": group.least(torch.tensor([group.rank, -group.rank])),
+        "total": group.total(torch.tensor(group.rank + 1)),
+        "agreed": group.agreed(lambda: group.rank),
         "said": said,
     }
 
 
-def stopped(world: World, after: int) -> list[int]:
-    """Before which step a world stops if its last process alone hears a signal ``after`` so many steps."""
-    agreement = Agreement(world, CPU)
+def stopped(group: ProcessGroup, after: int) -> list[int]:
+    """Before which step a group stops if its last process alone hears a signal ``after`` so many steps."""
+    agreement = Agreement(group, CPU)
     try:
         for step in range(20):
-            if step == after and world.rank == world.size - 1:
+            if step == after and group.rank == group.size - 1:
                 stopping._noted.value = signal.SIGTERM
             agreement.check()
     except stopping.Stopped as fault:
@@ -243,31 +245,31 @@ def stopped(world: World, after: int) -> list[int]:
     return []
 
 
-def refuse(world: World) -> None:
-    raise DataError(f"refused by {world.rank}")
+def refuse(group: ProcessGroup) -> None:
+    raise DataError(f"refused by {group.rank}")
 
 
-def checks(folder: Path) -> dict[str, Callable[[World], Any]]:
+def checks(folder: Path) -> dict[str, Callable[[ProcessGroup], Any]]:
     """By name; ``folder`` holds what one process left and what two leave."""
-    made: dict[str, Callable[[World], Any]] = {}
+    made: dict[str, Callable[[ProcessGroup], Any]] = {}
     for name in TRAININGS:
-        made[name] = lambda world, name=name: training(world, name)
+        made[name] = lambda group, name=name: training(group, name)
     for rows in (1, 5, 8):
-        made[f"synchronised {rows}"] = lambda world, rows=rows: synchronised(world, rows)
-        made[f"ghost {rows}"] = lambda world, rows=rows: ghost(world, rows)
+        made[f"synchronised {rows}"] = lambda group, rows=rows: synchronised(group, rows)
+        made[f"ghost {rows}"] = lambda group, rows=rows: ghost(group, rows)
     made |= {
-        "synchronised, mean of all": lambda world: synchronised(world, 6, None),
+        "synchronised, mean of all": lambda group: synchronised(group, 6, None),
         "self-adaptive": self_adaptive,
-        "cut": lambda world: cut(world, folder / f"cut-{world.size}.pt"),
-        "resumed": lambda world: resumed(world, folder / f"cut-{3 - world.size}.pt"),
-        "damaged": lambda world: damaged(world, folder / "damaged.pt"),
+        "cut": lambda group: cut(group, folder / f"cut-{group.size}.pt"),
+        "resumed": lambda group: resumed(group, folder / f"cut-{3 - group.size}.pt"),
+        "damaged": lambda group: damaged(group, folder / "damaged.pt"),
         "diverged": diverged,
         "dropped": dropped,
         "activated": activated,
         "in bf16": in_bf16,
         "exchanged": exchanged,
-        "stopped": lambda world: stopped(world, 5),
-        "stopped at once": lambda world: stopped(world, 0),
+        "stopped": lambda group: stopped(group, 5),
+        "stopped at once": lambda group: stopped(group, 0),
     }
     return made
 
@@ -283,7 +285,7 @@ def run(folder: Path, rank: int, size: int) -> None:
         warnings.filterwarnings("ignore", ".*torch.jit.*", FutureWarning)
         for name, check in checks(folder).items():
             try:
-                found[name] = check(World(rank, size))
+                found[name] = check(ProcessGroup(rank, size))
             except Exception:
                 found[name] = traceback.format_exc()
                 torch.save(found, folder / f"found-{rank}.pt")

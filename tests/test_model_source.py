@@ -17,8 +17,8 @@ from robench_fire.cli.options import radii, shard
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import Subject, subject_of, subjects
-from robench_fire.evaluation.resumable import evaluate_subject
+from robench_fire.evaluation.model_source import ModelSource, model_sources, source_of
+from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.files import sha256
 from robench_fire.models import architectures, robustbench_zoo
 from robench_fire.problem.dataset import Split
@@ -55,8 +55,8 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "mine.pt"
 
 
-def named(text: str, dataset: str = "", arch: str = "", norm: str = "", folder: Path = Path("models")) -> Subject:
-    (found,) = subjects(text, dataset, arch, norm, folder)
+def named(text: str, dataset: str = "", arch: str = "", norm: str = "", folder: Path = Path("models")) -> ModelSource:
+    (found,) = model_sources(text, dataset, arch, norm, folder)
     return found
 
 
@@ -115,8 +115,8 @@ def test_a_first_layer_in_the_file_is_part_of_the_model(how: str, tmp_path: Path
     assert torch.equal(found.load(CPU)(x), model(x))
     assert "normalises images by its first layer" in found.notes[0]
     with pytest.raises(UsageError, match=r"holds its own normalisation, .*; leave --normalise out"):
-        subjects(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "none")
-    (given,) = subjects(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
+        model_sources(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "none")
+    (given,) = model_sources(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
     assert torch.equal(given.load(CPU)(x), model(x))
     assert given.normalise == how
     assert not given.notes
@@ -125,7 +125,7 @@ def test_a_first_layer_in_the_file_is_part_of_the_model(how: str, tmp_path: Path
 def test_each_images_own_normalisation_leaves_no_trace_but_its_place(tmp_path: Path) -> None:
     inside, _, model = normalised("image", tmp_path)
     assert "--normalise image" in named(f"digits-cnn:{inside}", "digits").notes[0]
-    (given,) = subjects(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "image")
+    (given,) = model_sources(f"digits-cnn:{inside}", "digits", "", "", Path("models"), "image")
     x = torch.rand(4, 1, 8, 8)
     assert torch.equal(given.load(CPU)(x), model(x))
 
@@ -143,7 +143,7 @@ def test_each_images_own_normalisation_leaves_no_trace_but_its_place(tmp_path: P
 def test_a_normalisation_that_is_none_is_refused(how: str, said: str, tmp_path: Path) -> None:
     _, outside, _ = normalised("dataset", tmp_path)
     with pytest.raises(UsageError, match=f"--normalise .*{said}"):
-        subjects(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
+        model_sources(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
 
 
 def test_averaged_weights_are_evaluated_under_a_name_of_their_own(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_averaged_weights_are_evaluated_under_a_name_of_their_own(tmp_path: Path
     assert same(taken.load(CPU), plain)
     assert "model were taken" in taken.notes[0]
     assert "--key chooses" in taken.notes[0]
-    (asked,) = subjects(f"digits-cnn:{tmp_path}/two.pt", "digits", "", "", Path("models"), "", "ema")
+    (asked,) = model_sources(f"digits-cnn:{tmp_path}/two.pt", "digits", "", "", Path("models"), "", "ema")
     assert same(asked.load(CPU), averaged)
     assert asked.stem != taken.stem
 
@@ -166,7 +166,7 @@ def test_what_knows_itself_is_not_told(text: str, given: dict[str, str], tmp_pat
     with pytest.raises(
         UsageError, match=f"knows its own weights and normalisation: leave out --{'n' if 'how' in given else 'k'}"
     ):
-        subjects(text, "", "", "", Path("models"), **given)
+        model_sources(text, "", "", "", Path("models"), **given)
 
 
 @pytest.mark.parametrize(
@@ -213,12 +213,12 @@ def test_what_names_nothing_to_evaluate(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(fault, match=said):
-        subjects(text, dataset, arch, "", Path("models"))
+        model_sources(text, dataset, arch, "", Path("models"))
 
 
-def claiming(claim: Threat, trained: Threat | None = None) -> Subject:
-    """A subject of which only the threat models matter."""
-    return Subject(
+def claiming(claim: Threat, trained: Threat | None = None) -> ModelSource:
+    """A source of which only the threat models matter."""
+    return ModelSource(
         weights=Path("w"), stem=Path("w.eval"), dataset="cifar10", arch="resnet-18", normalise="none", claim=claim,
         trained=trained or claim,
     )  # fmt: skip
@@ -262,9 +262,9 @@ def test_a_run_is_evaluated_at_its_claim_and_at_its_own_radius(
     run = Run(tmp_path / "seed-0")
     run.write("plan.json", to_plain(compose(Request(dataset="cifar10", **asked)).plan))
     with pytest.raises(DataError, match="not here: bring it back"):
-        subject_of(run)
+        source_of(run)
     run.weights.touch()
-    assert texts(Evaluations().threats(subject_of(run))) == expected
+    assert texts(Evaluations().threats(source_of(run))) == expected
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_the_zoo_is_searched_by_name(entries: Zoo) -> None:
         robustbench_zoo.find("Carmon2019Unlabeled", "cifar100", "")
 
 
-def test_a_name_of_the_zoo_is_a_subject(entries: Zoo, tmp_path: Path) -> None:
+def test_a_name_of_the_zoo_names_a_model(entries: Zoo, tmp_path: Path) -> None:
     found = named("rb:Standard", "cifar10", norm="L2", folder=tmp_path)
     assert (found.dataset, found.claim.norm, str(found.claim.eps)) == ("cifar10", "L2", "0.5")
     assert found.weights == tmp_path / "cifar10" / "L2" / "Standard.pt"
@@ -388,14 +388,14 @@ def test_a_model_of_the_zoo_is_evaluated(
     images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         logits = original(images / 255)
-    subject, wanted = named(f"rb:{SMALLEST}", folder=tmp_path), Evaluations(attacks=("pgd20",), eps=("0",))
+    source, wanted = named(f"rb:{SMALLEST}", folder=tmp_path), Evaluations(attacks=("pgd20",), eps=("0",))
     test = Split(images, logits.argmax(1))
-    (facts,) = evaluate_subject(subject, test, wanted, CPU, quiet)
+    (facts,) = evaluate_source(source, test, wanted, CPU, quiet)
     assert (facts["arch"], facts["clean"], facts["robust"]) == (f"rb:{SMALLEST}", 100.0, 100.0)
     assert facts["weights_sha256"] == sha256(place(tmp_path))
     assert read_json(place(tmp_path).with_name(f"{SMALLEST}.pt.eval.pgd20-Linf-0-6.json")) == facts
     with torch.no_grad():
-        assert torch.equal(subject.load(CPU)(images / 255), logits)
+        assert torch.equal(source.load(CPU)(images / 255), logits)
 
 
 def fails(path: Path) -> None:
@@ -419,7 +419,7 @@ def test_a_model_that_cannot_be_downloaded_is_said_with_its_place(
         robustbench_zoo.load(tmp_path, SMALLEST, "cifar10", "Linf")
     nothing = Split(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
     with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
-        evaluate_subject(named(f"rb:{SMALLEST}", folder=tmp_path), nothing, Evaluations(), CPU, quiet)
+        evaluate_source(named(f"rb:{SMALLEST}", folder=tmp_path), nothing, Evaluations(), CPU, quiet)
 
 
 def test_a_web_page_in_the_place_of_a_model_is_refused(entries: Zoo, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arena:
+class AttackedModel:
     """A frozen model and the test images (N, C, H, W), floats in [0, 1], that it is attacked on, cut into blocks.
 
     Attacks search with ``forward``; whether an image is classified correctly is asked of ``model`` as it was loaded.
@@ -56,7 +56,7 @@ class Arena:
         part = slice(number * self.batch_size, (number + 1) * self.batch_size)
         return self.images[part], self.labels[part]
 
-    def under(self, threat: Threat) -> Arena:
+    def under(self, threat: Threat) -> AttackedModel:
         """The same with another threat model."""
         return replace(self, threat=threat)
 
@@ -110,10 +110,10 @@ class Arena:
         return max(self.batch_size, PIXELS // x[0].numel()) if x.device.type == "cpu" else self.batch_size
 
 
-def arena_of(
+def attacked_model(
     model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, *, num_classes: int, seed: int, batch_size: int
-) -> tuple[Arena, list[str]]:
-    """The arena of ``model``, which is put into eval mode and frozen, and what AutoAttack's checks say of it.
+) -> tuple[AttackedModel, list[str]]:
+    """The attacked model of ``model``, which is put into eval mode and frozen, and what AutoAttack's checks say of it.
 
     ``images`` (N, C, H, W) are floats in [0, 1], on the model's device like ``labels`` (N,).
 
@@ -126,8 +126,8 @@ def arena_of(
     dynamic = checks.dynamic(model, few[:8])
     plain = as_loaded(model, images, num_classes, dynamic)
     fast = forward_of(model, images, num_classes, dynamic)
-    arena = Arena(
+    attacked = AttackedModel(
         model=plain, forward=fast, images=images, labels=labels, threat=threat, num_classes=num_classes, seed=seed,
         batch_size=batch_size,
     )  # fmt: skip
-    return arena, checks.flags(plain, few, its) + ["dynamic"] * dynamic
+    return attacked, checks.flags(plain, few, its) + ["dynamic"] * dynamic
