@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from repository import ROOT
 
 from robench_fire.tables.entries import entries_in
 from robench_fire.tables.render import render
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/*.md"))
 

@@ -10,8 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
 
 
 @pytest.fixture(scope="module")

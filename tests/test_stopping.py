@@ -13,6 +13,7 @@ from ctypes import c_int
 from functools import partial
 from pathlib import Path
 
+import launch_tasks
 import numpy as np
 import pytest
 
@@ -221,18 +222,10 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left == [130]  # and what cannot be unwound ends all the same, with the first one's code
 
 
-@pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    import launch_tasks
-
-    return launch_tasks
-
-
 @pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_no_task_begins_after_a_signal(tmp_path: Path, tasks: object, jobs: int) -> None:
-    each = {name: partial(tasks.stops_its_parent, tmp_path, name, os.getpid()) for name in "abcdef"}  # type: ignore[attr-defined]
+def test_no_task_begins_after_a_signal(tmp_path: Path, jobs: int) -> None:
+    each = {name: partial(launch_tasks.stops_its_parent, tmp_path, name, os.getpid()) for name in "abcdef"}
     with pytest.raises(stopping.Stopped):
         launch(each, jobs, lambda event: None)
     begun = {path.name for path in tmp_path.iterdir()}
@@ -241,9 +234,9 @@ def test_no_task_begins_after_a_signal(tmp_path: Path, tasks: object, jobs: int)
 
 
 @pytest.mark.usefixtures("listening")
-def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path, tasks: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "PATIENCE", 0.5)
-    stuck = partial(tasks.never_ends, tmp_path, os.getpid())  # type: ignore[attr-defined]
+    stuck = partial(launch_tasks.never_ends, tmp_path, os.getpid())
     with pytest.raises(stopping.Stopped):
         launch({"a": stuck, "b": stuck}, 2, lambda event: None)
     for path in tmp_path.iterdir():

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from robench_fire.errors import RecipeError, UsageError
 from robench_fire.problem import registry
@@ -17,7 +18,6 @@ from robench_fire.problem.defense import Defense, Paper
 from robench_fire.problem.plan import fingerprint, override
 from robench_fire.runs.compose import Request, compose
 
-ROOT = Path(__file__).parent.parent
 OWN = '''"""Mine: half of Madry's loss."""
 
 from dataclasses import dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,24 +12,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from small_evaluation import FULL, NAME, TEST, beside, placed, run, trained
 
 from robench_fire.data.batches import to_float
-from robench_fire.datasets import digits
 from robench_fire.devices import workers
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images, resumable
-from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, source_from_file
+from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.record import Block, Record
-from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
 
-TRAIN, _, TEST = digits.DATASET.splits(Path())
 CPU = torch.device("cpu")
-WANTED = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
-NAME = "aa-Linf-0.15-44-batch10"
 
 
 def mask(text: str) -> np.ndarray:
@@ -139,37 +132,9 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list((tmp_path / "adv").iterdir()) == []
 
 
-@cache
-def trained() -> bytes:
-    """The file of a network trained so briefly that the attacks break most images, and not all with the first."""
-    torch.manual_seed(0)
-    net, few = DigitsCNN(), TRAIN.take(slice(256))
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
-    for _ in range(30):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(net(to_float(few.images)), few.labels).backward()
-        optimiser.step()
-    return save(net.state_dict())
-
-
-def placed(folder: Path) -> ModelSource:
-    folder.mkdir(exist_ok=True)
-    (folder / "net.safetensors").write_bytes(trained())
-    return source_from_file(folder / "net.safetensors", "digits", "digits-cnn")
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> ModelSource:
     return placed(tmp_path)
-
-
-def run(source: ModelSource, wanted: Evaluations = WANTED) -> dict[str, Any]:
-    (facts,) = resumable.evaluate_source(source, TEST, wanted, CPU, lambda *_: None, judge=False)
-    return facts
-
-
-def beside(source: ModelSource, ending: str, name: str = NAME) -> Path:
-    return Path(f"{source.stem}.{name}{ending}")
 
 
 class Whole(NamedTuple):
@@ -221,7 +186,7 @@ def test_the_images_break_the_model_and_lie_in_the_ball(whole: Whole) -> None:
 
 
 def test_under_l2_too(source: ModelSource) -> None:
-    wanted = replace(WANTED, norm="L2", eps=("0.8",), examples=20)
+    wanted = replace(FULL, norm="L2", eps=("0.8",), examples=20)
     run(source, wanted)
     assert check(source, "aa-L2-0.8-20-batch10", "L2", 0.8, 20) > 5
 
@@ -229,30 +194,30 @@ def test_under_l2_too(source: ModelSource) -> None:
 def test_two_processes_find_the_same_images(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.delattr(resumable, "here")
-    run(source, replace(WANTED, jobs=2))
+    run(source, replace(FULL, jobs=2))
     assert beside(source, ".adv.safetensors").read_bytes() == whole.images
     assert not beside(source, ".adv").exists()
 
 
 def test_shards_join_to_the_same_images(source: ModelSource, whole: Whole) -> None:
     for index in (3, 1, 2):
-        run(source, replace(WANTED, shard=(index, 3)))
+        run(source, replace(FULL, shard=(index, 3)))
         assert not beside(source, ".adv.safetensors").exists()
-    facts = run(source, replace(WANTED, merge=True))
+    facts = run(source, replace(FULL, merge=True))
     assert facts["images_missing"] == []
     assert beside(source, ".adv.safetensors").read_bytes() == whole.images
     assert len(list(beside(source, ".adv").iterdir())) == 5 * 4  # the parts stay, as the shards do
     for path in (".json", ".adv.safetensors"):
         beside(source, path).unlink()
-    run(source, replace(WANTED, merge=True))
+    run(source, replace(FULL, merge=True))
     assert beside(source, ".adv.safetensors").read_bytes() == whole.images
 
 
 def test_shards_joined_without_all_their_images_say_which_are_missing(source: ModelSource) -> None:
     for index in (1, 2):
-        run(source, replace(WANTED, shard=(index, 2)))
+        run(source, replace(FULL, shard=(index, 2)))
     part(beside(source, ".adv"), "3-apgd-ce").unlink()
-    facts = run(source, replace(WANTED, merge=True))
+    facts = run(source, replace(FULL, merge=True))
     assert [name.rsplit("-", 1)[0] for name in facts["images_missing"]] == ["3-apgd-ce"]
     assert not beside(source, ".adv.safetensors").exists()
 
@@ -297,17 +262,17 @@ def test_a_record_without_its_images_still_gives_its_result(source: ModelSource,
 
 
 def test_weights_that_took_the_place_of_others_have_their_own_images(source: ModelSource, whole: Whole) -> None:
-    other_weights = {name: 1.1 * value if "weight" in name else value for name, value in load(trained()).items()}
+    other_weights = {name: 1.1 * value if "weight" in name else value for name, value in load(trained(0)).items()}
     source.weights.write_bytes(save(other_weights))
     run(source)
     other = beside(source, ".adv.safetensors").read_bytes()
-    source.weights.write_bytes(trained())
+    source.weights.write_bytes(trained(0))
     run(source)
     assert beside(source, ".adv.safetensors").read_bytes() == whole.images != other
 
 
 def test_each_radius_has_its_own_images(source: ModelSource) -> None:
-    wanted = replace(WANTED, attacks=("aa-plus",), eps=("0.5", "0.4", "0"), examples=5, batch_size=500)
+    wanted = replace(FULL, attacks=("aa-plus",), eps=("0.5", "0.4", "0"), examples=5, batch_size=500)
     resumable.evaluate_source(source, TEST, wanted, CPU, lambda *_: None, judge=False)
     for eps in ("0.5", "0.4"):
         assert check(source, f"aa-plus-Linf-{eps}-5", "Linf", float(eps), 5) > 0
@@ -317,7 +282,7 @@ def test_each_radius_has_its_own_images(source: ModelSource) -> None:
 
 def test_an_attack_alone_keeps_no_images(source: ModelSource) -> None:
     for attack in ("pgd20", "apgd-ce"):
-        run(source, replace(WANTED, attacks=(attack,)))
+        run(source, replace(FULL, attacks=(attack,)))
     assert not list(source.weights.parent.glob("*.adv*"))
 
 

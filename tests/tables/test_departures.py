@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from repository import BOARDS
 
 from robench_fire.runs.compose import Request, compose, departures
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.model_info import from_model_info
 from robench_fire.tables.render import FORMATS, render
 
-BOARDS = Path(__file__).parent.parent / "leaderboards"
 FILES = sorted(BOARDS.glob("*/Linf/*.json"))
 MINE = """from robench_fire.defenses.trades import DEFENSE
 from robench_fire.problem.defense import Paper

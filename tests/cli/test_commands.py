@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import DIGITS_BOARD
 
 from robench_fire.cli import main
 from robench_fire.cli.options import seeds
@@ -179,9 +180,6 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert "data mnist" in capsys.readouterr().err
 
 
-BOARD = Path(__file__).parent.parent / "leaderboards" / "digits" / "Linf"
-
-
 def write_evaluation(folder: Path) -> None:
     """An evaluation of a model of RobustBench's zoo."""
     facts = {"arch": "rb:Wong2020Fast", "attack": "aa", "norm": "Linf", "eps": "8/255", "examples": 1000, "seed": 0,
@@ -195,13 +193,13 @@ def test_a_table_of_several_sources(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     write_evaluation(tmp_path / "models")
-    assert robench(monkeypatch, "table", str(BOARD), "models", "--published", "--format", "md") == 0
+    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--published", "--format", "md") == 0
     first, second = re.findall(r"^\*\*(.*)\*\*$", out := capsys.readouterr().out, re.MULTILINE)
     assert (first, second) == ("cifar10, Linf, eps 8/255, 1,000 test images", "digits, Linf, eps 0.2, 300 test images")
     assert len(re.findall(r"^\| \d+ \| Wong2020Fast\b", out, re.MULTILINE)) == 2  # theirs, and evaluated here
-    assert robench(monkeypatch, "table", str(BOARD), "models", "--eps", "8/255", "--format", "csv") == 0
+    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--eps", "8/255", "--format", "csv") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    assert robench(monkeypatch, "table", "--output", str(BOARD)) == 0
+    assert robench(monkeypatch, "table", "--output", str(DIGITS_BOARD)) == 0
     assert "eps 0.2" in capsys.readouterr().out
 
 
@@ -217,9 +215,9 @@ def test_every_format_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     assert [each.value for each in Format] == list(FORMATS) == list(BEGINNINGS)
     for style, beginning in BEGINNINGS.items():
-        assert robench(monkeypatch, "table", str(BOARD), "-f", style) == 0
+        assert robench(monkeypatch, "table", str(DIGITS_BOARD), "-f", style) == 0
         assert capsys.readouterr().out.lower().startswith(beginning.lower())
-    assert robench(monkeypatch, "table", str(BOARD), "--json") == 0
+    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 7
 
 
@@ -228,11 +226,11 @@ def test_a_board_can_be_published_from_a_board(
 ) -> None:
     """What was only evaluated here stays out of it."""
     write_evaluation(tmp_path / "models")
-    assert robench(monkeypatch, "table", str(BOARD), "models", "--publish", "copy") == 0
+    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--publish", "copy") == 0
     copied = {path.relative_to("copy").as_posix() for path in Path("copy").rglob("*.*")}
-    names = {f"digits/Linf/{path.name}" for path in BOARD.iterdir()}
+    names = {f"digits/Linf/{path.name}" for path in DIGITS_BOARD.iterdir()}
     assert copied == names | {"digits/Linf.md", "digits/Linf.html"}
-    assert {Path("copy", name).read_bytes() for name in names} == {path.read_bytes() for path in BOARD.iterdir()}
+    assert {Path("copy", name).read_bytes() for name in names} == {path.read_bytes() for path in DIGITS_BOARD.iterdir()}
     assert all(f"copy/{name}" in err for err in [capsys.readouterr().err] for name in copied)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import DIGITS_BOARD
 from rich.console import Console
 
 from robench_fire.quantity import digits, scaled
@@ -20,8 +21,7 @@ from robench_fire.tables.entries import Entry, entries_in, of_row, published
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import tables
 
-BOARD = Path(__file__).parent.parent / "leaderboards" / "digits" / "Linf"
-FIRE = next(each.row for each in entries_in([BOARD]) if each.method == "FIRE" and each.row)
+FIRE = next(each.row for each in entries_in([DIGITS_BOARD]) if each.method == "FIRE" and each.row)
 GPU = {"device": "NVIDIA H200", "cuda": "13.2", "threads": 8}
 CORES = {"device": "AMD EPYC", "cuda": None, "threads": 2}
 SPENT = {"flops": 1.5e18, "energy_joules": 7.2e6, "images_per_second": 4000.0, "mfu": 0.4, "peak_memory_bytes": 8e9}
@@ -119,7 +119,7 @@ def test_of_others_no_cost_is_known() -> None:
 
 
 def test_old_boards_and_runs_can_be_read() -> None:
-    for each in entries_in([BOARD]):
+    for each in entries_in([DIGITS_BOARD]):
         assert each.row is not None
         facts = {name: value for name, value in each.row.facts.items() if name != "cost"}
         found = cost(of_row(replace(each.row, facts=facts)))

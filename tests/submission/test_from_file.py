@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import submission_runs as made
 import torch
 from safetensors.torch import load_file
-
-with pytest.MonkeyPatch.context() as _path:
-    _path.syspath_prepend(Path(__file__).parent)
-    import submission_runs as made
 
 from robench_fire.errors import DataError, RobenchError, UsageError
 from robench_fire.evaluation import checks

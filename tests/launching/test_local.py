@@ -6,6 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import launch_tasks
 import pytest
 
 from robench_fire.errors import DataError, RobenchError
@@ -13,15 +14,7 @@ from robench_fire.launching.local import Task, launch
 from robench_fire.progress import Event
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker processes import the tasks by name."""
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-
-
 def task(name: str, *given: object) -> Task:
-    import launch_tasks
-
     return partial(getattr(launch_tasks, name), *given)
 
 

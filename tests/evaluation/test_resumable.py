@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import itertools
 import json
 import multiprocessing
@@ -13,67 +12,29 @@ import re
 import signal
 import time
 from dataclasses import dataclass, replace
-from functools import cache, reduce
-from multiprocessing.synchronize import Event
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save
-from torch import nn
+from small_evaluation import FULL, NAME, TEST, Facts, beside, child, placed, run, trained
 
-from robench_fire.data.batches import to_float
-from robench_fire.datasets import digits
 from robench_fire.devices import workers
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import resumable
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, source_from_file
+from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.record import Record
-from robench_fire.models.small_cnns import DigitsCNN
-from robench_fire.problem.dataset import Split
-from robench_fire.progress import Report
 
-TRAIN, _, TEST = digits.DATASET.splits(Path())
-FULL = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)
 QUICK = replace(FULL, attacks=("apgd-ce",))
 IMAGES = ".adv.safetensors"
-Facts = dict[str, Any]
-
-
-@cache
-def trained(seed: int) -> bytes:
-    """The file of a network trained so briefly that the attacks break most images, and not all with the first."""
-    torch.manual_seed(seed)
-    net, few = DigitsCNN(), TRAIN.take(slice(256))
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
-    for _ in range(30):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(net(to_float(few.images)), few.labels).backward()
-        optimiser.step()
-    return save(net.state_dict())
-
-
-def placed(folder: Path, name: str = "net.safetensors") -> ModelSource:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(trained(0))
-    return source_from_file(folder / name, "digits", "digits-cnn")
+QUICK_NAME = NAME.replace("aa", "apgd-ce")
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> ModelSource:
     return placed(tmp_path)
-
-
-def run(source: ModelSource, wanted: Evaluations = FULL, test: Split = TEST, report: Report = lambda *_: None) -> Facts:
-    (facts,) = resumable.evaluate_source(source, test, wanted, torch.device("cpu"), report, judge=False)
-    return facts
-
-
-def beside(source: ModelSource, ending: str, attack: str = "aa") -> Path:
-    return Path(f"{source.stem}.{attack}-Linf-0.15-44-batch10{ending}")
 
 
 def names(folder: Path) -> set[str]:
@@ -93,7 +54,10 @@ class Whole:
 
     def check(self, source: ModelSource, facts: Facts, *more: str) -> None:
         """Whether another evaluation came to the same and left its results, and no file but those and ``more``."""
-        results = [beside(source, ending, self.facts["attack"]) for ending in (".npy", ".json", ".log", *self.images)]
+        results = [
+            beside(source, ending, NAME.replace("aa", self.facts["attack"]))
+            for ending in (".npy", ".json", ".log", *self.images)
+        ]
         assert {ending: beside(source, ending).read_bytes() for ending in self.images} == self.images
         assert (results[0].read_bytes(), json.loads(results[1].read_text())) == (self.masks, facts)
         free = dict.fromkeys(("seconds", "attack_seconds", "sessions"))
@@ -114,7 +78,7 @@ def uninterrupted(folder: Path, wanted: Evaluations) -> Whole:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Record, "write", keep)
         facts = run(source, wanted)
-    masks, log = (beside(source, ending, facts["attack"]) for ending in (".npy", ".log"))
+    masks, log = (beside(source, ending, NAME.replace("aa", facts["attack"])) for ending in (".npy", ".log"))
     images = {path.name[-len(IMAGES) :]: path.read_bytes() for path in folder.glob(f"*{IMAGES}")}
     return Whole(facts, masks.read_bytes(), log.read_text(), states, parts, images)
 
@@ -129,16 +93,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return uninterrupted(tmp_path_factory.mktemp("quick"), QUICK)
 
 
-def child(source: ModelSource, begun: Event) -> None:
-    """In a process of its own: the same call as ever, saying when the attacks begin."""
-    torch.set_num_threads(1)
-    run(source, report=lambda *_: None if begun.is_set() else begun.set())
-
-
-def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole) -> None:
     """Ten in a folder, then to the end; of a second call only what the first left undone is run."""
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    context, target = multiprocessing.get_context("forkserver"), importlib.import_module("test_resume").child
+    context, target = multiprocessing.get_context("forkserver"), child
     context.set_forkserver_preload(["robench_fire.evaluation.resumable", "robench_fire.datasets.digits", "pytest"])
     draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
     while kills < 20:  # a process may end before it is killed: then there is one folder more
@@ -261,7 +218,7 @@ def test_a_full_disk_loses_nothing(
     source: ModelSource, quick: Whole, monkeypatch: pytest.MonkeyPatch, write: int
 ) -> None:
     """At each of the nine writes: one for each block, the record's end, and three results."""
-    state, flush, kept = beside(source, ".state", "apgd-ce"), os.fsync, []
+    state, flush, kept = beside(source, ".state", QUICK_NAME), os.fsync, []
 
     def full(file: int) -> None:
         kept.append(state.read_bytes() if state.exists() else b"")
@@ -280,7 +237,7 @@ def test_a_full_disk_loses_nothing(
 
 
 def test_a_second_process_is_kept_out(source: ModelSource, quick: Whole) -> None:
-    shard = beside(source, ".shard-1-of-2", "apgd-ce")
+    shard = beside(source, ".shard-1-of-2", QUICK_NAME)
 
     def meanwhile(stage: str, done: int, total: int, note: str) -> None:
         if not shard.exists():
@@ -292,7 +249,7 @@ def test_a_second_process_is_kept_out(source: ModelSource, quick: Whole) -> None
 
 
 def test_what_is_finished_is_not_run_again(source: ModelSource, quick: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, stored = run(source, QUICK), beside(source, ".json", "apgd-ce")
+    first, stored = run(source, QUICK), beside(source, ".json", QUICK_NAME)
     stored.with_suffix(".state").write_text(quick.states[-1])
     with monkeypatch.context() as patch:
         patch.delattr(AttackedModel, "stand")

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import submission_runs as made
 import torch
 from torch import Tensor, nn
-
-with pytest.MonkeyPatch.context() as _path:
-    _path.syspath_prepend(Path(__file__).parent)
-    import submission_runs as made
 
 from robench_fire.datasets import cifar10
 from robench_fire.errors import RobenchError

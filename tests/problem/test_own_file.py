@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from robench_fire.errors import RecipeError, RobenchError, UsageError, unexpected
 from robench_fire.launching.local import attempt
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Request, compose
 
-ROOT = Path(__file__).parent.parent
 HEAD = """from dataclasses import dataclass
 from robench_fire import Defense, Paper
 from robench_fire.losses import cross_entropy

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 from safetensors.torch import load_file
 
 from robench_fire.tables.entries import entries_in
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "cifar10_board.py"
+SCRIPT = ROOT / "benchmarks" / "cifar10_board.py"
 TOY = "--dataset digits --arch digits-cnn --epochs 1 --batch-size 256 --examples 20 --jobs 1 --device cpu".split()
 ROWS = 8  # seven defenses, and FIRE with hidden labels
 

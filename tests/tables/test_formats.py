@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from repository import BOARDS
 from rich.console import Console
 
 from robench_fire.statistics.summary import MeanStd
@@ -24,7 +25,6 @@ from robench_fire.tables.model_info import to_model_info
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table, best, tables
 
-BOARDS = Path(__file__).parent.parent / "leaderboards"
 BOARD = entries_in([BOARDS / "digits" / "Linf"])
 FIRE = next(each.row for each in BOARD if each.method == "FIRE" and each.row)
 SPREAD = [-1.5, 1.5, 0.0, -1.0, 1.0]

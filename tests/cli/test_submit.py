@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import submission_runs as made
 import torch
 from safetensors.torch import load_file, save_file
-
-with pytest.MonkeyPatch.context() as _path:
-    _path.syspath_prepend(Path(__file__).parent)
-    import submission_runs as made
 
 from robench_fire.errors import DataError, DisagreesError, UsageError
 from robench_fire.submission.push import push

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import process_group_checks as checks
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,17 +33,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def checks() -> Iterator[Any]:
-    """The module process_group_checks, importable by the processes that this one starts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        import process_group_checks
-
-        yield process_group_checks
-
-
-@pytest.fixture(scope="module")
-def folder(checks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("group")
     checks.cut(ALONE, made / "cut-1.pt")
     (made / "damaged.pt").write_bytes(b"half a state")
@@ -50,7 +41,7 @@ def folder(checks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pair(checks: Any, folder: Path) -> list[Found]:
+def pair(folder: Path) -> list[Found]:
     """What each of two processes finds, by check: all checks in one go, as processes take long to start."""
     context = multiprocessing.get_context("spawn")
     both = [context.Process(target=checks.run, args=(folder, rank, 2)) for rank in range(2)]
@@ -63,7 +54,7 @@ def pair(checks: Any, folder: Path) -> list[Found]:
 
 
 @pytest.fixture(scope="module")
-def alone(checks: Any, folder: Path) -> Callable[[str], Any]:
+def alone(folder: Path) -> Callable[[str], Any]:
     """What one process finds in a check."""
     return lambda name: checks.checks(folder)[name](ALONE)
 
@@ -105,7 +96,7 @@ def test_two_processes_train_as_one(pair: list[Found], alone: Callable[[str], An
     same_training([found[name] for found in pair], alone(name))
 
 
-def test_every_training_is_tested(checks: Any) -> None:
+def test_every_training_is_tested() -> None:
     assert set(checks.TRAININGS) == {*TRAININGS, "fire, a last batch of one image"} - {"resumed"}
 
 
@@ -200,7 +191,7 @@ def test_under_autocast(pair: list[Found], alone: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 5, 8])
-def test_ghost_slices_stand_alone(checks: Any, pair: list[Found], rows: int) -> None:
+def test_ghost_slices_stand_alone(pair: list[Found], rows: int) -> None:
     """Stated anew: torch's batch norm on every slice of four; the running statistics move by the slices' mean."""
     expected, layer = {}, checks.norm()
     for turn in range(2):
@@ -224,7 +215,7 @@ def test_ghost_slices_stand_alone(checks: Any, pair: list[Found], rows: int) -> 
 
 
 @pytest.mark.parametrize("kind", [Ghost, Synchronised])
-def test_replaced_batch_norms_evaluate_and_are_saved_as_before(checks: Any, kind: type[Ghost]) -> None:
+def test_replaced_batch_norms_evaluate_and_are_saved_as_before(kind: type[Ghost]) -> None:
     plain, group = checks.norm(), ProcessGroup(0, 2, 4)
     plain(checks.batch(6)[0])
     found = kind(plain, group).eval()
@@ -274,7 +265,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return start
 
 
-def test_batches_that_cannot_be_shared(checks: Any, started: Callable[..., None]) -> None:
+def test_batches_that_cannot_be_shared(started: Callable[..., None]) -> None:
     recipe = replace(checks.RECIPE, batch_size=128)
     torchrun.check_batch(recipe)
     started(3)
@@ -302,7 +293,7 @@ def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, started: Callab
         torchrun.device("auto")
 
 
-def test_memory_that_is_short_in_one_process(checks: Any) -> None:
+def test_memory_that_is_short_in_one_process() -> None:
     """Nothing is tried, as the others wait in the middle of a step."""
     setup: Any = SimpleNamespace(problem=SimpleNamespace(recipe=checks.RECIPE), group=ProcessGroup(1, 2), device=CPU)
     state: Any = None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from repository import DIGITS_BOARD
 
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import table as table_module
@@ -22,8 +23,7 @@ from robench_fire.tables.entries import PUBLISHED, REEVALUATED, Entry, entries_i
 from robench_fire.tables.page import page
 from robench_fire.tables.table import Table, tables
 
-BOARD = Path(__file__).parent.parent / "leaderboards" / "digits" / "Linf"
-MEASURED = entries_in([BOARD])
+MEASURED = entries_in([DIGITS_BOARD])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ROBUSTBENCH = [
     "Rank", "Method", "Standard accuracy", "AutoAttack robust accuracy", "Best known robust accuracy",
@@ -274,7 +274,7 @@ def test_pages_are_equal_byte_for_byte_and_need_no_torch() -> None:
     )
     seen = {
         subprocess.run(
-            [sys.executable, "-c", code, str(BOARD)],
+            [sys.executable, "-c", code, str(DIGITS_BOARD)],
             env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True,
         ).stdout
         for seed in "12"

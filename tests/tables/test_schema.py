@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from repository import BOARDS
 
 from robench_fire.tables.schema import problems
 
-COMMITTED = sorted(
-    path for norm in ("Linf", "L2") for path in (Path(__file__).parent.parent / "leaderboards").glob(f"*/{norm}/*.json")
-)
+COMMITTED = sorted(path for norm in ("Linf", "L2") for path in BOARDS.glob(f"*/{norm}/*.json"))
 
 BETTER: dict[str, Any] = {
     "link": "https://arxiv.org/abs/2302.04638",

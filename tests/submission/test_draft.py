@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-with pytest.MonkeyPatch.context() as _path:
-    _path.syspath_prepend(Path(__file__).parent)
-    import submission_runs as made
+import submission_runs as made
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
