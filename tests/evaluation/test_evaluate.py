@@ -1,69 +1,22 @@
-"""Evaluation: masks, the attacks' meaning, and bad images or models."""
+"""Evaluation: masks, the attacks' meaning, flags."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from evaluated_models import SMALL, run
 from torch import Tensor, nn
 
-from robench_fire.data.batches import to_float
-from robench_fire.datasets import digits
-from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack.attack_sets import inside
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
-from robench_fire.evaluation.evaluate import Result, evaluate
-from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource
-from robench_fire.evaluation.resumable import evaluate_source
-from robench_fire.models.normalisation import Standardise
-from robench_fire.models.small_cnns import DigitsCNN
-from robench_fire.problem.dataset import Dataset, Split, Splits
-from robench_fire.problem.threat import L2, Linf, Threat
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.summary import percent
-
-SMALL = Linf(eps=Quantity("0.1"))
-MEAN, STD = (1.0,), (0.5,)  # so far from none that a network notices
-
-
-def quiet(stage: str, done: int, total: int, note: str) -> None:
-    pass
-
-
-def taught(images: Tensor, labels: Tensor) -> nn.Module:
-    """A network trained for a second on clean digits."""
-    torch.manual_seed(0)
-    net = DigitsCNN()
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
-    for _ in range(60):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(net(images), labels).backward()
-        optimiser.step()
-    return net
-
-
-@pytest.fixture(scope="module")
-def model(small: Splits) -> nn.Module:
-    return taught(to_float(small.train.images), small.train.labels)
-
-
-@pytest.fixture(scope="module")
-def picky(small: Splits) -> nn.Module:
-    """A network that wants its images normalised with MEAN and STD."""
-    return taught(Standardise(MEAN, STD)(to_float(small.train.images)), small.train.labels).eval()
-
-
-def run(attack: str, model: nn.Module, split: Split, threat: Threat = SMALL, seed: int = 0, batch: int = 64) -> Result:
-    return evaluate(attack, model, split, threat, num_classes=10, seed=seed, batch_size=batch, report=quiet)
 
 
 def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(model: nn.Module, small: Splits) -> None:
@@ -137,17 +90,6 @@ def test_only_what_the_threat_model_allows_counts() -> None:
     assert inside(L2(eps=Quantity("0.101")), x_adv, x).tolist() == [False, True, False, False]
 
 
-@pytest.mark.parametrize(("shift", "fine"), [(0.0, True), (1e-7, True), (1e-3, False), (float("nan"), False)])
-def test_images_outside_the_unit_range(shift: float, fine: bool) -> None:
-    images = torch.rand(2, 1, 8, 8)
-    images[0, 0, 0, 0] = 1 + shift
-    if fine:
-        assert checks.images(images).max() <= 1
-    else:
-        with pytest.raises(DataError, match=r"\[0, 1\]"):
-            checks.images(images)
-
-
 def flags(model: nn.Module, split: Split) -> list[str]:
     return run("aa", model, split.take(slice(6))).flags
 
@@ -175,35 +117,6 @@ def test_gradient_masking_is_flagged(model: nn.Module, small: Splits) -> None:
             return model((x * 8).round() / 8)  # type: ignore[no-any-return]
 
     assert "zero gradients" in flags(Masked(), small.test)
-
-
-def returning(change: Callable[[Tensor], object]) -> nn.Module:
-    class Returning(DigitsCNN):
-        def forward(self, x: Tensor) -> Tensor:
-            return change(super().forward(x))  # type: ignore[return-value]
-
-    return Returning()
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda logits: (logits, logits), "returns a tuple, not logits"),
-        (lambda logits: logits[:, :7], r"returns \(\d+, 7\) .* logits for 10 classes"),
-        (lambda logits: logits[:, 0], r"returns \(\d+,\) .* logits for 10 classes"),
-        (lambda logits: logits.mean(0, keepdim=True), r"returns \(1, 10\) "),
-        (lambda logits: logits * float("nan"), "not finite"),
-    ],
-    ids=["tuple", "7 classes", "one number", "one row for all", "nan"],
-)
-def test_anything_but_finite_logits_is_refused(change: Callable[[Tensor], object], said: str, small: Splits) -> None:
-    with pytest.raises(DataError, match=said):
-        run("pgd20", returning(change), small.test)
-
-
-def test_no_images_are_refused(model: nn.Module, small: Splits) -> None:
-    with pytest.raises(DataError, match="no images"):
-        run("pgd20", model, small.test.take(slice(0)))
 
 
 @pytest.mark.parametrize("attack", ["pgd20", "aa"])
@@ -252,55 +165,3 @@ def test_a_model_that_uses_gradients_is_flagged_and_the_next_one_is_not(model: n
     assert sys.gettrace() is tracing
     assert run("pgd20", model, few).flags == []
     assert sys.getprofile() is None
-
-
-def test_wrong_normalisation_is_refused(model: nn.Module, picky: nn.Module) -> None:
-    test, layer = digits.DATASET.splits(Path()).test, Standardise(MEAN, STD)
-    x, label = to_float(test.images), test.labels
-    checks.wrong_normalisation(nn.Sequential(layer, picky), x, label, "none", MEAN, STD)
-    checks.wrong_normalisation(model.eval(), x, label, "none", MEAN, STD)
-    with pytest.raises(DataError, match=r"but \d+\.\d % with one normalisation undone: .* twice"):
-        checks.wrong_normalisation(nn.Sequential(layer, layer, picky), x, label, "none", MEAN, STD)
-    with pytest.raises(DataError, match=r"is \d+\.\d % with --normalise none, but \d+\.\d % with --normalise data"):
-        checks.wrong_normalisation(picky, x, label, "none", MEAN, STD)
-    with pytest.raises(DataError, match=r"with --normalise dataset, but \d+\.\d % with --normalise none"):
-        checks.wrong_normalisation(nn.Sequential(layer, layer, picky), x, label, "dataset", MEAN, STD)
-    checks.wrong_normalisation(nn.Sequential(layer, picky), x, label, "dataset", MEAN, STD)
-
-
-def test_a_few_images_say_nothing_about_normalisation(model: nn.Module) -> None:
-    test = digits.DATASET.splits(Path()).test
-    for image, label in zip(to_float(test.images), test.labels, strict=True):  # some are right by chance
-        checks.wrong_normalisation(
-            model.eval(), image[None], label[None], "none", digits.DATASET.mean, digits.DATASET.std
-        )
-
-
-class Altered(ModelSource):
-    """A source of a data set like digits, but for two entries."""
-
-    def parts(self) -> Dataset:
-        return replace(digits.DATASET, num_classes=3 if self.dataset == "three" else 10, mean=MEAN, std=STD)
-
-
-def altered(dataset: str, weights: Path) -> ModelSource:
-    stem = weights.with_suffix(".eval")
-    return Altered(
-        weights=weights, stem=stem, dataset=dataset, arch="digits-cnn", normalise="none", claim=SMALL, trained=SMALL
-    )
-
-
-def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(
-    picky: nn.Module, small: Splits, tmp_path: Path
-) -> None:
-    source = altered("digits", tmp_path / "mine.safetensors")
-    save_file(picky.state_dict(), source.weights)
-    with pytest.raises(DataError, match="with --normalise dataset; say how its training script normalised"):
-        evaluate_source(source, small.test, Evaluations(attacks=("pgd20",)), torch.device("cpu"), quiet)
-    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [source.weights]
-
-
-def test_fewer_than_four_classes_are_refused_before_any_work() -> None:
-    nothing = Split(torch.zeros(0), torch.zeros(0))
-    with pytest.raises(UsageError, match="at least 4 classes"):
-        evaluate_source(altered("three", Path("none")), nothing, Evaluations(), torch.device("cpu"), quiet)

@@ -1,63 +1,26 @@
-"""What can be evaluated and under which threat models: files, run folders, the zoo's models, and the options' texts."""
+"""What can be evaluated: files, run folders, and what names neither."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from weights_to_evaluate import CPU, initial, named
 
-from robench_fire.cli import main
-from robench_fire.cli.options import radii, shard
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, model_sources, source_of
-from robench_fire.evaluation.resumable import evaluate_source
+from robench_fire.evaluation.model_source import model_sources
 from robench_fire.files import sha256
-from robench_fire.models import architectures, robustbench_zoo
-from robench_fire.problem.dataset import Split
-from robench_fire.problem.settings import to_plain
-from robench_fire.problem.threat import Linf, Threat
-from robench_fire.quantity import Quantity
-from robench_fire.runs.compose import Request, compose
-from robench_fire.runs.folders import Run, read_json
-
-CPU = torch.device("cpu")
-HTML = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
-SMALLEST = "Addepalli2021Towards_RN18"  # a ResNet-18, in the zoo once
-CLAIM = Linf(eps=Quantity("8/255"))
-Zoo = dict[tuple[str, str], dict[str, Any]]
-
-
-def quiet(stage: str, done: int, total: int, note: str) -> None:
-    pass
-
-
-def initial(arch: str, shape: architectures.Shape) -> nn.Module:
-    torch.manual_seed(3)
-    return architectures.builder(arch, shape)(shape, 10).eval()
+from robench_fire.models import architectures
 
 
 def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
     found = model.state_dict()
     return set(found) == set(weights) and all(torch.equal(found[name], weights[name]) for name in weights)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), tmp_path / "mine.pt")
-    return tmp_path / "mine.pt"
-
-
-def named(text: str, dataset: str = "", arch: str = "", norm: str = "", folder: Path = Path("models")) -> ModelSource:
-    (found,) = model_sources(text, dataset, arch, norm, folder)
-    return found
 
 
 def test_arch_and_file_in_one_word_are_the_two_options(checkpoint: Path) -> None:
@@ -214,216 +177,3 @@ def test_what_names_nothing_to_evaluate(
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(fault, match=said):
         model_sources(text, dataset, arch, "", Path("models"))
-
-
-def claiming(claim: Threat, trained: Threat | None = None) -> ModelSource:
-    """A source of which only the threat models matter."""
-    return ModelSource(
-        weights=Path("w"), stem=Path("w.eval"), dataset="cifar10", arch="resnet-18", normalise="none", claim=claim,
-        trained=trained or claim,
-    )  # fmt: skip
-
-
-def texts(found: list[Threat]) -> list[tuple[str, str]]:
-    return [(threat.norm, str(threat.eps)) for threat in found]
-
-
-def test_several_radii_keep_their_texts() -> None:
-    found = Evaluations(eps=radii("8/255, 0.031,8/255")).threats(claiming(CLAIM))
-    assert texts(found) == [("Linf", "8/255"), ("Linf", "0.031")]
-    assert found[0].eps != found[1].eps
-    assert Evaluations().threats(claiming(CLAIM)) == [CLAIM]
-    found = Evaluations(norm="L2", eps=("0.5", "1")).threats(claiming(CLAIM))
-    assert [each.norm for each in found] == ["L2", "L2"]
-
-
-def test_unless_asked_otherwise_the_claim_comes_first_and_then_what_was_trained_at() -> None:
-    smaller, none = Linf(eps=Quantity("0.031")), Linf(eps=Quantity("0"))
-    assert texts(Evaluations().threats(claiming(CLAIM, smaller))) == [("Linf", "8/255"), ("Linf", "0.031")]
-    assert texts(Evaluations(norm="Linf").threats(claiming(CLAIM, smaller))) == [("Linf", "8/255"), ("Linf", "0.031")]
-    assert texts(Evaluations(eps=("0.1",)).threats(claiming(CLAIM, smaller))) == [("Linf", "0.1")]
-    assert texts(Evaluations().threats(claiming(CLAIM, none))) == [("Linf", "8/255")]
-    assert texts(Evaluations().threats(claiming(none))) == [("Linf", "0")]
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        ({"defense": "trades", "profile": "official"}, [("Linf", "8/255"), ("Linf", "0.031")]),
-        ({"defense": "trades"}, [("Linf", "8/255")]),
-        ({"defense": "trades", "eps": "4/255"}, [("Linf", "4/255")]),
-        ({"defense": "trades", "settings": (("--set", "threat.eps", "0"),)}, [("Linf", "8/255")]),
-    ],
-    ids=["official", "matched", "another radius", "no attack"],
-)
-def test_a_run_is_evaluated_at_its_claim_and_at_its_own_radius(
-    asked: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path
-) -> None:
-    run = Run(tmp_path / "seed-0")
-    run.write("plan.json", to_plain(compose(Request(dataset="cifar10", **asked)).plan))
-    with pytest.raises(DataError, match="not here: bring it back"):
-        source_of(run)
-    run.weights.touch()
-    assert texts(Evaluations().threats(source_of(run))) == expected
-
-
-@pytest.mark.parametrize(
-    ("wanted", "said"),
-    [
-        (Evaluations(norm="L2"), "--norm L2 needs --eps: the claim is Linf 8/255"),
-        (Evaluations(eps=("8/255", "8")), "eps 8 is outside"),
-        (Evaluations(eps=("-0.1",)), "eps -0.1 is outside"),
-        (Evaluations(norm="L2", eps=("-1",)), "eps -1 is negative"),
-        (Evaluations(eps=("nan",)), "'nan' is not a number"),
-    ],
-)
-def test_a_radius_that_cannot_be_is_refused(wanted: Evaluations, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        wanted.threats(claiming(CLAIM))
-
-
-def test_the_texts_of_shards_and_radii() -> None:
-    assert [shard(text) for text in ("", "2/4", " 1 / 1 ")] == [None, (2, 4), (1, 1)]
-    assert radii("") == ()
-    assert radii("0.1,,0.10, 0.1") == ("0.1", "0.10")
-    for text in ("0/4", "5/4", "x", "2/", "-1/4", "1/0", "1/4/2", "1.0/4"):
-        with pytest.raises(UsageError, match="expected i/n"):
-            shard(text)
-
-
-def test_a_column_for_each_radius(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(checkpoint.parent)
-    monkeypatch.setenv("COLUMNS", "200")
-    words = "eval mine.pt --dataset digits --arch digits-cnn --eps 0.1,0.2 --attack square --examples 20"
-    assert robench(monkeypatch, *words.split()) == 0
-    out = capsys.readouterr().out
-    assert "20 test images" in out
-    assert [out.count(f"Linf {eps}") for eps in ("0.1", "0.2")] == [1, 1]
-    (row,) = [line.replace("│", " ").split() for line in out.splitlines() if "mine.pt" in line]
-    stored = [read_json(Path(f"mine.pt.eval.square-Linf-{eps}-20.json")) for eps in ("0.1", "0.2")]
-    assert row == ["mine.pt", f"{stored[0]['clean']:.2f}", *(f"{each['robust']:.2f}" for each in stored)]
-
-
-def test_merging_a_shard_is_refused(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = f"eval {checkpoint} --dataset digits --arch digits-cnn --merge --shard 1/2"
-    assert robench(monkeypatch, *words.split()) == 2
-    assert "leave out --shard" in capsys.readouterr().err
-
-
-def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["robench", *words])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    with pytest.raises(SystemExit) as leaving:
-        main()
-    return int(leaving.value.code or 0)
-
-
-@pytest.fixture(scope="module")
-def entries() -> Zoo:
-    return robustbench_zoo._models()
-
-
-def test_the_zoo_is_searched_by_name(entries: Zoo) -> None:
-    assert robustbench_zoo.find("Carmon2019Unlabeled", "", "") == ("cifar10", "Linf")
-    assert robustbench_zoo.find("Standard", "cifar10", "L2") == ("cifar10", "L2")
-    with pytest.raises(
-        UsageError, match=r"more than once.* --dataset cifar10 --norm Linf, --dataset cifar10 --norm L2"
-    ):
-        robustbench_zoo.find("Standard", "cifar10", "")
-    with pytest.raises(UsageError, match="near it are Carmon2019Unlabeled"):
-        robustbench_zoo.find("Carmon2019Unlabelled", "", "")
-    with pytest.raises(UsageError, match="zoo has no 'Carmon2019Unlabeled'"):
-        robustbench_zoo.find("Carmon2019Unlabeled", "cifar100", "")
-
-
-def test_a_name_of_the_zoo_names_a_model(entries: Zoo, tmp_path: Path) -> None:
-    found = named("rb:Standard", "cifar10", norm="L2", folder=tmp_path)
-    assert (found.dataset, found.claim.norm, str(found.claim.eps)) == ("cifar10", "L2", "0.5")
-    assert found.weights == tmp_path / "cifar10" / "L2" / "Standard.pt"
-    with pytest.raises(UsageError, match="unknown data set 'imagenet'"):
-        named("rb:Salman2020Do_R18")
-
-
-def test_an_ensemble_has_several_files_and_hashes(entries: Zoo, tmp_path: Path) -> None:
-    paths = robustbench_zoo.files(tmp_path, "Chen2020Adversarial", "cifar10", "Linf")
-    names = [f"Chen2020Adversarial.pt_m{number}.pt" for number in range(3)]
-    assert paths == [tmp_path / "cifar10" / "Linf" / name for name in names]
-    paths[0].parent.mkdir(parents=True)
-    for path in paths:
-        path.write_text(path.name)
-    found = named("rb:Chen2020Adversarial", folder=tmp_path).sha256()
-    assert found == "+".join(sha256(path) for path in paths)
-
-
-def place(folder: Path) -> Path:
-    return folder / "cifar10" / "Linf" / f"{SMALLEST}.pt"
-
-
-def downloads(monkeypatch: pytest.MonkeyPatch, found: Callable[[Path], None]) -> None:
-    monkeypatch.setattr("robustbench.utils.download_gdrive_new", lambda _, path: found(Path(path)))
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_model_of_the_zoo_is_evaluated(
-    there: bool, entries: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(4)
-    original = entries["cifar10", "Linf"][SMALLEST]["model"]().eval()
-
-    def arrives(path: Path) -> None:
-        torch.save({f"module.{name}": value for name, value in original.state_dict().items()}, path)
-
-    def unwanted(path: Path) -> None:
-        raise AssertionError("it is there")
-
-    downloads(monkeypatch, unwanted if there else arrives)
-    if there:
-        place(tmp_path).parent.mkdir(parents=True)
-        arrives(place(tmp_path))
-    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
-    with torch.no_grad():
-        logits = original(images / 255)
-    source, wanted = named(f"rb:{SMALLEST}", folder=tmp_path), Evaluations(attacks=("pgd20",), eps=("0",))
-    test = Split(images, logits.argmax(1))
-    (facts,) = evaluate_source(source, test, wanted, CPU, quiet)
-    assert (facts["arch"], facts["clean"], facts["robust"]) == (f"rb:{SMALLEST}", 100.0, 100.0)
-    assert facts["weights_sha256"] == sha256(place(tmp_path))
-    assert read_json(place(tmp_path).with_name(f"{SMALLEST}.pt.eval.pgd20-Linf-0-6.json")) == facts
-    with torch.no_grad():
-        assert torch.equal(source.load(CPU)(images / 255), logits)
-
-
-def fails(path: Path) -> None:
-    raise OSError("no network")
-
-
-@pytest.mark.parametrize(
-    ("download", "said"),
-    [
-        (fails, r"cannot be loaded \(OSError: no network\); download it from the zoo's page to {path}"),
-        (lambda path: path.write_bytes(HTML), "{path} is an HTML page"),
-        (lambda path: path.write_bytes(b"half"), r"cannot be loaded \(\w+: .*is {path} the right file"),
-    ],
-    ids=["no network", "html", "half a file"],
-)
-def test_a_model_that_cannot_be_downloaded_is_said_with_its_place(
-    download: Callable[[Path], None], said: str, entries: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    downloads(monkeypatch, download)
-    with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
-        robustbench_zoo.load(tmp_path, SMALLEST, "cifar10", "Linf")
-    nothing = Split(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
-    with pytest.raises(DataError, match=said.format(path=place(tmp_path))):
-        evaluate_source(named(f"rb:{SMALLEST}", folder=tmp_path), nothing, Evaluations(), CPU, quiet)
-
-
-def test_a_web_page_in_the_place_of_a_model_is_refused(entries: Zoo, tmp_path: Path) -> None:
-    place(tmp_path).parent.mkdir(parents=True)
-    place(tmp_path).write_bytes(HTML)
-    with pytest.raises(DataError, match=f"{place(tmp_path)} is an HTML page saved under this name"):
-        named(f"rb:{SMALLEST}", folder=tmp_path).load(CPU)

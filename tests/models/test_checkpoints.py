@@ -1,12 +1,9 @@
-"""Checkpoints: every usual shape of a state dict loads; whatever does not fit or cannot be read is said in one line."""
+"""Checkpoints: every usual shape of a state dict loads."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import pickle
-import re
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
@@ -15,51 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoint_files import CPU, build, made, refusal, saved, weights
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robench_fire.errors import DataError
 from robench_fire.models import architectures, checkpoints, unpickling
-
-CPU = torch.device("cpu")
-UNREADABLE = re.compile(
-    r" cannot be read safely \(\w+\); "
-    r"it must hold tensors: save model\.state_dict\(\) alone, best as \.safetensors"
-)
-
-
-def made(arch: str, shape: architectures.Shape) -> nn.Module:
-    return architectures.builder(arch, shape)(shape, 10)
-
-
-def build() -> nn.Module:
-    return made("digits-cnn", (1, 8, 8))
-
-
-def weights() -> dict[str, Tensor]:
-    """Those of a trained model, so to speak: nothing is left at its initial value."""
-    torch.manual_seed(5)
-    return {name: torch.rand_like(value.float()).to(value.dtype) + 1 for name, value in build().state_dict().items()}
-
-
-def saved(path: Path, content: object) -> Path:
-    if path.suffix == ".safetensors":
-        assert isinstance(content, dict)
-        save_file(content, path)
-    else:
-        torch.save(content, path)
-    return path
-
-
-def refusal(path: Path, make: Callable[[], nn.Module] = build) -> str:
-    with pytest.raises(DataError) as caught:
-        checkpoints.load(path, make, CPU)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert len(message.splitlines()) == 1
-    return message.removeprefix(str(path))
 
 
 def assert_loaded(path: Path, expected: dict[str, Tensor], make: Callable[[], nn.Module] = build) -> None:
@@ -127,48 +86,9 @@ def test_keys_that_are_no_names_are_ignored(tmp_path: Path, nested: bool) -> Non
     assert_loaded(saved(tmp_path / "model.pt", content), weights())
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "model.pt"])
-def test_a_tensor_of_another_shape_is_named(tmp_path: Path, name: str) -> None:
-    content = {**weights(), "classifier.2.weight": torch.zeros(100, 64)}
-    said = " does not fit the architecture: classifier.2.weight is (100, 64), not (10, 64)"
-    assert refusal(saved(tmp_path / name, content)) == said
-
-
-def test_missing_and_unknown_tensors_are_named(tmp_path: Path) -> None:
-    content = weights()
-    del content["classifier.2.weight"], content["classifier.2.bias"]
-    content["linear.weight"] = torch.zeros(1)
-    said = "missing classifier.2.weight, classifier.2.bias; unknown linear.weight (1,)"
-    assert refusal(saved(tmp_path / "other.pt", content)) == f" does not fit the architecture: {said}"
-    content = {**weights(), "epoch": torch.tensor(3)}
-    assert refusal(saved(tmp_path / "more.safetensors", content)).endswith(": unknown epoch ()")
-
-
-def test_only_the_first_three_are_named_and_without_their_prefix(tmp_path: Path) -> None:
-    content = {f"module.net.{name}": value for name, value in weights().items() if not name.startswith("features.")}
-    assert "missing features.0.weight, features.1.weight, features.1.bias and 7 more" in refusal(
-        saved(tmp_path / "other.pt", {"model": content})
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ({}, "it is a dict"),
-        ({"state_dict": {}}, "its keys are state_dict"),
-        ([1, 2], "it is a list"),
-        (torch.zeros(3), "it is a Tensor"),
-        (7, "it is a int"),
-        (None, "it is a NoneType"),
-        ({"epoch": 3, "net": "resnet"}, "its keys are epoch, net"),
-        ({3: torch.zeros(3)}, "its keys are 3"),
-    ],
-)
-def test_the_keys_of_a_file_without_tensors_are_listed(tmp_path: Path, content: object, said: str) -> None:
-    assert f" holds no tensors by name: {said}; save model.state_dict()" in refusal(saved(tmp_path / "m.pt", content))
-
-
 names = st.sampled_from(["state_dict", "model_state_dict", "model", "net", "weights", "ema", "params", "a.b"])
+
+
 prefixes = st.lists(st.sampled_from(["module", "_orig_mod", "model", "1", "net", "backbone"]), max_size=3)
 
 
@@ -271,128 +191,3 @@ def test_a_deeper_network_of_the_same_kind_does_not_fit(tmp_path: Path) -> None:
 def test_the_weights_of_another_architecture_do_not_fit(tmp_path: Path) -> None:
     other = made("small-cnn", (1, 28, 28)).state_dict()
     assert "does not fit the architecture" in refusal(saved(tmp_path / "mnist.safetensors", other))
-
-
-@pytest.mark.parametrize("start", [b"<!doctype html>", b"<!DOCTYPE HTML PUBLIC>", b"<html lang='en'>", b"\n\n  <HTML>"])
-@pytest.mark.parametrize("name", ["model.pt", "weights.safetensors"])
-def test_a_web_page_is_recognised(tmp_path: Path, start: bytes, name: str) -> None:
-    (tmp_path / name).write_bytes(start + b"<head><title>Google Drive - Virus scan warning</title></head>")
-    said = " is an HTML page saved under this name; download the file itself again"
-    assert refusal(tmp_path / name) == said
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "model.pt"])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 0.999])
-def test_a_truncated_file_cannot_be_read(tmp_path: Path, name: str, share: float) -> None:
-    path = saved(tmp_path / name, weights())
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    assert UNREADABLE.fullmatch(refusal(path))
-
-
-def test_a_truncated_legacy_file_cannot_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "old.pt"
-    torch.save(weights(), path, _use_new_zipfile_serialization=False)
-    whole = path.read_bytes()
-    for length in range(0, len(whole) - 1, len(whole) // 10):
-        path.write_bytes(whole[:length])
-        assert refusal(path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x00" * 100,
-        b"hello world\n",
-        b"import torch\n",
-        b'{"state_dict": {}}',
-        b"version https://git-lfs.github.com/spec/v1\n",
-        b"PK\x03\x04 not really",
-        b"\x80\x02.",
-        b"\x80\x02X\x02\x00\x00\x00\xff\xfe.",
-        b"h\x01.",
-        b"X\xff\xff",
-    ],
-)
-@pytest.mark.parametrize("name", ["weights.safetensors", "model.pt", "model"])
-def test_any_other_file_cannot_be_read(tmp_path: Path, content: bytes, name: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    assert UNREADABLE.fullmatch(refusal(tmp_path / name))
-
-
-def test_a_torch_file_named_safetensors_and_the_reverse_cannot_be_read(tmp_path: Path) -> None:
-    saved(tmp_path / "model.pt", weights()).rename(tmp_path / "a.safetensors")
-    saved(tmp_path / "weights.safetensors", weights()).rename(tmp_path / "b.pt")
-    assert UNREADABLE.fullmatch(refusal(tmp_path / "a.safetensors"))
-    assert UNREADABLE.fullmatch(refusal(tmp_path / "b.pt"))
-
-
-def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
-    said = ": no such checkpoint; give a run folder that `robench ls runs` lists, or a file"
-    assert refusal(tmp_path / "absent.pt") == said
-    assert refusal(tmp_path) == said
-
-
-class Reduced:
-    """Pickled as the call ``function(*given)``, which a plain unpickler makes."""
-
-    def __init__(self, function: Callable[..., object], *given: object) -> None:
-        self.call = (function, given)
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self.call
-
-
-def evil_zip(path: Path, content: object) -> None:
-    torch.save(content, path)
-
-
-def evil_legacy(path: Path, content: object) -> None:
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-
-
-def evil_pickle(path: Path, content: object) -> None:
-    path.write_bytes(pickle.dumps(content))
-
-
-@pytest.mark.parametrize("write", [evil_zip, evil_legacy, evil_pickle])
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda path: Reduced(os.mkdir, str(path)),
-        lambda path: Reduced(os.system, f"touch {path}"),
-        lambda path: Reduced(eval, f"open({str(path)!r}, 'w').close()"),
-    ],
-)
-@pytest.mark.parametrize("around", [lambda call: call, lambda call: {"state_dict": weights(), "extra": call}])
-def test_code_in_a_torch_file_is_not_executed(
-    tmp_path: Path,
-    write: Callable[[Path, object], None],
-    call: Callable[[Path], Reduced],
-    around: Callable[[Reduced], Any],
-) -> None:
-    sentinel = tmp_path / "executed"
-    write(tmp_path / "evil.pt", around(call(sentinel)))
-    said = refusal(tmp_path / "evil.pt")
-    assert UNREADABLE.fullmatch(said) or re.match(r" holds a (posix\.\w+|eval|builtins\.eval), which is not read", said)
-    assert not sentinel.exists()
-
-
-@pytest.mark.parametrize("allowed", [Counter, OrderedDict, defaultdict, argparse.Namespace, np.dtype])
-def test_code_does_not_run_through_a_harmless_class(tmp_path: Path, allowed: Callable[..., object]) -> None:
-    sentinel = tmp_path / "executed"
-    evil_zip(tmp_path / "evil.pt", Reduced(allowed, Reduced(os.mkdir, str(sentinel))))
-    assert " holds a posix.mkdir, which is not read" in refusal(tmp_path / "evil.pt")
-    assert not sentinel.exists()
-
-
-def test_that_file_does_execute_code_elsewhere(tmp_path: Path) -> None:
-    evil_zip(tmp_path / "evil.pt", Reduced(os.mkdir, str(tmp_path / "executed")))
-    torch.load(tmp_path / "evil.pt", weights_only=False)
-    assert (tmp_path / "executed").exists()
-
-
-def test_a_whole_pickled_model_is_not_unpickled(tmp_path: Path) -> None:
-    torch.save(build(), tmp_path / "model.pt")
-    said = " holds a robench_fire.models.small_cnns.DigitsCNN, which is not read as it could execute code; save model."
-    assert refusal(tmp_path / "model.pt").startswith(said)

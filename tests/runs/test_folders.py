@@ -1,10 +1,8 @@
-"""Run folders: files appear whole or not at all, runs are found in order, and one process at a time works on each."""
+"""Run folders: found in order, their stages, and one process at a time works on each."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_folders import listed
 
-from robench_fire import files
 from robench_fire.errors import DataError, UsageError
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run
@@ -31,87 +29,6 @@ def made(folder: Path, *names: str) -> Run:
     for name in names:
         (folder / name).touch()
     return run
-
-
-def listed(folder: Path) -> set[str]:
-    """Every file of a folder, hidden ones too."""
-    return {path.name for path in folder.iterdir()}
-
-
-def test_a_file_is_replaced_when_the_body_succeeds(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "a.txt"
-    for content in ("old", "new"):
-        with files.replaced(path) as partial:
-            assert partial.parent == path.parent
-            partial.write_text(content)
-            assert not path.exists() or path.read_text() == "old"
-        assert path.read_text() == content
-    assert listed(path.parent) == {"a.txt"}
-
-
-@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("before", [None, "old"])
-def test_a_failing_body_leaves_what_was_there(tmp_path: Path, fault: type[BaseException], before: str | None) -> None:
-    def interrupted() -> None:
-        with files.replaced(path) as partial:
-            partial.write_text("half")
-            raise fault
-
-    path = tmp_path / "a.txt"
-    if before:
-        path.write_text(before)
-    with pytest.raises(fault):
-        interrupted()
-    assert listed(tmp_path) == ({"a.txt"} if before else set())
-    assert not before or path.read_text() == before
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    monkeypatch.setattr(files.os, step, full)
-    with pytest.raises(OSError, match="No space left"):
-        files.write_text(path, "new")
-    assert listed(tmp_path) == {"a.txt"}
-    assert path.read_text() == "old"
-
-
-def test_a_body_that_writes_nothing_replaces_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(FileNotFoundError), files.replaced(tmp_path / "a.txt"):
-        pass
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert listed(tmp_path) == {"a.txt"}
-
-
-def test_the_content_is_on_the_disk_before_the_name_points_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (done.append("fsync"), fsync(descriptor)))
-    monkeypatch.setattr(files.os, "replace", lambda *paths: (done.append("replace"), replace(*paths)))
-    files.write_text(tmp_path / "a.txt", "new")
-    assert done == ["fsync", "replace"]
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_json_is_refused_and_changes_nothing(tmp_path: Path, number: float) -> None:
-    files.write_json(tmp_path / "a.json", {"loss": 1.0})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        files.write_json(tmp_path / "a.json", {"curve": [{"loss": number}]})
-    assert folders.read_json(tmp_path / "a.json") == {"loss": 1.0}
-    assert listed(tmp_path) == {"a.json"}
-
-
-def test_json_is_readable_and_keeps_its_letters(tmp_path: Path) -> None:
-    files.write_json(tmp_path / "a.json", {"title": "Fisher–Rao, λ", "eps": "8/255"})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert text == '{\n  "title": "Fisher–Rao, λ",\n  "eps": "8/255"\n}\n'
 
 
 def test_runs_are_found_in_the_order_of_their_seeds(tmp_path: Path) -> None:
@@ -285,11 +202,6 @@ def test_an_evaluation_is_complete_only_with_its_masks(
 )
 def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
     assert folders.evaluation_name(*given) == name
-
-
-def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"weights")
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
 
 
 @contextmanager

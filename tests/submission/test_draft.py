@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
+import bundle_edits as edits
 import pytest
 import submission_runs as made
+from command_line import robench
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
@@ -24,16 +25,9 @@ UNMARKED = {"SHA256SUMS", "provenance/curve.jsonl"}  # read line by line by othe
 BENCHMARK, PERTURBED = "robustbench.eval.benchmark", "perturbed images are in the threat model"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cut() -> Iterator[None]:
-    with made.cut():
-        yield
-
-
 @pytest.fixture
-def own(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+def own(plan: Path, tmp_path: Path) -> Path:
     """The folder of a plan of which only seed 0 is trained, and nothing evaluated."""
-    plan = made.finished(tmp_path_factory.getbasetemp())
     target = tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name
     shutil.copytree(plan / "seed-0", target / "seed-0", ignore=shutil.ignore_patterns("eval.*"))
     return target
@@ -122,18 +116,18 @@ def test_a_changed_checkpoint_of_a_draft_is_exit_7(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     evaluated(own)
-    assert made.robench(monkeypatch, "submit", str(own), "--draft", "-o", "out") == 0
+    assert robench(monkeypatch, "submit", str(own), "--draft", "-o", "out") == 0
     assert "a draft, not for submission" in " ".join(capsys.readouterr().out.split())
-    assert made.robench(monkeypatch, "submit", "--check", "out") == 0
-    made.byte(f"checkpoint/{made.NAME}.{suffix}", 0.5)(tmp_path / "out")
-    assert made.robench(monkeypatch, "submit", "--check", "out") == 7
-    made.sum_up(tmp_path / "out")
-    assert made.robench(monkeypatch, "submit", "--check", "out") == 7
+    assert robench(monkeypatch, "submit", "--check", "out") == 0
+    edits.byte(f"checkpoint/{made.NAME}.{suffix}", 0.5)(tmp_path / "out")
+    assert robench(monkeypatch, "submit", "--check", "out") == 7
+    edits.sum_up(tmp_path / "out")
+    assert robench(monkeypatch, "submit", "--check", "out") == 7
 
 
 def test_a_draft_that_hides_what_is_missing_is_found(own: Path, tmp_path: Path) -> None:
     drafted(evaluated(own), tmp_path / "out")
-    made.issued(tmp_path / "out", missing=())
+    edits.issued(tmp_path / "out", missing=())
     failed = {each.name: each.found for each in made.checked(tmp_path / "out") if not each.passed}
     assert "not booleans of shape (2, 24)" in failed["evaluation"]
 
@@ -141,8 +135,8 @@ def test_a_draft_that_hides_what_is_missing_is_found(own: Path, tmp_path: Path) 
 @pytest.mark.parametrize("mark", ["ISSUE.md", "zoo_entry.patch", "refs.bib"])
 def test_a_draft_that_loses_a_mark_is_found(own: Path, tmp_path: Path, mark: str) -> None:
     drafted(evaluated(own), tmp_path / "out")
-    made.text(mark, "DRAFT", "Model")(tmp_path / "out")
-    made.sum_up(tmp_path / "out")
+    edits.text(mark, "DRAFT", "Model")(tmp_path / "out")
+    edits.sum_up(tmp_path / "out")
     assert [each.name for each in made.checked(tmp_path / "out") if not each.passed] == ["documents"]
 
 
@@ -185,9 +179,8 @@ def test_one_seed_is_enough_and_is_said_to_be_one(own: Path, tmp_path: Path) -> 
     assert (seeds["submitted"], seeds["trained"], seeds["rule"], seeds["std"]["clean"]) == (0, [0], ONLY, None)
 
 
-def test_seeds_that_were_not_evaluated_are_named(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+def test_seeds_that_were_not_evaluated_are_named(plan: Path, tmp_path: Path) -> None:
     """AutoAttack on one seed is enough; the rule still looks at all that are trained."""
-    plan = made.finished(tmp_path_factory.getbasetemp())
     own = made.copied(plan, tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name)
     for seed in range(2, 5):
         for path in (own / f"seed-{seed}").glob("eval.*"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 
+import bundle_edits as edits
 import pytest
 import submission_runs as made
 import torch
+from command_line import robench
 from safetensors.torch import load_file
 
 from robench_fire.errors import DataError, RobenchError, UsageError
@@ -27,15 +28,9 @@ INFO = f"model_info/cifar10/Linf/{NAME}.json"
 WITHOUT = ("plan", "train", "curve", "seeds", "environment", "row")  # of a training that is not known
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cut() -> Iterator[None]:
-    with made.cut():
-        yield
-
-
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    return load_file(made.finished(tmp_path_factory.getbasetemp()) / "seed-0" / "weights.safetensors")
+def weights(plan: Path) -> dict[str, torch.Tensor]:
+    return load_file(plan / "seed-0" / "weights.safetensors")
 
 
 FILE = ("wrn-10-1:best.pth", "--dataset", "cifar10")
@@ -43,15 +38,15 @@ SAID = ("--paper", "paper.json", "--additional-data", "no", "--name", NAME)
 
 
 def evaluate(patch: pytest.MonkeyPatch, *words: str) -> None:
-    assert made.robench(patch, "eval", *FILE, "--attack", "aa", *words) == 0
+    assert robench(patch, "eval", *FILE, "--attack", "aa", *words) == 0
 
 
 def submit(patch: pytest.MonkeyPatch, *words: str) -> int:
-    return made.robench(patch, "submit", *FILE, *SAID, "--examples", "1", "-o", "out", *words)
+    return robench(patch, "submit", *FILE, *SAID, "--examples", "1", "-o", "out", *words)
 
 
 def check(patch: pytest.MonkeyPatch) -> int:
-    return made.robench(patch, "submit", "--check", "out", "--examples", "1")
+    return robench(patch, "submit", "--check", "out", "--examples", "1")
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +127,9 @@ def test_what_is_not_known_of_its_training_is_not_said(evaluated: Path, tmp_path
 def test_a_changed_checkpoint_is_found(
     evaluated: Path, changed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made.byte(f"checkpoint/{changed}", 0.5)(evaluated / "out")
+    edits.byte(f"checkpoint/{changed}", 0.5)(evaluated / "out")
     assert check(monkeypatch) == 7
-    made.sum_up(evaluated / "out")
+    edits.sum_up(evaluated / "out")
     assert check(monkeypatch) == 7
     assert "checkpoint" in capsys.readouterr().err
 
@@ -145,8 +140,8 @@ def test_other_weights_with_every_hash_are_found(evaluated: Path) -> None:
     for path in (stored, out / "checkpoint" / f"{NAME}.pt"):
         torch.save({name: torch.zeros_like(value) for name, value in flat.items()}, path)
     claim = read(out)
-    made.text("evidence/autoattack.log", claim.facts["weights_sha256"], sha256(stored))(out)
-    made.issued(out, facts=claim.facts | {"weights_sha256": sha256(stored)})
+    edits.text("evidence/autoattack.log", claim.facts["weights_sha256"], sha256(stored))(out)
+    edits.issued(out, facts=claim.facts | {"weights_sha256": sha256(stored)})
     assert "clean accuracy by RobustBench" in {each.name for each in made.checked(out) if not each.passed}
 
 
@@ -202,7 +197,7 @@ def test_an_unreliable_result_is_refused(
 
 def test_what_is_said_of_a_checkpoint_is_not_said_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert made.robench(monkeypatch, "submit", "runs", "--paper", "fire") == 2
+    assert robench(monkeypatch, "submit", "runs", "--paper", "fire") == 2
 
 
 @pytest.mark.parametrize("lacking", [("name",), ("authors", "venue"), tuple(PAPER)])

@@ -1,4 +1,4 @@
-"""Tables: what is ranked among what, what is bold, and every format as its reader needs it."""
+"""Every format as its reader needs it: Markdown, LaTeX, CSV, JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,176 +14,11 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from repository import BOARDS
-from rich.console import Console
+from measured_entries import BOLD, FIRE, one, ours
 
-from robench_fire.statistics.summary import MeanStd
-from robench_fire.tables.entries import REEVALUATED, Entry, entries_in, of_row, published
-from robench_fire.tables.formats import bibtex, citations, tex
+from robench_fire.tables.formats import tex
 from robench_fire.tables.model_info import to_model_info
-from robench_fire.tables.render import render, show
-from robench_fire.tables.table import Table, best, tables
-
-BOARD = entries_in([BOARDS / "digits" / "Linf"])
-FIRE = next(each.row for each in BOARD if each.method == "FIRE" and each.row)
-SPREAD = [-1.5, 1.5, 0.0, -1.0, 1.0]
-MNIST = {"Gowal2020Uncovering": 1, "Zhang2019Theoretically": 2, "Atzmon2019Controlling": 3, "Madry2018Towards": 4,
-         "Wong2020Fast": 5}  # fmt: skip
-
-
-BOLD = "Bold: the best of a column, and what cannot be told from it (Welch's t-test over seeds, 5 %)."
-
-
-def ours(method: str = "FIRE", robust: float = 50.0, clean: float = 85.0, dataset: str = "cifar10", eps: str = "8/255",
-         spread: list[float] = SPREAD, **changes: Any) -> Entry:  # fmt: skip
-    """An entry of ours with these means over its seeds."""
-    plan = FIRE.plan | {"dataset": dataset, "threat": FIRE.plan["threat"] | {"eps": eps}}
-    values = [{"clean": clean + each, "robust": robust + each, "train_seconds": 60.0} for each in spread]
-    paper = FIRE.paper | {"method": method}
-    about = {"plan": plan, "eps": eps, "per_seed": dict(enumerate(values)), "paper": paper} | changes
-    return of_row(replace(FIRE, **about))
-
-
-def one(*entries: Entry, **asked: Any) -> Table:
-    (found,) = tables(entries, **asked)
-    return found
-
-
-def ranks(found: Table) -> dict[str, int]:
-    return {each.method: rank for each, rank in zip(found.entries, found.ranks, strict=True)}
-
-
-def column(found: Table, name: str) -> dict[str, str]:
-    """The texts of a column, by method."""
-    place = found.columns.index(name)
-    return {each.method: cells[place] for each, cells in zip(found.entries, found.cells, strict=True)}
-
-
-def mnist(method: str, robust: float, **changes: Any) -> Entry:
-    return ours(method, robust, 99.2, "mnist", "0.3", [0.0] * 5, **changes)
-
-
-def test_ours_take_the_rank_that_they_would_have_among_the_published() -> None:
-    found = one(mnist("A", 94.44), mnist("B", 95.0), mnist("C", 99.0), mnist("D", 80.0), published=True)
-    assert ranks(found) == {**MNIST, "A": 2, "B": 2, "C": 1, "D": 6}
-    assert [each.method for each in found.entries] == [
-        "C", "Gowal2020Uncovering", "B", "A", "Zhang2019Theoretically", "Atzmon2019Controlling", "Madry2018Towards",
-        "Wong2020Fast", "D",
-    ]  # fmt: skip
-    assert column(found, "Method")["B"] == "B (ours)"
-    assert column(found, "Method")["Wong2020Fast"] == "Wong2020Fast"
-    bold, remark = found.remarks
-    assert bold == BOLD
-    assert remark.startswith("5 entries are published figures (AutoAttack README)")
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.floats(60, 100), min_size=1, max_size=4))
-def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
-    found = one(*(mnist(f"ours {number}", value) for number, value in enumerate(values)), published=True)
-    theirs = [each.score for each in published() if each.dataset == "mnist"]
-    expected = {f"ours {number}": 1 + sum(each > of.score for each in theirs)
-                for number, of in enumerate(mnist("", value) for value in values)}  # fmt: skip
-    assert ranks(found) == {**MNIST, **expected}
-
-
-def test_a_published_value_that_ours_equals_is_not_above_it() -> None:
-    assert ranks(one(mnist("A", 92.81), published=True))["A"] == 2
-
-
-def test_published_rows_are_ranked_by_the_best_known_robust_accuracy() -> None:
-    found = one(ours(robust=10.0), published=True)
-    assert found.entries[0].score == max(each.score for each in found.entries)
-    scores = [each.score for each in found.entries]
-    assert scores == sorted(scores, reverse=True)
-    place = {each.key: number for number, each in enumerate(found.entries)}
-    assert found.entries[place["Xiao2020Enhancing"]].robust == MeanStd(18.5, None, 1)  # and 7.15 by a stronger attack
-    assert place["Xiao2020Enhancing"] == place["Picot2021Adversarial"] + 1
-    assert ranks(found)["FIRE"] == 1 + sum(each > 10 for each in scores)
-
-
-def test_without_published_rows_ranks_are_places() -> None:
-    found = one(ours("A", 50.0, spread=[0.0] * 5), ours("B", 52.0), ours("C", 50.0, spread=[0.0] * 5), ours("D", 40.0))
-    assert ranks(found) == {"B": 1, "A": 2, "C": 2, "D": 4}
-    assert found.remarks == [BOLD]
-    assert column(found, "Method") == {name: name for name in "ABCD"}
-
-
-def test_what_was_not_attacked_by_autoattack_comes_last() -> None:
-    found = one(ours("A", 90.0, attack="pgd20"), ours("B", 20.0))
-    assert ranks(found) == {"B": 1, "A": 2}
-    assert column(found, "AutoAttack")["A"] == column(found, "Average")["A"] == "–"
-    assert "PGD-20" in found.columns
-    assert "PGD-20" not in one(ours("B")).columns
-    assert ranks(one(mnist("A", 99.0, attack="pgd20"), published=True))["A"] == 6
-
-
-def test_only_entries_of_one_setting_share_a_table() -> None:
-    settings: list[dict[str, Any]] = [
-        {}, {"dataset": "cifar100"}, {"eps": "0.031"}, {"examples": 1000}, {"evaluation_seed": 3},
-        {"norm": "L2", "eps": "0.5"},
-    ]  # fmt: skip
-    given = [ours(method, **each) for each in settings for method in "AB"]
-    found = list(tables(given))
-    assert [sorted(each.method for each in table.entries) for table in found] == [["A", "B"]] * len(settings)
-    assert [table.title for table in found] == [
-        "cifar10, L2, eps 0.5, 300 test images",
-        "cifar10, Linf, eps 0.031, 300 test images",
-        "cifar10, Linf, eps 8/255, 300 test images",
-        "cifar10, Linf, eps 8/255, 300 test images, evaluation seed 3",
-        "cifar10, Linf, eps 8/255, 1,000 test images",
-        "cifar100, Linf, eps 8/255, 300 test images",
-    ]
-    assert [table.title for table in tables(given[::-1])] == [table.title for table in found]
-    assert list(tables([])) == []
-
-
-def test_published_rows_join_every_table_that_they_compare_with() -> None:
-    mine = [ours(), ours(eps="0.031"), ours(eps="2/255"), ours(dataset="digits", eps="0.2")]
-    found = list(tables(mine, published=True))
-    assert [len(table.entries) for table in found] == [98, 1, 98, 1]
-
-
-def test_weights_of_robustbench_evaluated_here_are_ranked_as_ours() -> None:
-    again = replace(mnist("Again", 95.0), origin=REEVALUATED, row=None)
-    found = one(again, mnist("A", 94.0), published=True)
-    assert ranks(found) == {**MNIST, "Again": 2, "A": 2}
-    assert column(found, "Method")["Again"].startswith("Again")
-    assert "(ours)" not in column(found, "Method")["Again"]
-    assert column(found, "Seeds") == {**dict.fromkeys(MNIST, "–"), "Again": "–", "A": "5"}
-
-
-def test_the_best_and_those_within_noise_of_it_are_best() -> None:
-    found = one(ours("A", 50.0, 80.0), ours("B", 50.5, 90.0), ours("C", 40.0, 89.8))
-    assert dict(zip("BAC", found.best, strict=True)) == {
-        "B": {"AutoAttack", "Clean", "Average"}, "A": {"AutoAttack"}, "C": {"Clean"},
-    }  # fmt: skip
-
-
-def test_of_values_without_spread_only_those_that_look_the_same_are_best() -> None:
-    again = replace(mnist("Again", 92.814), origin=REEVALUATED, row=None)
-    entries = [again, *(each for each in published() if each.dataset == "mnist" and each.key != "Gowal2020Uncovering")]
-    found = dict(zip((each.method for each in entries), best(entries), strict=True))
-    assert found["Again"] >= {"AutoAttack"} <= found["Zhang2019Theoretically"]
-    assert "Clean" not in found["Again"]
-    assert [name for name, each in found.items() if "Clean" in each] == ["Zhang2019Theoretically"]
-
-
-def test_what_is_not_to_be_believed_is_not_best() -> None:
-    again = replace(ours("Again", 60.0), origin=REEVALUATED, row=None)
-    entries = [again, ours("A", 50.0), ours("B", 40.0)]
-    assert ["AutoAttack" in each for each in best(entries)] == [True, False, False]
-    doubts: list[dict[str, Any]] = [{"best_known": 1.0}, {"unreliable": True}]
-    for doubt in doubts:
-        entries[0] = replace(again, **doubt)
-        assert [each & {"AutoAttack", "Average"} for each in best(entries)] == [set(), {"AutoAttack", "Average"}, set()]
-        assert "Clean" in best(entries)[0]
-
-
-def test_a_single_value_is_never_best() -> None:
-    assert one(ours()).best == [set()]
-    found = one(ours("A"), ours("B", 20.0, attack="pgd20"))
-    assert found.best == [{"Clean"}, {"Clean"}]
+from robench_fire.tables.render import render
 
 
 def test_bold_in_markdown() -> None:
@@ -269,6 +103,8 @@ def test_latex_labels_of_several_tables_differ() -> None:
 
 
 TOKENS = r"\\[&%#_${}]|\\text[a-z]+{}|\$\\[a-z]+(?:_(?:\\infty|2))?\$"  # what tex may write that holds a special sign
+
+
 SPECIAL = set("&%#_${}^~\\±–ℓ≈×≤ε∞") - {"ℓ"}
 
 
@@ -305,102 +141,6 @@ def test_latex_compiles(tmp_path: Path) -> None:
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stdout[-2000:]
     assert "multiply-defined" not in ran.stdout
-
-
-class Cited(dict[str, str]):
-    """The fields of a BibTeX entry."""
-
-    def __init__(self, kind: str, key: str, body: str) -> None:
-        super().__init__(re.findall(r"^  (\w+) = \{(.*)\},$", body, re.MULTILINE))
-        self.kind, self.key = kind, key
-        assert len(self) == body.count("\n") - 1  # nothing but fields, each on a line of its own
-        assert all(value.count("{") == value.count("}") for value in self.values())
-
-
-def cited(entries: list[Entry]) -> dict[str, Cited]:
-    found = [Cited(*each) for each in re.findall(r"@(\w+)\{(.*?),(\n(?:  .*\n)+)\}(?:\n|$)", bibtex(entries))]
-    assert len({each.key for each in found}) == len(found) == bibtex(entries).count("@")
-    return {each.key: each for each in found}
-
-
-ALL = [*published(), *BOARD]
-
-
-def test_every_paper_is_cited_once_by_its_key() -> None:
-    found = cited(ALL)
-    assert set(found) == {each.key.split("_")[0] for each in ALL if each.key != "Standard"}
-    assert not any("_" in key for key in found)
-    assert sum(key.startswith("Wu2020Adversarial") for key in found) == 1
-    for key, each in found.items():
-        assert each["title"].startswith("{")
-        assert each["url"].startswith("http")
-        assert re.fullmatch(r"20\d\d", each["year"]), key
-
-
-def test_every_author_is_a_name() -> None:
-    found = cited(ALL)
-    for key, each in found.items():
-        for name in each["author"].split(" and "):
-            assert name.strip() == name != "", (key, each["author"])
-            assert not name.startswith("and "), (key, each["author"])
-    shown = {key: each["author"].split(" and ") for key, each in found.items()}
-    assert shown["Carmon2019Unlabeled"] == [
-        "Yair Carmon", "Aditi Raghunathan", "Ludwig Schmidt", "Percy Liang", "John C. Duchi",
-    ]  # fmt: skip
-    assert shown["Rade2021Helper"] == ["Rahul Rade", "Seyed-Mohsen Moosavi-Dezfooli"]
-    assert shown["Pang2020Boosting"][-1] == "Jun Zhu"
-    assert shown["Peng2023Robust"][-2:] == ["Jason Martin", "Duen Horng Chau"]
-
-
-@pytest.mark.parametrize(("key", "count"), [("Chen2021Amplitude", 6), ("Kundu2020Tunable", 4)])
-def test_authors_written_with_the_last_name_first_stay_whole(key: str, count: int) -> None:
-    """RobustBench's files have them as "Chen, Guangyao and Peng, Peixi and ..."."""
-    found = cited(ALL)[key]["author"].split(" and ")
-    assert len(found) == count
-    assert all(re.fullmatch(r"[\w ]+, [\w ]+|\w+ [\w ]+", name) for name in found)
-
-
-@pytest.mark.parametrize(
-    ("venue", "kind", "where"),
-    [
-        ("TPAMI 2022", "article", ("journal", "IEEE Transactions on Pattern Analysis and Machine Intelligence")),
-        ("TMLR, Aug 2024", "article", ("journal", "Transactions on Machine Learning Research")),
-        ("arXiv, Mar 2021", "article", ("journal", "arXiv")),
-        ("arXiv, Dec. 2022", "article", ("journal", "arXiv")),
-        ("ICML 2019", "inproceedings", ("booktitle", "ICML")),
-        ("NeurIPS 2020", "inproceedings", ("booktitle", "NeurIPS")),
-        ("Unpublished", "misc", ("note", "Unpublished")),
-    ],
-)
-def test_a_venue_says_what_kind_of_paper_it_is(venue: str, kind: str, where: tuple[str, str]) -> None:
-    (found,) = cited([replace(ours(), venue=venue)]).values()
-    assert found.kind == kind
-    assert where in found.items()
-    assert found.get("year", "") == next(iter(re.findall(r"\d{4}", venue)), "")
-    assert len({"journal", "booktitle", "note"} & set(found)) == 1
-
-
-def test_nobody_is_cited_without_authors() -> None:
-    assert bibtex([replace(ours(), authors="")]) == ""
-
-
-def test_bibtex_of_a_table_holds_the_published_papers_too() -> None:
-    assert list(cited([ours()])) == ["Picot2021Adversarial"]
-    text = render([ours(dataset="mnist", eps="0.3")], "bibtex", published=True)
-    assert re.findall(r"@\w+{(\w+)", text) == sorted([*MNIST, "Picot2021Adversarial"])
-
-
-def test_two_papers_under_one_key_are_both_cited() -> None:
-    papers = [{"title": title, "authors": "A. Author et al."} for title in ("One", "Other")]
-    entries = [replace(ours(), key=f"Mine2026_v{number}", link="", **paper) for number, paper in enumerate(papers)]
-    assert citations(entries) == ["Mine2026_v0", "Mine2026_v1"]
-    found = bibtex(entries)
-    assert re.findall(r"@\w+{(\w+)", found) == ["Mine2026_v0", "Mine2026_v1"]
-    assert "author = {A. Author and others}" in found
-    models = [replace(ours(), key=key) for key in ("Picot2021Adversarial", "Picot2021Adversarial_SA")]
-    assert citations(models) == ["Picot2021Adversarial"] * 2
-    frame = pd.read_csv(io.StringIO(render(models, "csv", published=True)))
-    assert set(frame["citation"].dropna()) == set(re.findall(r"@\w+{(.*?),", render(models, "bibtex", published=True)))
 
 
 def test_latex_is_labelled_by_what_was_measured_here() -> None:
@@ -454,72 +194,3 @@ def test_json_is_robustbenchs() -> None:
     assert trades["footnote"] == "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."
     weak = next(each for each in theirs if each["robench_fire"]["key"] == "Xiao2020Enhancing")
     assert (weak["external"], weak["unreliable"]) == ("7.15", True)
-
-
-def drawn(entries: list[Entry], width: int, piped: bool = False, **asked: Any) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=not piped, color_system=None, highlight=False)
-    show(entries, "terminal", console, **asked)
-    return re.sub("\x1b\\[[0-9;]*m", "", out.getvalue())
-
-
-def lines_of(text: str, table: Table) -> list[str]:
-    """The lines below the heading's rule, as many as there are rows, each with its method."""
-    lines = text.splitlines()[3 : 3 + len(table.cells)]
-    assert all(cells[1] in line for cells, line in zip(table.cells, lines, strict=True))
-    return lines
-
-
-@pytest.mark.parametrize("width", [80, 100, 120, 200])
-@pytest.mark.parametrize(
-    "asked", [{}, {"paper": True}, {"published": True}, {"cost": True}, {"paper": True, "cost": True}]
-)
-@pytest.mark.parametrize("board", ["digits", "cifar10"])
-def test_a_row_is_one_line_and_nothing_is_cut(width: int, asked: dict[str, bool], board: str) -> None:
-    entries = entries_in([BOARDS / board / "Linf"])
-    found = one(*entries, **asked)
-    text = drawn(entries, width, **asked)
-    assert max(map(len, text.splitlines())) <= width
-    assert "…" not in text
-    rows = lines_of(text, found)
-    assert len(rows) == len(found.entries)
-    shown = [name for name in found.columns if name.split()[0] in text.splitlines()[1]]
-    left_out = re.search(r"Left out at \d+ columns: (.*?);", re.sub(r"\s+", " ", text))
-    assert set(found.columns) == set(shown) | set(left_out[1].split(", ") if left_out else [])
-    for cells, row in zip(found.cells, rows, strict=True):
-        for name, cell in zip(found.columns, cells, strict=True):
-            if name in shown and name != "Architecture":
-                assert cell in row
-        assert not re.search(r"±\s*$", row)
-    for note in [*found.notes, *found.remarks]:
-        assert re.sub(r"\s", "", note) in re.sub(r"\s", "", text)
-
-
-def test_columns_go_in_the_stated_order_and_all_show_if_asked_for() -> None:
-    found = one(*BOARD)
-    assert "Train time" not in drawn(BOARD, 100).splitlines()[1]
-    for text in (drawn(BOARD, 80, wide=True), drawn(BOARD, 80, piped=True), drawn(BOARD, 200)):
-        assert all(column in text.splitlines()[1] for column in found.columns)
-        assert "Left out" not in text
-    assert "robench table --wide" in drawn(BOARD, 80)
-
-
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [("WideResNet-34-10", "WRN-34-10"), ("PreActResNet-18", "PRN-18"), ("ResNet-18", "RN-18"),
-     ("RaWideResNet-70-16", "RaWRN-70-16"), ("DigitsCNN", "DigitsCNN")],
-)  # fmt: skip
-def test_architectures_are_abbreviated_on_a_terminal(name: str, short: str) -> None:
-    given = [replace(ours("FIRE", 50.0), architecture=name), replace(ours("MART", 51.0), architecture=name)]
-    assert f" {short} " in drawn(given, 100)
-    assert name in render(given, "md")
-
-
-def test_rows_that_would_read_the_same_say_what_differs() -> None:
-    one_, two = ours("FIRE", 50.0), ours("FIRE", 52.0)
-    assert one_.row is not None
-    plan = {**one_.row.plan, "recipe": {**one_.row.plan["recipe"], "batch_size": 64}}
-    found = one(one_, replace(two, row=replace(one_.row, plan=plan)))
-    said = sorted(found.notes[mark - 1] for marks in found.marks for mark in marks)
-    assert said == ["This FIRE: recipe.batch_size 128.", "This FIRE: recipe.batch_size 64."]
-    assert one(one_, ours("MART", 52.0)).notes == []

@@ -1,76 +1,29 @@
-"""The page of a leaderboard: what it says, and that it sorts and filters in a browser."""
+"""The page of a leaderboard: what it says, and that nothing in it becomes code."""
 
 from __future__ import annotations
 
 import html
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from pages import MEASURED, OTHERS, other
 from repository import DIGITS_BOARD
 
 from robench_fire.statistics.summary import MeanStd
-from robench_fire.tables import table as table_module
-from robench_fire.tables.entries import PUBLISHED, REEVALUATED, Entry, entries_in
+from robench_fire.tables.entries import REEVALUATED, Entry
 from robench_fire.tables.page import page
 from robench_fire.tables.table import Table, tables
 
-MEASURED = entries_in([DIGITS_BOARD])
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ROBUSTBENCH = [
     "Rank", "Method", "Standard accuracy", "AutoAttack robust accuracy", "Best known robust accuracy",
     "AA eval. potentially unreliable", "Extra data", "Architecture", "Venue",
 ]  # fmt: skip
-
-
-def one(value: float) -> MeanStd:
-    return MeanStd(value, None, 1)
-
-
-def other(key: str, clean: float, robust: float | None, **facts: Any) -> Entry:
-    """A published entry that compares with those of the board."""
-    first = MEASURED[0]
-    given = {
-        "method": key, "title": f"On {key}", "link": f"https://example.org/{key}", "authors": "A. Author",
-        "venue": "ICML 2019", "architecture": "WideResNet-34-10", "source": "RobustBench", "unreliable": False,
-    }  # fmt: skip
-    return Entry(
-        origin=PUBLISHED, key=key, clean=one(clean), robust=None if robust is None else one(robust),
-        dataset=first.dataset, norm=first.norm, eps=first.eps, **{**given, **facts},
-    )  # fmt: skip
-
-
-OTHERS = [
-    other("Deep2021", 97.34, 66.1, best_known=65.2, extra="file", unreliable=True, architecture="WideResNet-106-16"),
-    other("Wide2020", 88.34, 56.5, venue="", unreliable=None, notes=("Uses another radius.", "Not by us.")),
-    other("Small2019", 9.02, 51.25, architecture="", link=""),
-    other("Clean2018", 98.5, None, venue="arXiv, Oct 2018"),
-]
-
-
-@pytest.fixture(scope="module")
-def board() -> Table:
-    """Entries of ours alone."""
-    (found,) = tables(MEASURED)
-    return found
-
-
-@pytest.fixture(scope="module")
-def mixed() -> Table:
-    """Entries of ours, published ones and one of published weights that were evaluated here."""
-    again = replace(OTHERS[1], origin=REEVALUATED, key="Again2020", method="Again2020", examples=300, clean=one(88.1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_module, "beside", lambda entries: OTHERS)
-        (found,) = tables([*MEASURED, again], published=True)
-    return found
 
 
 class Seen(NamedTuple):
@@ -280,137 +233,3 @@ def test_pages_are_equal_byte_for_byte_and_need_no_torch() -> None:
         for seed in "12"
     }  # fmt: skip
     assert seen == {page(list(tables(MEASURED))).encode()}
-
-
-DRIVER = """
-<script>
-const press = (name) => {
-  const found = [...document.querySelectorAll("thead th")].find((each) => each.textContent === name);
-  found.querySelector("button").click();
-  return found.getAttribute("aria-sort");
-};
-const shown = () => [...document.querySelectorAll("tbody tr")].filter((row) => row.checkVisibility())
-  .map((row) => row.querySelector("th").textContent.trim().split(/\\s/)[0]);
-const type = (words) => {
-  const field = document.querySelector("[type=search]");
-  field.value = words;
-  field.dispatchEvent(new Event("input"));
-  return [shown(), document.querySelector("output").value];
-};
-const result = document.createElement("pre");
-result.id = "result";
-result.textContent = JSON.stringify((() => { STEPS })());
-document.body.append(result);
-</script>
-</body>"""
-
-
-@pytest.fixture
-def browse(tmp_path: Path) -> Any:
-    """Opens a page in a browser, as a file, and gives what the steps return there."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"needs a browser to run the page; none of {', '.join(BROWSERS)} is installed")
-
-    def run(text: str, steps: str) -> Any:
-        path = tmp_path / "page.html"
-        path.write_text(text.replace("</body>", DRIVER.replace("STEPS", steps)), encoding="utf-8")
-        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        options += ["--window-size=500,800", "--virtual-time-budget=3000", "--dump-dom"]
-        ran = subprocess.run([browser, *options, path.as_uri()], capture_output=True, text=True, timeout=60)
-        found = re.search('<pre id="result">(.*?)</pre>', ran.stdout, re.DOTALL)
-        assert found, f"the steps failed in the page: {ran.stderr[-500:]}"
-        return json.loads(html.unescape(found[1]))
-
-    return run
-
-
-def by_clean(table: Table, sign: int) -> list[str]:
-    return [entry.method for entry in sorted(table.entries, key=lambda entry: sign * entry.clean.mean)]
-
-
-def test_sorting_by_a_number(mixed: Table, browse: Any) -> None:
-    steps = """
-      const begun = shown();
-      const name = "Standard accuracy";
-      const sorted = () => [...document.querySelectorAll("[aria-sort]")].map((each) => each.textContent);
-      return [begun, press(name), shown(), press(name), shown(), sorted(), press("Rank"), shown()];"""
-    begun, first, down, second, up, sorted_by, third, again = browse(page([mixed]), steps)
-    assert begun == [entry.method for entry in mixed.entries]
-    assert (first, second, third) == ("descending", "ascending", "ascending")
-    assert down == by_clean(mixed, -1)
-    assert up == by_clean(mixed, 1)
-    assert sorted_by == ["Standard accuracy"]
-    assert sorted(again) == sorted(begun)
-    ranks = dict(zip(begun, mixed.ranks, strict=True))
-    assert [ranks[method] for method in again] == sorted(mixed.ranks)
-
-
-def test_what_is_missing_comes_last_either_way(mixed: Table, browse: Any) -> None:
-    steps = """
-      const last = (name) => [press(name), shown().at(-1), press(name), shown().at(-1)];
-      return [last("AutoAttack robust accuracy"), last("Architecture"), last("Train time")];"""
-    robust, architecture, time = browse(page([mixed]), steps)
-    assert robust == ["descending", "Clean2018", "ascending", "Clean2018"]
-    assert architecture == ["ascending", "Small2019", "descending", "Small2019"]
-    assert time[0::2] == ["ascending", "descending"]
-    assert not {time[1], time[3]} & {entry.method for entry in MEASURED}
-
-
-def test_words_are_sorted_as_people_do_and_ties_stay(mixed: Table, browse: Any) -> None:
-    steps = """
-      press("Standard accuracy");
-      press("Architecture");
-      const up = shown();
-      press("Architecture");
-      return [up, shown()];"""
-    up, down = browse(page([mixed]), steps)
-    ours = [method for method in by_clean(mixed, -1) if method in {entry.method for entry in MEASURED}]
-    wide = ["Clean2018", "Wide2020", "Again2020"]  # all 34-10: in the order of the sort before
-    assert up == [*ours, *wide, "Deep2021", "Small2019"]  # 106 after 34
-    assert down == ["Deep2021", *wide, *ours, "Small2019"]
-
-
-def test_filtering(mixed: Table, browse: Any) -> None:
-    steps = 'return ["WIDEresnet", "arxiv 34  wide", "34", "fisher-rao", "unknown", "average", " "].map(type);'
-    wide, several, number, title, sign, heading, everything = browse(page([mixed]), steps)
-    count = len(mixed.entries)
-    nets = [entry.method for entry in mixed.entries if "WideResNet" in entry.architecture]
-    assert wide == [nets, f"{len(nets)} of {count} shown"]
-    assert several == [["Clean2018"], f"1 of {count} shown"]
-    assert set(number[0]) == {"Clean2018", "Wide2020", "Again2020"}  # WideResNet-34-10, not 97.34 %
-    assert set(title[0]) == {"FIRE", "FIRE+SA"}
-    assert set(sign[0]) == {"Wide2020", "Again2020"}
-    assert heading == [[], f"0 of {count} shown"]
-    assert everything == [[entry.method for entry in mixed.entries], f"{count} of {count} shown"]
-
-
-def test_only_ours(mixed: Table, browse: Any) -> None:
-    steps = """
-      const box = document.querySelector("[type=checkbox]");
-      box.click();
-      const ours = [shown(), document.querySelector("output").value];
-      const some = type("neurips");
-      type("");
-      box.click();
-      return [ours, some, shown().length];"""
-    ours, some, everything = browse(page([mixed]), steps)
-    mine = [entry.method for entry in mixed.entries if entry.row]
-    assert ours == [mine, f"{len(mine)} of {len(mixed.entries)} shown"]
-    assert some[0] == [entry.method for entry in mixed.entries if entry.row and "NeurIPS" in entry.venue]
-    assert everything == len(mixed.entries)
-
-
-def test_each_table_has_its_own_controls_and_none_widens_the_page(board: Table, mixed: Table, browse: Any) -> None:
-    steps = """
-      const [first, second] = document.querySelectorAll("section");
-      type("mart");
-      const counts = [first, second].map((each) => each.querySelector("output").value);
-      const visible = first.querySelector(".controls").checkVisibility();
-      return [counts, visible, document.documentElement.scrollWidth <= window.innerWidth];"""
-    text = page([board, mixed])
-    assert text.count('<div class="controls" hidden>') == 2  # where no script runs they would do nothing
-    counts, visible, fits = browse(text, steps)
-    assert counts == [f"1 of {len(board.entries)} shown", f"{len(mixed.entries)} of {len(mixed.entries)} shown"]
-    assert visible
-    assert fits

@@ -1,76 +1,19 @@
-"""Rows from run folders, RobustBench's JSON, and boards made of it."""
+"""Rows from run folders: mean and spread over the seeds of one plan."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from written_runs import CLEAN, HASH, OFFICIAL, ROBUST, write_at, write_five, write_run
 
 from robench_fire.errors import DataError
-from robench_fire.models.names import display_name
-from robench_fire.problem.plan import fingerprint
-from robench_fire.problem.settings import to_plain
-from robench_fire.runs.compose import Request, by_hand, compose
-from robench_fire.runs.folders import Run, evaluation_name
-from robench_fire.tables import model_info, render, rows
+from robench_fire.runs.compose import Request
+from robench_fire.tables import model_info, rows
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
-
-CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
-ROBUST = [50.0, 52.0, 51.0, 53.0, 49.0]
-HASH = "0123456789abcdef" * 4
-
-
-def write_run(
-    root: Path,
-    request: Request,
-    seed: int,
-    clean: float,
-    robust: float | None,
-    session: dict[str, Any] | None = None,
-    **changes: Any,
-) -> Run:
-    """A finished run as `robench train` leaves it; ``robust`` None: trained, not evaluated."""
-    composed = compose(request)
-    plan = composed.plan
-    run = Run(root / plan.dataset / plan.threat.norm / plan.name / fingerprint(plan) / f"seed-{seed}")
-    run.write("plan.json", to_plain(plan))
-    paper = composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]}
-    session = {"versions": {"torch": "x"}, "device": "cpu", "commit": "abc"} | (session or {})
-    about = {"architecture": display_name(plan.recipe.arch), "usual_eps": str(next(iter(composed.dataset.recipes)).eps)}
-    run.write("provenance.json", about | {"by_hand": by_hand(request), "paper": paper, "sessions": [session]})
-    run.weights.write_bytes(b"weights")
-    run.write("train.json", {"seconds": 10.0 + seed, "weights_sha256": HASH})
-    for attack, value in (("aa", robust), ("pgd20", None if robust is None else robust + 5)):
-        if value is not None:
-            facts = {
-                "attack": attack,
-                "norm": "Linf",
-                "eps": str(plan.claim.eps),
-                "examples": 300,
-                "seed": 0,
-                "batch_size": 500,
-                "version": "1 on pyautoattack 0.2.0",
-                "machines": ["torch x on cpu"],
-                "robust_interval": [value - 5, value + 5],
-                "flags": [],
-                "reliability": {"verdict": "reliable", "reasons": []},
-            }
-            facts |= changes
-            name = evaluation_name(
-                attack, facts["norm"], facts["eps"], facts["examples"], facts["seed"], facts["batch_size"]
-            )
-            more = {"name": name, "clean": clean, "robust": value, "weights_sha256": HASH}
-            run.write(f"eval.{name}.json", facts | more)
-    return run
-
-
-def write_five(root: Path, **asked: Any) -> None:
-    for seed, (clean, robust) in enumerate(zip(CLEAN, ROBUST, strict=True)):
-        write_run(root, Request(**{"defense": "fire", "dataset": "digits", **asked}), seed, clean, robust)
 
 
 def test_a_row_is_mean_and_sample_std_over_seeds(tmp_path: Path) -> None:
@@ -134,71 +77,12 @@ def test_the_official_profile_is_marked(tmp_path: Path) -> None:
     assert "official" in table.cells[0]
 
 
-def test_robustbench_json_has_its_keys_and_types(tmp_path: Path) -> None:
-    write_five(tmp_path)
-    info = model_info.to_model_info(*rows.collect(tmp_path))
-    strings = ("link", "name", "authors", "dataset", "venue", "architecture", "eps", "clean_acc", "reported",
-               "autoattack_acc", "footnote")  # fmt: skip
-    assert all(isinstance(info[key], str) for key in strings)
-    assert (info["clean_acc"], info["autoattack_acc"], info["eps"]) == ("92.00", "51.00", "0.2")
-    assert info["additional_data"] is False
-    assert info["number_forward_passes"] == 1
-    assert set(info) == {*strings, "additional_data", "number_forward_passes", "unreliable", "robench_fire"}
-    assert None not in info.values()
-
-
-def test_board_round_trip(tmp_path: Path) -> None:
-    write_five(tmp_path / "runs")
-    write_five(tmp_path / "runs", defense="rst_adv")
-    found = rows.collect(tmp_path / "runs")
-    paths = render.publish(found, tmp_path / "board")
-    assert {path.relative_to(tmp_path / "board").as_posix() for path in paths} == {
-        "digits/Linf/Picot2021Adversarial.json",
-        "digits/Linf/Carmon2019Unlabeled_hidden.json",
-        "digits/Linf.md",
-        "digits/Linf.html",
-    }
-    for style in ("md", "html"):
-        page = (tmp_path / "board" / "digits" / f"Linf.{style}").read_text(encoding="utf-8")
-        assert page == render.render(entries_in([tmp_path / "runs"]), style) + "\n"
-    again = model_info.find_rows(tmp_path / "board")
-    assert [model_info.to_model_info(row) for row in again] == [model_info.to_model_info(row) for row in found]
-    assert [of_row(row) for row in again] == [of_row(row) for row in found]
-
-
-def test_a_method_with_and_without_hidden_labels_has_two_files(tmp_path: Path) -> None:
-    write_five(tmp_path / "runs")
-    write_five(tmp_path / "runs", hide_labels=True)
-    paths = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
-    assert {path.name for path in paths} == {"Picot2021Adversarial.json", "Picot2021Adversarial_hidden.json"}
-    assert [row.extra for row in model_info.find_rows(tmp_path / "board")] in (["", "hidden"], ["hidden", ""])
-
-
 def test_a_row_does_not_need_the_weights(tmp_path: Path) -> None:
     write_five(tmp_path)
     (whole,) = rows.collect(tmp_path)
     for weights in tmp_path.rglob("weights.safetensors"):
         weights.unlink()
     assert rows.collect(tmp_path) == [whole]
-
-
-def test_two_plans_cannot_claim_one_board_file(tmp_path: Path) -> None:
-    write_five(tmp_path)
-    write_five(tmp_path, settings=(("--set", "defense.lam", "6"),))
-    with pytest.raises(DataError, match="two plans of FIRE"):
-        model_info.publish(rows.collect(tmp_path), tmp_path / "board")
-    assert not (tmp_path / "board").exists()
-
-
-def test_an_edited_board_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "digits" / "Linf" / "Key.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"architecture": "x"}')
-    with pytest.raises(DataError, match=r"Key\.json is not a leaderboard row"):
-        entries_in([tmp_path])
-    path.write_text("{")
-    with pytest.raises(DataError, match=r"Key\.json is not JSON"):
-        entries_in([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -245,27 +129,6 @@ def test_what_a_seed_cost_is_collected_where_it_is_known(tmp_path: Path) -> None
         run.write("train.json", facts | spent)
     (row,) = rows.collect(tmp_path)
     assert row.facts["cost"] == {"1": spent | {"flops": 130}, "2": spent | {"flops": 100}}  # its labeller's, as in time
-
-
-def test_without_autoattack_nothing_is_claimed_or_published(tmp_path: Path) -> None:
-    run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
-    for path in run.folder.glob("eval.aa*"):
-        path.unlink()
-    found = rows.collect(tmp_path)
-    assert "autoattack_acc" not in model_info.to_model_info(found[0])
-    with pytest.raises(DataError, match="no AutoAttack result"):
-        model_info.publish(found, tmp_path / "board")
-
-
-def test_publishing_another_plan_over_a_row_is_refused(tmp_path: Path) -> None:
-    write_five(tmp_path / "a")
-    write_five(tmp_path / "b", settings=(("--set", "defense.lam", "6"),))
-    (path,) = model_info.publish(rows.collect(tmp_path / "a"), tmp_path / "board")
-    before = path.read_bytes()
-    model_info.publish(rows.collect(tmp_path / "a"), tmp_path / "board")
-    with pytest.raises(DataError, match="two plans of FIRE"):
-        model_info.publish(rows.collect(tmp_path / "b"), tmp_path / "board")
-    assert path.read_bytes() == before
 
 
 def test_evaluations_of_other_weights_do_not_count(tmp_path: Path) -> None:
@@ -318,17 +181,7 @@ def only(folder: Path) -> rows.Row:
     return row
 
 
-OFFICIAL = Request(defense="fire", dataset="cifar10", profile="official")  # trained at 0.031, claimed at 8/255
 THERE = "Trained at eps 0.031, where AutoAttack leaves 54.00 ± 2.83."
-
-
-def write_at(root: Path, eps: str, values: list[float | None]) -> None:
-    """AutoAttack at another radius beside what the seeds have: one value a seed, None where it was not run."""
-    for run, value in zip(rows.find(root), values, strict=True):
-        (path,) = run.folder.glob("eval.aa-Linf-8_255-*.json")
-        if value is not None:
-            facts = run.read(path.name) | {"eps": eps, "robust": value}
-            run.write(path.name.replace("8_255", eps), facts)
 
 
 def test_what_autoattack_leaves_at_the_radius_of_the_training_is_said_once_every_seed_has_it(tmp_path: Path) -> None:
@@ -363,65 +216,6 @@ def test_a_training_at_the_claimed_radius_has_no_other(tmp_path: Path) -> None:
     row = only(tmp_path)
     assert row.facts["at_training_radius"] == {}
     assert not any("Trained at" in note for note in row.footnotes())
-
-
-def test_two_radii_of_a_plan_cannot_claim_one_board_file(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs", OFFICIAL, 0, 85.0, 50.0)
-    write_at(tmp_path / "runs", "0.031", [52.0])
-    (path,) = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
-    before = path.read_bytes()
-    with pytest.raises(DataError, match=r"two plans of FIRE \(\w+ at 8/255 and \w+ at 0.031\) claim"):
-        model_info.publish(rows.collect(tmp_path / "runs", "0.031"), tmp_path / "board")
-    assert path.read_bytes() == before
-    found = [len(model_info.find_rows(tmp_path / "board", eps)) for eps in ("", "8/255", "0.031")]
-    assert found == [1, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("autoattack_acc", "61.00"), ("clean_acc", "99.99"), ("unreliable", True), ("unreliable", None),
-     ("additional_data", True), ("autoattack_acc", 51.0), ("reported", "99.00"), ("eps", "0.1"),
-     ("architecture", "ResNet-18"), ("link", "https://example.org"), ("venue", "ICML 2022"), ("external", "49.00")],
-)  # fmt: skip
-def test_a_board_file_changed_by_hand_is_refused(tmp_path: Path, name: str, value: Any) -> None:
-    write_five(tmp_path / "runs")
-    (path,) = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
-    info = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(info | {name: value}), encoding="utf-8")
-    with pytest.raises(DataError, match=rf"Adversarial\.json was changed by hand: its {name} is {value}, its seeds"):
-        model_info.from_model_info(path)
-
-
-def test_a_footnote_may_be_worded_as_it_once_was(tmp_path: Path) -> None:
-    write_five(tmp_path / "runs")
-    found = rows.collect(tmp_path / "runs")
-    (path,) = model_info.publish(found, tmp_path / "board")
-    info = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(info | {"footnote": "Mean of five."}), encoding="utf-8")
-    assert model_info.from_model_info(path) == found[0]
-
-
-@pytest.mark.parametrize("eps", ["8/255", "0.031", "0.02"])
-def test_a_row_published_at_another_radius_can_be_read_again(tmp_path: Path, eps: str) -> None:
-    for seed in range(2):
-        write_run(tmp_path / "runs", OFFICIAL, seed, 85.0, 50.0 + seed)
-    for other in ("0.031", "0.02"):
-        write_at(tmp_path / "runs", other, [52.0, 56.0])
-    (row,) = rows.collect(tmp_path / "runs", eps)
-    (path,) = model_info.publish([row], tmp_path / "board")
-    assert model_info.from_model_info(path) == row
-    smaller = r"Uses \(\ell_{\infty} \) = 0.031 ≈ 7.9/255 instead of 8/255."  # as in RobustBench's own files
-    assert (smaller in path.read_text(encoding="utf-8").replace("\\\\", "\\")) == (eps == "0.031")
-
-
-def test_what_robustbench_would_not_read_is_not_published(tmp_path: Path) -> None:
-    write_five(tmp_path / "runs")
-    write_five(tmp_path / "runs", defense="trades")
-    found = rows.collect(tmp_path / "runs")
-    found[1].paper["link"] = "arxiv.org"
-    with pytest.raises(DataError, match=r"\.json would not be a RobustBench file: link: 'arxiv.org' does not match"):
-        model_info.publish(found, tmp_path / "board")
-    assert not (tmp_path / "board").exists()
 
 
 def test_a_row_says_who_evaluated_it(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import bundle_edits as edits
 import numpy as np
 import pytest
 import submission_runs as made
 import torch
+from shared_folder import shared_folder
 from torch import Tensor, nn
 
 from robench_fire.data.batches import to_float
@@ -37,8 +39,8 @@ def _cut() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.written(tmp_path_factory.getbasetemp())
+def bundle(_cut: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_folder(tmp_path_factory, "submission", made.written)
 
 
 def failed(folder: Path) -> dict[str, str]:
@@ -118,7 +120,7 @@ def test_a_network_behind_a_normalisation_layer_is_submitted(tmp_path: Path) -> 
     assert CARRIED_MODULE not in sys.modules
     for change in (lambda path: path.write_text("import os\n"), Path.unlink):
         change(out / "architectures" / "input_normalisation.py")
-        made.sum_up(out)
+        edits.sum_up(out)
         assert set(failed(out)) == {"documents"}
 
 

@@ -1,51 +1,29 @@
-"""`robench submit` on the command line: what is refused, with which reason and exit code; the check; the upload."""
+"""`robench submit` on the command line: what is refused, with which reason and exit code; the check."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bundle_edits as edits
 import pytest
 import submission_runs as made
 import torch
+from command_line import robench
 from safetensors.torch import load_file, save_file
 
-from robench_fire.errors import DataError, DisagreesError, UsageError
+from robench_fire.errors import DataError
 from robench_fire.submission.push import push
 
 AA = f"eval.aa-Linf-8_255-{made.TEST}"
+
+
 Break = Callable[[Path], object]
-"""What a test does to the folder of a plan before it is submitted."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cut() -> Iterator[None]:
-    with made.cut():
-        yield
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.finished(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.written(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def own(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the plan's folder that a test may break, in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    return made.copied(plan, tmp_path / "runs" / "cifar10" / "Linf" / "fire" / plan.name)
 
 
 def changed(folder: Path, files: str, **values: Any) -> None:
@@ -97,6 +75,8 @@ def as_is(folder: Path) -> None:
 
 
 L2 = {"kind": "L2", "eps": "0.5"}
+
+
 REFUSED: list[tuple[str, Break, str, int, str]] = [
     ("unfinished", gone("seed-*/train.json"), "", 4, r"no seed is trained yet: seed 0 \(4 of 4 .*` continues"),
     ("without weights", gone("seed-0/weights.safetensors"), "", 4, r"seed-0/weights\.safetensors is not here: bring"),
@@ -112,7 +92,7 @@ REFUSED: list[tuple[str, Break, str, int, str]] = [
     ("no images", gone(f"seed-0/{AA}.adv.safetensors"), "", 4, r"\.adv\.safetensors is missing; .* evaluate again"),
     ("no masks", gone(f"seed-0/{AA}.npy"), "", 4, r"\.npy is missing; move eval\S+ away and evaluate the run again"),
     ("no log", gone(f"seed-0/{AA}.log"), "", 4, r"\.log is missing; move eval\S+ away and evaluate the run again"),
-    ("other masks", lambda folder: made.flipped(folder / "seed-0" / f"{AA}.npy", 1), "", 4, "other images than were"),
+    ("other masks", lambda folder: edits.flipped(folder / "seed-0" / f"{AA}.npy", 1), "", 4, "other images than were"),
     ("other weights", retrained, "", 4, r"weights\.safetensors is not what was evaluated"),
     ("digits", edit("seed-*/plan.json", dataset="digits"), "", 2, "no board for digits Linf .* `robench table` prints"),
     ("MNIST", edit("seed-*/plan.json", dataset="mnist"), "", 2, "RobustBench has no board for mnist Linf"),
@@ -142,7 +122,7 @@ def test_what_cannot_be_submitted_is_refused_with_its_reason(
 ) -> None:  # fmt: skip
     break_it(own)
     given = words.split() if words and not words.startswith("--") else [str(own), *words.split()]
-    assert made.robench(monkeypatch, "submit", *given, "-o", "out") == code
+    assert robench(monkeypatch, "submit", *given, "-o", "out") == code
     message = capsys.readouterr().err
     assert re.search(said, " ".join(message.split())), message
     assert "Traceback" not in message
@@ -162,7 +142,7 @@ def test_nothing_is_unexpected(
     own: Path, break_it: Break, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     break_it(own)
-    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (0, 2, 4)
+    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (0, 2, 4)
     assert "robench: unexpected" not in capsys.readouterr().err
 
 
@@ -176,7 +156,7 @@ def test_the_place_may_be_an_empty_folder_or_a_link(
     for name in ("link", "dangling"):
         (tmp_path / name).symlink_to(place)
     monkeypatch.chdir(place if out == "." else tmp_path)
-    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", out) == 0
+    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", out) == 0
     monkeypatch.chdir(tmp_path)
     assert str(place / "CHECKLIST.md") in capsys.readouterr().out.replace("\n", "")
     assert (tmp_path / "link").is_symlink()
@@ -189,7 +169,7 @@ def test_what_lies_beside_the_bundle_is_not_lost(own: Path, tmp_path: Path, monk
     mine.parent.mkdir()
     mine.write_text("years of work")
     (own / "seed-0" / f"{AA}.log").write_text("")
-    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (2, 7)
+    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (2, 7)
     assert mine.read_text() == "years of work"
 
 
@@ -197,12 +177,12 @@ def test_a_plan_becomes_a_bundle_that_can_be_checked(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(own.relative_to(tmp_path))
-    assert made.robench(monkeypatch, "submit", folder, "--examples", "1", "--device", "cpu") == 0
+    assert robench(monkeypatch, "submit", folder, "--examples", "1", "--device", "cpu") == 0
     said = capsys.readouterr().out
     assert not re.search(" {2}no {2}", said)
     assert "everything holds; what is left to you is in" in said
     assert "clean accuracy by RobustBench" in said
-    assert made.robench(monkeypatch, "submit", "--check", "submission", "--examples", "1", "--json") == 0
+    assert robench(monkeypatch, "submit", "--check", "submission", "--examples", "1", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["format"] == 1
     assert all(each["passed"] for each in told["checks"])
@@ -217,8 +197,8 @@ def test_a_bundle_that_does_not_hold_is_exit_7(
 ) -> None:  # fmt: skip
     own = made.copied(bundle, tmp_path / "own")
     changed(own, "model_info/cifar10/Linf/*.json", clean_acc="99.00")
-    made.sum_up(own)
-    assert made.robench(monkeypatch, "submit", "--check", str(own), "--examples", "1", *words) == 7
+    edits.sum_up(own)
+    assert robench(monkeypatch, "submit", "--check", str(own), "--examples", "1", *words) == 7
     said, file = capsys.readouterr(), f"model_info/cifar10/Linf/{made.NAME}.json"
     assert said.err.endswith(f"{own} cannot be submitted as it is:\n  documents: {file} is not what the claim gives\n")
     if words:
@@ -233,8 +213,8 @@ def test_what_a_bundle_says_is_shown_as_it_is(
 ) -> None:
     own = made.copied(bundle, tmp_path / "own")
     changed(own, "provenance/submission.json", name="[bold]mine[/red]")
-    made.sum_up(own)
-    assert made.robench(monkeypatch, "submit", "--check", str(own)) == 7
+    edits.sum_up(own)
+    assert robench(monkeypatch, "submit", "--check", str(own)) == 7
     assert "[bold]mine[/red]" in "".join(capsys.readouterr().out.split())
 
 
@@ -242,14 +222,14 @@ def test_a_new_bundle_that_does_not_hold_can_be_looked_at(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One more image in the evaluation: its accuracies follow from its masks, but not from its weights."""
-    clean, robust = made.flipped(own / "seed-0" / f"{AA}.npy", 2)
+    clean, robust = edits.flipped(own / "seed-0" / f"{AA}.npy", 2)
     log = own / "seed-0" / f"{AA}.log"
     facts = json.loads((own / "seed-0" / f"{AA}.json").read_text())
     after = dict.fromkeys(facts["after"], robust)
     text = re.sub(r"(initial accuracy: )[\d.]+%", rf"\g<1>{clean:.2f}%", log.read_text())
     log.write_text(re.sub(r"(robust accuracy.*: )[\d.]+%", rf"\g<1>{robust:.2f}%", text))
     changed(own, f"seed-0/{AA}.json", clean=clean, robust=robust, after=after)
-    assert made.robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") == 7
+    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") == 7
     said = capsys.readouterr().err
     assert "out.failed cannot be submitted as it is:\n  clean accuracy by RobustBench: " in said
     assert not (tmp_path / "out").exists()
@@ -284,7 +264,7 @@ def test_words_that_do_not_go_together(
     (tmp_path / "afile").touch()
     (tmp_path / "afolder").mkdir()
     (tmp_path / "afolder" / "mine").touch()
-    assert made.robench(monkeypatch, "submit", *words.split()) == 2
+    assert robench(monkeypatch, "submit", *words.split()) == 2
     assert said in capsys.readouterr().err
 
 
@@ -295,106 +275,5 @@ def test_what_is_no_bundle_cannot_be_checked(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "afile").touch()
     (tmp_path / "empty").mkdir()
-    assert made.robench(monkeypatch, "submit", "--check", folder) == 7
+    assert robench(monkeypatch, "submit", "--check", folder) == 7
     assert f"files: {folder} is not a bundle: it has no SHA256SUMS; `robench submit RUN" in capsys.readouterr().err
-
-
-# ------------------------------------------------------------------------------------------------------------ uploading
-
-Call = tuple[str, dict[str, Any]]
-
-
-class Hub:
-    """A stand-in for huggingface_hub's HfApi that notes what it is asked to do, or fails at one of it."""
-
-    fails = ""
-    calls: list[Call] = []  # noqa: RUF012
-
-    def _note(self, name: str, given: dict[str, Any]) -> None:
-        if name == self.fails:
-            raise ConnectionError(f"401 for {name}\nand a long tale")
-        self.calls.append((name, given))
-
-    def create_repo(self, repo_id: str, **given: Any) -> None:
-        self._note("create_repo", {"repo_id": repo_id, **given})
-
-    def upload_folder(self, **given: Any) -> None:
-        self._note("upload_folder", given)
-
-    def upload_file(self, **given: Any) -> None:
-        self._note("upload_file", given)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
-    module = types.ModuleType("huggingface_hub")
-    fresh = type("Fresh", (Hub,), {"calls": []})
-    module.HfApi = fresh  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    return fresh
-
-
-def test_a_dry_run_lists_every_file_and_uploads_none(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # not even imported
-    assert made.robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire", "--dry-run") == 0
-    said = capsys.readouterr()
-    files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
-    assert said.out.splitlines() == [path.as_posix() for path in sorted(map(Path, files))]
-    link = f"https://huggingface.co/me/fire/resolve/main/checkpoint/{made.NAME}.pt"
-    assert f"{len(files)} files would go to hf:me/fire; then give --link {link}" in said.err
-
-
-def test_everything_is_uploaded_and_the_card_is_the_readme(
-    bundle: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert made.robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire.v2") == 0
-    message = {"commit_message": f"{made.NAME}: bundle for RobustBench"}
-    card = {"path_or_fileobj": str(bundle / "MODEL_CARD.md"), "path_in_repo": "README.md"}
-    assert hub.calls == [
-        ("create_repo", {"repo_id": "me/fire.v2", "repo_type": "model", "exist_ok": True}),
-        ("upload_folder", {"repo_id": "me/fire.v2", "folder_path": str(bundle), **message}),
-        ("upload_file", {"repo_id": "me/fire.v2", **card, **message}),
-    ]
-    assert "files lie at hf:me/fire.v2; then give --link https://hugg" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("fails", ["create_repo", "upload_folder", "upload_file"])
-def test_an_upload_that_fails_says_what_to_do(bundle: Path, hub: type[Hub], fails: str) -> None:
-    hub.fails = fails
-    with pytest.raises(DataError, match=r"^hf:me/fire: the upload failed \(ConnectionError: 401 for \w+\); log in"):
-        push(bundle, "hf:me/fire", False)
-
-
-def test_without_the_package_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"pip install huggingface_hub"):
-        push(bundle, "hf:me/fire", False)
-
-
-@pytest.mark.parametrize("target", ["s3:me/fire", "hf:fire", "hf:me/fire/more", "me/fire", "hf:", "hf:me/fi re", ""])
-def test_other_targets_are_refused(bundle: Path, hub: type[Hub], target: str) -> None:
-    with pytest.raises(UsageError, match="expected hf:USER/REPO"):
-        push(bundle, target, False)
-    assert hub.calls == []
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("path", ["changed refs.bib", "missing refs.bib", "more notes.txt", "no SHA256SUMS"])
-def test_a_bundle_that_was_changed_is_not_uploaded(
-    bundle: Path, hub: type[Hub], path: str, dry_run: bool, tmp_path: Path
-) -> None:
-    own, (what, name) = made.copied(bundle, tmp_path / "own"), path.split()
-    (own / name).unlink() if what in ("missing", "no") else (own / name).write_text("another")
-    with pytest.raises(DisagreesError, match=re.escape(name)) as fault:
-        push(own, "hf:me/fire", dry_run)
-    assert fault.value.exit_code == 7
-    assert hub.calls == []
-
-
-def test_a_bundle_that_a_person_completed_is_uploaded(bundle: Path, hub: type[Hub], tmp_path: Path) -> None:
-    own = made.copied(bundle, tmp_path / "own")
-    (own / "ISSUE.md").write_text((own / "ISSUE.md").read_text().replace("- [ ]", "- [x]"))
-    push(own, "hf:me/fire", False)
-    assert [name for name, _ in hub.calls] == ["create_repo", "upload_folder", "upload_file"]

@@ -1,0 +1,89 @@
+"""A seed trained by torchrun: one process speaks, and a killed run goes on in one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from several_processes import robench, rows
+
+from robench_fire.runs.folders import Run
+
+TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
+
+
+SLOW = ["--set", "recipe.attack.steps=40", "--no-eval"]  # there is time to kill it between two epochs
+
+
+def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    return subprocess.Popen(
+        [*launcher, "robench_fire", *words, "--output", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def the_run(output: Path, seed: int = 0) -> Run:
+    return Run(next(output.glob(f"digits/Linf/fire/*/seed-{seed}")))
+
+
+def close(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    """In float32 a step of the attack that rounds to the other side changes what follows a little."""
+    assert [row["lr"] for row in found] == [row["lr"] for row in expected]
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in expected], rel=0.02)
+    assert [row["clean"] for row in found] == pytest.approx([row["clean"] for row in expected], abs=6)
+
+
+def stop(*_: Any) -> None:
+    raise RuntimeError("killed")
+
+
+def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 has been begun by one process, seed 1 by none."""
+    words = [*TRAIN, "--attack", "pgd20", "--examples", "50", "--jobs", "1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_curve", stop)
+        assert robench(patch, *words, "--output", str(two)) == 1
+    assert robench(monkeypatch, *words, "--seeds", "2", "--output", str(one)) == 0
+    process = two_processes(two, *words, "--seeds", "2")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("trained by 2 processes") == 2
+    assert said.count("FIRE") == 1  # its row
+    for seed, sessions in ((0, [1, 2]), (1, [2])):
+        found, expected = the_run(two, seed), the_run(one, seed)
+        close(rows(found), rows(expected))
+        assert found.folder.parent.name == expected.folder.parent.name  # the number of processes is not in the plan
+        arithmetic = expected.read("train.json")["arithmetic"]
+        assert found.read("train.json")["arithmetic"] == arithmetic | {"processes": "2"}
+        assert [each["processes"] for each in found.read("provenance.json")["sessions"]] == sessions
+        assert [each["examples"] for each in found.evaluations()] == [50]
+        assert not (found.folder / "state.pt").exists()
+
+
+def test_killed_in_two_processes_continues_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, tmp_path = tmp_path / "one", tmp_path / "two"
+    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(slow)) == 0
+    process = two_processes(tmp_path, *TRAIN, *SLOW)
+    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert said.count("robench: interrupted; finished epochs") == 1
+    done = len(rows(the_run(tmp_path)))
+    assert 1 <= done < 3
+    first = rows(the_run(tmp_path))
+    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(tmp_path)) == 0
+    assert rows(the_run(tmp_path))[:done] == first
+    close(rows(the_run(tmp_path)), rows(the_run(slow)))
+    assert [each["processes"] for each in the_run(tmp_path).read("provenance.json")["sessions"]] == [2, 1]

@@ -1,0 +1,159 @@
+"""Profiles and extra data: what they change of a plan, and where they are refused."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plans import composed, extra_file, plan, source
+
+from robench_fire.errors import DataError, RecipeError, UsageError
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.plan import fingerprint
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra
+from robench_fire.quantity import Quantity
+from robench_fire.runs.compose import Request, by_hand
+
+
+@pytest.mark.parametrize(
+    ("defense", "dataset", "norm"),
+    [
+        ("fire", "digits", "Linf"),
+        ("fire", "cifar10", "L2"),
+        ("fire_sa", "mnist", "Linf"),
+        ("madry", "cifar100", "Linf"),
+        ("mart", "cifar100", "Linf"),
+        ("mart", "mnist", "Linf"),
+        ("rst_adv", "mnist", "Linf"),
+        ("rst_adv", "cifar10", "Linf"),
+        ("rst_adv", "cifar10", "L2"),
+        ("self_adaptive", "cifar100", "Linf"),
+        ("trades", "digits", "Linf"),
+        ("trades", "cifar100", "Linf"),
+        ("trades", "cifar10", "L2"),
+    ],
+)
+def test_official_is_refused_where_no_code_was_released(defense: str, dataset: str, norm: str) -> None:
+    kind = " with hidden labels" if defense == "rst_adv" else ""
+    with pytest.raises(RecipeError) as caught:
+        plan(defense, dataset, norm=norm, profile="official")
+    said = f"{defense} has no released training code for {dataset} {norm}{kind}; use --profile matched"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("defense", "dataset"),
+    [
+        ("trades", "cifar10"),
+        ("madry", "cifar10"),
+        ("mart", "cifar10"),
+        ("self_adaptive", "cifar10"),
+        ("fire_sa", "cifar10"),
+        ("rst_adv", "mnist"),
+        ("rst_adv", "cifar100"),
+    ],
+)
+def test_official_with_extra_data_is_refused_where_no_code_was_released(
+    defense: str, dataset: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        RecipeError, match=f"{defense} has no released .* {dataset} Linf with extra data; use --profile matched"
+    ):
+        plan(defense, dataset, profile="official", extra_data=extra_file(tmp_path))
+
+
+def test_official_values_are_those_of_the_released_code() -> None:
+    trades = plan("trades", profile="official")
+    assert trades.recipe.epochs == 76
+    assert trades.recipe.passes == ("clean", "adv", "clean")
+    assert trades.recipe.attack == Pgd(steps=10, step=Quantity("0.007"))
+    assert plan("trades", "mnist", profile="official").defense.beta == 1.0  # type: ignore[attr-defined]
+    assert plan("fire", profile="official").defense.lam == 20.0  # type: ignore[attr-defined]
+    assert plan("madry", profile="official").recipe.normalise == "image"
+    assert plan("mart", profile="official").recipe.attack == Pgd(steps=10, step=Quantity("0.007"), start="gaussian")
+
+
+def test_epochs_of_the_shared_schedule_become_twice_as_many_with_extra_data(tmp_path: Path) -> None:
+    assert plan("fire", epochs=30).recipe.epochs == 30
+    assert plan("rst_adv").recipe.epochs == 200
+    assert plan("rst_adv", epochs=30).recipe.epochs == 60
+    assert plan("rst_adv", epochs=30, extra_data=extra_file(tmp_path)).recipe.epochs == 60
+    assert plan("fire", epochs=30, extra_data=extra_file(tmp_path)).recipe.epochs == 60
+
+
+def test_epochs_are_absolute_as_a_setting_and_in_the_official_profile(tmp_path: Path) -> None:
+    assert plan("rst_adv", settings=(("--set", "recipe.epochs", "30"),)).recipe.epochs == 30
+    assert plan("rst_adv", epochs=50, settings=(("--set", "recipe.epochs", "30"),)).recipe.epochs == 30
+    assert plan("rst_adv", epochs=30, profile="official", extra_data=extra_file(tmp_path)).recipe.epochs == 30
+    assert plan("trades", epochs=30, profile="official").recipe.epochs == 30
+    assert source(composed("trades", epochs=30, profile="official"), "recipe.epochs") == "--epochs"
+
+
+def test_extra_data_bring_their_architecture_and_schedule(tmp_path: Path) -> None:
+    path = extra_file(tmp_path)
+    found = composed(extra_data=path)
+    recipe = found.plan.recipe
+    assert (recipe.arch, recipe.schedule, recipe.epochs) == ("wrn-28-10", Cosine(), 200)
+    assert recipe.extra == Extra(source="file", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    for leaf in ("recipe.arch", "recipe.schedule", "recipe.epochs", "recipe.extra.sha256"):
+        assert source(found, leaf) == "--extra-data"
+    assert plan(extra_data=path, arch="resnet-18").recipe.arch == "resnet-18"
+
+
+def test_only_the_content_of_extra_data_counts(tmp_path: Path) -> None:
+    path = extra_file(tmp_path)
+    before = fingerprint(plan(extra_data=path))
+    assert fingerprint(plan(extra_data=path.rename(tmp_path / "other.npz"))) == before
+    (tmp_path / "other.npz").write_bytes(b"something else")
+    assert fingerprint(plan(extra_data=tmp_path / "other.npz")) != before
+    with pytest.raises(DataError, match=f"--extra-data {path}: no such file"):
+        plan(extra_data=path)
+
+
+def test_self_training_hides_labels_unless_extra_data_are_given(tmp_path: Path) -> None:
+    assert plan("rst_adv").recipe.extra == Extra(source="hidden")
+    assert plan("rst_adv").recipe.arch == "wrn-34-10"
+    given_file = plan("rst_adv", extra_data=extra_file(tmp_path)).recipe
+    assert given_file.extra is not None
+    assert given_file.extra.source == "file"
+    assert (given_file.arch, given_file.epochs) == ("wrn-28-10", 200)
+
+
+@pytest.mark.parametrize("defense", ["rst_adv", "fire"])
+def test_labels_can_be_hidden_for_any_defense(defense: str) -> None:
+    asked = plan(defense, epochs=30, hide_labels=True)
+    assert asked.recipe.extra == Extra(source="hidden")
+    assert (asked.recipe.epochs, asked.recipe.arch, asked.recipe.schedule) == (60, "wrn-34-10", Cosine())
+    assert by_hand(Request(defense=defense, dataset="cifar10", hide_labels=True)) == {}
+
+
+@pytest.mark.parametrize("defense", ["fire", "trades", "madry", "rst_adv"])
+def test_nobody_released_code_that_hides_labels(defense: str) -> None:
+    with pytest.raises(RecipeError, match="no released training code for cifar10 Linf with hidden labels"):
+        plan(defense, profile="official", hide_labels=True)
+
+
+def test_pseudo_labelled_images_have_one_source(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="choose one source"):
+        plan(hide_labels=True, extra_data=extra_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "defense", "epochs", "lr"),
+    [
+        ("cifar10", "fire", 30, 0.2),
+        ("cifar10", "rst_adv", 60, 0.2),
+        ("mnist", "trades", 30, 0.02),
+        ("digits", "mart", 6, 0.1),
+    ],
+)
+def test_the_short_profile_is_the_matched_one_but_for_epochs_and_rate(
+    dataset: str, defense: str, epochs: int, lr: float
+) -> None:
+    short, matched = (plan(defense, dataset, profile=each) for each in ("short", "matched"))
+    assert (short.recipe.epochs, short.recipe.optimiser.lr, short.recipe.schedule) == (epochs, lr, Cyclic())
+    back = matched.recipe
+    changed = short.with_recipe(epochs=back.epochs, optimiser=back.optimiser, schedule=back.schedule)
+    assert replace(changed, profile="matched") == matched

@@ -1,0 +1,40 @@
+"""The bundled defenses and logits for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from robench_fire.problem import registry
+from robench_fire.problem.defense import Defense, Terms, Views
+
+NAMES = sorted(registry.names("defenses"))
+
+
+each_name = pytest.mark.parametrize("name", NAMES)
+
+
+def defense_of(name: str, **changes: Any) -> Defense:
+    found: Defense = registry.load("defenses", name).module.DEFENSE
+    return replace(found, **changes)
+
+
+def one_hot(label: Tensor, num_classes: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.eye(num_classes, dtype=dtype)[label]
+
+
+def random_views(n: int = 6, num_classes: int = 5, spread: float = 2.0) -> Views:
+    generator = torch.Generator().manual_seed(0)
+    clean, adv = (spread * torch.randn(n, num_classes, generator=generator, dtype=torch.float64) for _ in range(2))
+    label = torch.randint(num_classes, (n,), generator=generator)
+    weight = 0.5 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    return Views(clean, adv, weight * one_hot(label, num_classes), label)
+
+
+def total(terms: Terms) -> Tensor:
+    """How a loss is totalled: the sum over terms of the mean over the batch."""
+    return torch.stack([term.mean() for term in terms.values()]).sum()

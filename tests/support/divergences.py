@@ -1,0 +1,46 @@
+"""The divergences, and logits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from robench_fire.losses import kl, squared_fisher_rao, squared_half_angle
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+
+
+CLEAN = torch.tensor([[2, 0, -1], [0, 1, 1.5]], dtype=torch.float64)
+
+
+ADV = torch.tensor([[0.5, 1, -0.5], [-1, 2, 2.5]], dtype=torch.float64)
+
+
+DIVERGENCES = [kl, squared_half_angle, squared_fisher_rao]
+
+
+ANGLES = [squared_half_angle, squared_fisher_rao]
+
+
+each_divergence = pytest.mark.parametrize("divergence", DIVERGENCES)
+
+
+each_angle = pytest.mark.parametrize("angle", ANGLES)
+
+
+def one_hot(label: Tensor, num_classes: int) -> Tensor:
+    return torch.eye(num_classes, dtype=torch.float64)[label]
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def value_and_gradients(divergence: Divergence, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    value = divergence(a, b)
+    grad_a, grad_b = torch.autograd.grad(value.sum(), (a, b))
+    return value.detach(), grad_a, grad_b

@@ -1,0 +1,44 @@
+"""Short trainings on digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem import registry
+from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.defense import Defense
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.threat import Linf
+from robench_fire.quantity import Quantity
+from robench_fire.training.engine import Trained, train
+from robench_fire.training.step import Problem
+
+CPU = torch.device("cpu")
+
+
+RECIPE = Recipe(
+    arch="digits-cnn",
+    attack=Pgd(steps=2, step=Quantity("0.1")),
+    epochs=3,
+    batch_size=64,
+    optimiser=Sgd(lr=0.05),
+    augment=Augment(pad=1, flip=True),
+)
+
+
+def defense(name: str) -> Defense:
+    return registry.load("defenses", name).module.DEFENSE  # type: ignore[no-any-return]
+
+
+def problem(small: Splits, name: str = "fire", recipe: Recipe = RECIPE, extra: Split | None = None) -> Problem:
+    return Problem(defense(name), Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra)
+
+
+def trained(given: Problem, seed: int = 0, build: Callable[[], nn.Module] = DigitsCNN, **more: Any) -> Trained:
+    return train(build, given, seed=seed, device=CPU, **more)

@@ -1,0 +1,86 @@
+"""A table on a terminal: a row is a line, and nothing is cut."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from measured_entries import BOARD, one, ours
+from repository import BOARDS
+from rich.console import Console
+
+from robench_fire.tables.entries import Entry, entries_in
+from robench_fire.tables.render import render, show
+from robench_fire.tables.table import Table
+
+
+def drawn(entries: list[Entry], width: int, piped: bool = False, **asked: Any) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=not piped, color_system=None, highlight=False)
+    show(entries, "terminal", console, **asked)
+    return re.sub("\x1b\\[[0-9;]*m", "", out.getvalue())
+
+
+def lines_of(text: str, table: Table) -> list[str]:
+    """The lines below the heading's rule, as many as there are rows, each with its method."""
+    lines = text.splitlines()[3 : 3 + len(table.cells)]
+    assert all(cells[1] in line for cells, line in zip(table.cells, lines, strict=True))
+    return lines
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize(
+    "asked", [{}, {"paper": True}, {"published": True}, {"cost": True}, {"paper": True, "cost": True}]
+)
+@pytest.mark.parametrize("board", ["digits", "cifar10"])
+def test_a_row_is_one_line_and_nothing_is_cut(width: int, asked: dict[str, bool], board: str) -> None:
+    entries = entries_in([BOARDS / board / "Linf"])
+    found = one(*entries, **asked)
+    text = drawn(entries, width, **asked)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    rows = lines_of(text, found)
+    assert len(rows) == len(found.entries)
+    shown = [name for name in found.columns if name.split()[0] in text.splitlines()[1]]
+    left_out = re.search(r"Left out at \d+ columns: (.*?);", re.sub(r"\s+", " ", text))
+    assert set(found.columns) == set(shown) | set(left_out[1].split(", ") if left_out else [])
+    for cells, row in zip(found.cells, rows, strict=True):
+        for name, cell in zip(found.columns, cells, strict=True):
+            if name in shown and name != "Architecture":
+                assert cell in row
+        assert not re.search(r"±\s*$", row)
+    for note in [*found.notes, *found.remarks]:
+        assert re.sub(r"\s", "", note) in re.sub(r"\s", "", text)
+
+
+def test_columns_go_in_the_stated_order_and_all_show_if_asked_for() -> None:
+    found = one(*BOARD)
+    assert "Train time" not in drawn(BOARD, 100).splitlines()[1]
+    for text in (drawn(BOARD, 80, wide=True), drawn(BOARD, 80, piped=True), drawn(BOARD, 200)):
+        assert all(column in text.splitlines()[1] for column in found.columns)
+        assert "Left out" not in text
+    assert "robench table --wide" in drawn(BOARD, 80)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [("WideResNet-34-10", "WRN-34-10"), ("PreActResNet-18", "PRN-18"), ("ResNet-18", "RN-18"),
+     ("RaWideResNet-70-16", "RaWRN-70-16"), ("DigitsCNN", "DigitsCNN")],
+)  # fmt: skip
+def test_architectures_are_abbreviated_on_a_terminal(name: str, short: str) -> None:
+    given = [replace(ours("FIRE", 50.0), architecture=name), replace(ours("MART", 51.0), architecture=name)]
+    assert f" {short} " in drawn(given, 100)
+    assert name in render(given, "md")
+
+
+def test_rows_that_would_read_the_same_say_what_differs() -> None:
+    one_, two = ours("FIRE", 50.0), ours("FIRE", 52.0)
+    assert one_.row is not None
+    plan = {**one_.row.plan, "recipe": {**one_.row.plan["recipe"], "batch_size": 64}}
+    found = one(one_, replace(two, row=replace(one_.row, plan=plan)))
+    said = sorted(found.notes[mark - 1] for marks in found.marks for mark in marks)
+    assert said == ["This FIRE: recipe.batch_size 128.", "This FIRE: recipe.batch_size 64."]
+    assert one(one_, ours("MART", 52.0)).notes == []
