@@ -87,3 +87,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_readme_has_exactly_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"<!-- command: (\w+) -->\n```sh\n[^\n]+\n```", text) == ["bench", "test"]
+
+
+def test_twenty_behaviours_stand_where_the_map_says() -> None:
+    text = (ROOT / "docs" / "overview.md").read_text(encoding="utf-8").partition("two guesses\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| `([\w/]+\.py)` \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) == 20
+    for file, names in rows:
+        code = (ROOT / "robench_fire" / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^ *(def|class) {name}\b", code, re.MULTILINE), (file, name)

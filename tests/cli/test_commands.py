@@ -9,22 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import robench
 from repository import DIGITS_BOARD
 
-from robench_fire.cli import main
 from robench_fire.cli.options import seeds
 from robench_fire.errors import UsageError
-
-
-def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["robench", *words])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture(autouse=True)
@@ -105,11 +94,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "code", "said"), BAD, ids=[line for line, _, _ in BAD])
-def test_bad_input(
-    line: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_bad_input(line: str, code: int, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert robench(monkeypatch, *line.split()) == code
+    assert robench(*line.split()) == code
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.out == ""
@@ -119,12 +106,10 @@ def test_bad_input(
     assert sorted(path.name for path in tmp_path.iterdir()) == before  # nothing written, nothing lost
 
 
-def test_missing_data_names_the_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_missing_data_names_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-bin").mkdir()
     (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").write_bytes(b"half")
-    assert robench(monkeypatch, "data", "cifar10", "--data-dir", str(tmp_path)) == 4
+    assert robench("data", "cifar10", "--data-dir", str(tmp_path)) == 4
     err = capsys.readouterr().err
     assert "data_batch_1.bin (4 bytes) is not the official file" in err
     assert (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").read_bytes() == b"half"
@@ -137,9 +122,9 @@ def test_every_evaluation_has_an_option() -> None:
     assert list(ATTACKS) == list(SETS)
 
 
-def test_show_gives_every_value_its_source(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_gives_every_value_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     words = "show mart digits --epochs 7 --set defense.beta=2 --json"
-    assert robench(monkeypatch, *words.split()) == 0
+    assert robench(*words.split()) == 0
     shown = json.loads(capsys.readouterr().out)
     sources = {each["path"]: (each["value"], each["source"]) for each in shown["values"]}
     assert sources["recipe.epochs"] == (7, "--epochs")
@@ -151,24 +136,24 @@ def test_show_gives_every_value_its_source(monkeypatch: pytest.MonkeyPatch, caps
     assert shown["forward_equivalents_per_update"] == 26
 
 
-def test_show_prints_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert robench(monkeypatch, "show", "fire", "digits") == 0
+def test_show_prints_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert robench("show", "fire", "digits") == 0
     out = capsys.readouterr().out
     assert "Adversarial Robustness via Fisher-Rao Regularization" in out
     assert "half-angle" in out
     assert "of training a seed" in out
 
 
-def test_ls_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert robench(monkeypatch, "ls", "--json") == 0
+def test_ls_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert robench("ls", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert {"fire", "fire_sa", "madry", "mart", "rst_adv", "self_adaptive", "trades"} <= set(listed["defenses"])
     assert {"digits", "mnist", "cifar10", "cifar100"} <= set(listed["datasets"])
     assert all(listed["defenses"].values())
 
 
-def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert robench(monkeypatch, "doctor", "--json", "--data-dir", str(tmp_path)) == 0
+def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert robench("doctor", "--json", "--data-dir", str(tmp_path)) == 0
     findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert findings["robustbench"]["state"] == "ok"
     assert findings["data cifar10"] | {"detail": ""} == {
@@ -176,7 +161,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     }  # fmt: skip
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
-    assert robench(monkeypatch, "doctor", "--json", "--data-dir", str(tmp_path)) == 1
+    assert robench("doctor", "--json", "--data-dir", str(tmp_path)) == 1
     assert "data mnist" in capsys.readouterr().err
 
 
@@ -189,17 +174,15 @@ def write_evaluation(folder: Path) -> None:
     path.write_text(json.dumps(facts))
 
 
-def test_a_table_of_several_sources(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_table_of_several_sources(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     write_evaluation(tmp_path / "models")
-    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--published", "--format", "md") == 0
+    assert robench("table", str(DIGITS_BOARD), "models", "--published", "--format", "md") == 0
     first, second = re.findall(r"^\*\*(.*)\*\*$", out := capsys.readouterr().out, re.MULTILINE)
     assert (first, second) == ("cifar10, Linf, eps 8/255, 1,000 test images", "digits, Linf, eps 0.2, 300 test images")
     assert len(re.findall(r"^\| \d+ \| Wong2020Fast\b", out, re.MULTILINE)) == 2  # theirs, and evaluated here
-    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--eps", "8/255", "--format", "csv") == 0
+    assert robench("table", str(DIGITS_BOARD), "models", "--eps", "8/255", "--format", "csv") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    assert robench(monkeypatch, "table", "--output", str(DIGITS_BOARD)) == 0
+    assert robench("table", "--output", str(DIGITS_BOARD)) == 0
     assert "eps 0.2" in capsys.readouterr().out
 
 
@@ -209,24 +192,22 @@ BEGINNINGS = {
 }  # fmt: skip
 
 
-def test_every_format_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_format_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     from robench_fire.cli.read import Format
     from robench_fire.tables.render import FORMATS
 
     assert [each.value for each in Format] == list(FORMATS) == list(BEGINNINGS)
     for style, beginning in BEGINNINGS.items():
-        assert robench(monkeypatch, "table", str(DIGITS_BOARD), "-f", style) == 0
+        assert robench("table", str(DIGITS_BOARD), "-f", style) == 0
         assert capsys.readouterr().out.lower().startswith(beginning.lower())
-    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "--json") == 0
+    assert robench("table", str(DIGITS_BOARD), "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 7
 
 
-def test_a_board_can_be_published_from_a_board(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_board_can_be_published_from_a_board(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """What was only evaluated here stays out of it."""
     write_evaluation(tmp_path / "models")
-    assert robench(monkeypatch, "table", str(DIGITS_BOARD), "models", "--publish", "copy") == 0
+    assert robench("table", str(DIGITS_BOARD), "models", "--publish", "copy") == 0
     copied = {path.relative_to("copy").as_posix() for path in Path("copy").rglob("*.*")}
     names = {f"digits/Linf/{path.name}" for path in DIGITS_BOARD.iterdir()}
     assert copied == names | {"digits/Linf.md", "digits/Linf.html"}
@@ -245,7 +226,7 @@ def test_the_options_are_what_the_docs_promise(
 ) -> None:
     """New options are a decision, not an accident: this list is changed on purpose."""
     monkeypatch.setenv("COLUMNS", "200")
-    assert robench(monkeypatch, "train", "--help") == 0
+    assert robench("train", "--help") == 0
     out = capsys.readouterr().out
     options = {word for word in out.replace("│", " ").replace(",", " ").split() if word.startswith("--")}
     assert options == {
@@ -259,9 +240,9 @@ def test_the_options_are_what_the_docs_promise(
 def test_debug_works_after_the_command_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ROBENCH_DEBUG", "")
     with pytest.raises(UsageError, match="did you mean fire"):
-        robench(monkeypatch, *"show fir digits --debug".split())
+        robench(*"show fir digits --debug".split())
     monkeypatch.setenv("ROBENCH_DEBUG", "")
-    assert robench(monkeypatch, *"show fir -- digits".split()) == 2
+    assert robench(*"show fir -- digits".split()) == 2
 
 
 def test_one_seed_of_a_job_array_is_no_number_of_seeds() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command_line import robench
 
-from robench_fire.cli import main
 from robench_fire.costs import profile
 from robench_fire.costs.flops import network_flops, update_flops
 from robench_fire.problem.recipe import Extra, Recipe
@@ -23,24 +22,14 @@ def _three_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def robench(monkeypatch: pytest.MonkeyPatch, line: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["robench", *line.split()])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
-
-
-def profiled(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str) -> dict[str, Any]:
-    assert robench(monkeypatch, f"profile {line} --json") == 0
+def profiled(capsys: pytest.CaptureFixture[str], line: str) -> dict[str, Any]:
+    assert robench(*f"profile {line} --json".split()) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
-def test_the_parts_of_a_step_add_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = profiled(monkeypatch, capsys, "fire digits --batch-size 32")
+def test_the_parts_of_a_step_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    found = profiled(capsys, "fire digits --batch-size 32")
     assert list(found["sections"]) == ["data", "attack", "update", "optimiser", "gaps"]
     assert sum(found["sections"].values()) == pytest.approx(found["step_seconds"])
     assert found["sections"]["attack"] > found["sections"]["update"]  # 20 of 27 forward-equivalents
@@ -56,15 +45,15 @@ def test_the_parts_of_a_step_add_up(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert found["real_images"]
 
 
-def test_hidden_labels_cost_their_labeller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = profiled(monkeypatch, capsys, "rst_adv digits")
+def test_hidden_labels_cost_their_labeller(capsys: pytest.CaptureFixture[str]) -> None:
+    found = profiled(capsys, "rst_adv digits")
     images = found["epochs"] * 6 * 128
     assert found["training_seconds"]["1"] > images / found["images_per_second"]
 
 
 def test_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert robench(monkeypatch, "profile trades digits --set recipe.epochs=7") == 0
+    assert robench(*"profile trades digits --set recipe.epochs=7".split()) == 0
     out = capsys.readouterr().out
     for word in ("attack", "optimiser", "gaps", "forward-equivalents", "MFU", "7 epochs", "3 steps of 128 images"):
         assert word in out
@@ -72,19 +61,15 @@ def test_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_without_the_data_random_images_will_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_without_the_data_random_images_will_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     line = "profile madry mnist --batch-size 4 --set recipe.attack.steps=3 --set recipe.attack.step=0.1"
-    assert robench(monkeypatch, f"{line} --data-dir {tmp_path}") == 0
+    assert robench(*f"{line} --data-dir {tmp_path}".split()) == 0
     assert "On random images: mnist is not on this machine (`robench data mnist`)." in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trace_of_two_steps(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert robench(monkeypatch, f"profile fire digits --trace {tmp_path / 'trace.json'}") == 0
+def test_a_trace_of_two_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert robench(*f"profile fire digits --trace {tmp_path / 'trace.json'}".split()) == 0
     assert "Trace of two steps: " in capsys.readouterr().out
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     names = [each.get("name", "") for each in events]
@@ -94,10 +79,8 @@ def test_a_trace_of_two_steps(
 
 
 @pytest.mark.parametrize("place", ["nowhere/trace.json", "."])
-def test_a_trace_that_cannot_be_written(
-    place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert robench(monkeypatch, f"profile fire digits --trace {place}") == 2
+def test_a_trace_that_cannot_be_written(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert robench(*f"profile fire digits --trace {place}".split()) == 2
     assert f"--trace {place}: no file can be written there" in capsys.readouterr().err
 
 
@@ -105,7 +88,7 @@ def test_a_step_that_would_take_long_has_a_smaller_batch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(profile, "matmul_rate", lambda device, chosen: 10 * 2145024 / 0.4 / 8)  # ten images
-    assert robench(monkeypatch, "profile fire digits") == 0
+    assert robench(*"profile fire digits".split()) == 0
     out = capsys.readouterr().out
     assert "steps of 10 images" in out
     assert "The recipe's batches of 128 would take too long here." in out

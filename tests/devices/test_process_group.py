@@ -10,7 +10,6 @@ from typing import Any
 import process_group_checks as checks
 import pytest
 import torch
-from several_processes import CPU
 from torch import Tensor, nn
 
 from robench_fire.devices.process_group import ALONE, Agreement, ProcessGroup
@@ -19,6 +18,8 @@ from robench_fire.models.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.models.small_cnns import DigitsCNN
 
 Found = dict[str, Any]
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")

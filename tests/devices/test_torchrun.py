@@ -10,12 +10,14 @@ from typing import Any
 import process_group_checks as checks
 import pytest
 import torch
-from several_processes import CPU, robench
+from command_line import robench
 
 from robench_fire.devices import torchrun
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import RobenchError, UsageError
 from robench_fire.training.out_of_memory import within_memory
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -78,15 +80,14 @@ def test_memory_that_is_short_in_one_process() -> None:
     ],
 )
 def test_what_does_not_run_in_several_processes(
-    monkeypatch: pytest.MonkeyPatch,
     started: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
     words: str,
     said: str,
 ) -> None:
     started(2)
-    assert robench(monkeypatch, *words.split()) == 2
+    assert robench(*words.split()) == 2
     assert said in capsys.readouterr().err
     started(2, RANK="1")
-    assert robench(monkeypatch, *words.split()) == 2
+    assert robench(*words.split()) == 2
     assert capsys.readouterr() == ("", "")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import robench
 
-from robench_fire.cli import main
 from robench_fire.cli.options import radii, shard
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
@@ -103,7 +102,7 @@ def test_a_column_for_each_radius(
     monkeypatch.chdir(checkpoint.parent)
     monkeypatch.setenv("COLUMNS", "200")
     words = "eval mine.pt --dataset digits --arch digits-cnn --eps 0.1,0.2 --attack square --examples 20"
-    assert robench(monkeypatch, *words.split()) == 0
+    assert robench(*words.split()) == 0
     out = capsys.readouterr().out
     assert "20 test images" in out
     assert [out.count(f"Linf {eps}") for eps in ("0.1", "0.2")] == [1, 1]
@@ -112,18 +111,7 @@ def test_a_column_for_each_radius(
     assert row == ["mine.pt", f"{stored[0]['clean']:.2f}", *(f"{each['robust']:.2f}" for each in stored)]
 
 
-def test_merging_a_shard_is_refused(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_merging_a_shard_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = f"eval {checkpoint} --dataset digits --arch digits-cnn --merge --shard 1/2"
-    assert robench(monkeypatch, *words.split()) == 2
+    assert robench(*words.split()) == 2
     assert "leave out --shard" in capsys.readouterr().err
-
-
-def robench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["robench", *words])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    with pytest.raises(SystemExit) as leaving:
-        main()
-    return int(leaving.value.code or 0)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import robench
 
-from robench_fire.cli import main
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.transfer import _next, transfer
 from robench_fire.runs.folders import Run, find
 from robench_fire.tables import model_info
 
 CPU = torch.device("cpu")
-
-
-def robench(*words: str) -> None:
-    """Run the command line in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["robench", *words])
-        patch.setattr("signal.signal", lambda *_: None)
-        with suppress(SystemExit):
-            main()
 
 
 class Silent:

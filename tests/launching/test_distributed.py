@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from several_processes import robench, rows
+from command_line import robench
 
 from robench_fire.runs.folders import Run
 
@@ -29,6 +30,10 @@ def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run.folder / "curve.jsonl").read_text().splitlines()]
 
 
 def the_run(output: Path, seed: int = 0) -> Run:
@@ -52,8 +57,8 @@ def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeyp
     one, two = tmp_path / "one", tmp_path / "two"
     with monkeypatch.context() as patch:
         patch.setattr(Run, "write_curve", stop)
-        assert robench(patch, *words, "--output", str(two)) == 1
-    assert robench(monkeypatch, *words, "--seeds", "2", "--output", str(one)) == 0
+        assert robench(*words, "--output", str(two)) == 1
+    assert robench(*words, "--seeds", "2", "--output", str(one)) == 0
     process = two_processes(two, *words, "--seeds", "2")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -70,9 +75,9 @@ def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeyp
         assert not (found.folder / "state.pt").exists()
 
 
-def test_killed_in_two_processes_continues_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_two_processes_continues_in_one(tmp_path: Path) -> None:
     slow, tmp_path = tmp_path / "one", tmp_path / "two"
-    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(slow)) == 0
+    assert robench(*TRAIN, *SLOW, "--output", str(slow)) == 0
     process = two_processes(tmp_path, *TRAIN, *SLOW)
     while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
         assert process.poll() is None, process.communicate()[0]
@@ -83,7 +88,7 @@ def test_killed_in_two_processes_continues_in_one(tmp_path: Path, monkeypatch: p
     done = len(rows(the_run(tmp_path)))
     assert 1 <= done < 3
     first = rows(the_run(tmp_path))
-    assert robench(monkeypatch, *TRAIN, *SLOW, "--output", str(tmp_path)) == 0
+    assert robench(*TRAIN, *SLOW, "--output", str(tmp_path)) == 0
     assert rows(the_run(tmp_path))[:done] == first
     close(rows(the_run(tmp_path)), rows(the_run(slow)))
     assert [each["processes"] for each in the_run(tmp_path).read("provenance.json")["sessions"]] == [2, 1]

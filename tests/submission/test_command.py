@@ -117,12 +117,12 @@ REFUSED: list[tuple[str, Break, str, int, str]] = [
     ("break_it", "words", "code", "said"), [each[1:] for each in REFUSED], ids=[e[0] for e in REFUSED]
 )
 def test_what_cannot_be_submitted_is_refused_with_its_reason(
-    own: Path, break_it: Break, words: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    own: Path, break_it: Break, words: str, code: int, said: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     break_it(own)
     given = words.split() if words and not words.startswith("--") else [str(own), *words.split()]
-    assert robench(monkeypatch, "submit", *given, "-o", "out") == code
+    assert robench("submit", *given, "-o", "out") == code
     message = capsys.readouterr().err
     assert re.search(said, " ".join(message.split())), message
     assert "Traceback" not in message
@@ -138,11 +138,9 @@ def without_attack(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("break_it", [gone("seed-1/curve.jsonl"), without_attack], ids=["curve", "attack"])
-def test_nothing_is_unexpected(
-    own: Path, break_it: Break, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_unexpected(own: Path, break_it: Break, capsys: pytest.CaptureFixture[str]) -> None:
     break_it(own)
-    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (0, 2, 4)
+    assert robench("submit", str(own), "--examples", "1", "-o", "out") in (0, 2, 4)
     assert "robench: unexpected" not in capsys.readouterr().err
 
 
@@ -156,7 +154,7 @@ def test_the_place_may_be_an_empty_folder_or_a_link(
     for name in ("link", "dangling"):
         (tmp_path / name).symlink_to(place)
     monkeypatch.chdir(place if out == "." else tmp_path)
-    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", out) == 0
+    assert robench("submit", str(own), "--examples", "1", "-o", out) == 0
     monkeypatch.chdir(tmp_path)
     assert str(place / "CHECKLIST.md") in capsys.readouterr().out.replace("\n", "")
     assert (tmp_path / "link").is_symlink()
@@ -164,25 +162,25 @@ def test_the_place_may_be_an_empty_folder_or_a_link(
     assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == {"runs", "place", "link", "dangling"}
 
 
-def test_what_lies_beside_the_bundle_is_not_lost(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_beside_the_bundle_is_not_lost(own: Path, tmp_path: Path) -> None:
     mine = tmp_path / "out.failed" / "thesis.tex"
     mine.parent.mkdir()
     mine.write_text("years of work")
     (own / "seed-0" / f"{AA}.log").write_text("")
-    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") in (2, 7)
+    assert robench("submit", str(own), "--examples", "1", "-o", "out") in (2, 7)
     assert mine.read_text() == "years of work"
 
 
 def test_a_plan_becomes_a_bundle_that_can_be_checked(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(own.relative_to(tmp_path))
-    assert robench(monkeypatch, "submit", folder, "--examples", "1", "--device", "cpu") == 0
+    assert robench("submit", folder, "--examples", "1", "--device", "cpu") == 0
     said = capsys.readouterr().out
     assert not re.search(" {2}no {2}", said)
     assert "everything holds; what is left to you is in" in said
     assert "clean accuracy by RobustBench" in said
-    assert robench(monkeypatch, "submit", "--check", "submission", "--examples", "1", "--json") == 0
+    assert robench("submit", "--check", "submission", "--examples", "1", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["format"] == 1
     assert all(each["passed"] for each in told["checks"])
@@ -192,13 +190,13 @@ def test_a_plan_becomes_a_bundle_that_can_be_checked(
 
 @pytest.mark.parametrize("words", [(), ("--json",)], ids=["table", "json"])
 def test_a_bundle_that_does_not_hold_is_exit_7(
-    bundle: Path, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    bundle: Path, tmp_path: Path, words: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     own = made.copied(bundle, tmp_path / "own")
     changed(own, "model_info/cifar10/Linf/*.json", clean_acc="99.00")
     edits.sum_up(own)
-    assert robench(monkeypatch, "submit", "--check", str(own), "--examples", "1", *words) == 7
+    assert robench("submit", "--check", str(own), "--examples", "1", *words) == 7
     said, file = capsys.readouterr(), f"model_info/cifar10/Linf/{made.NAME}.json"
     assert said.err.endswith(f"{own} cannot be submitted as it is:\n  documents: {file} is not what the claim gives\n")
     if words:
@@ -208,18 +206,16 @@ def test_a_bundle_that_does_not_hold_is_exit_7(
         assert "everything holds" not in said.out
 
 
-def test_what_a_bundle_says_is_shown_as_it_is(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_bundle_says_is_shown_as_it_is(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = made.copied(bundle, tmp_path / "own")
     changed(own, "provenance/submission.json", name="[bold]mine[/red]")
     edits.sum_up(own)
-    assert robench(monkeypatch, "submit", "--check", str(own)) == 7
+    assert robench("submit", "--check", str(own)) == 7
     assert "[bold]mine[/red]" in "".join(capsys.readouterr().out.split())
 
 
 def test_a_new_bundle_that_does_not_hold_can_be_looked_at(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One more image in the evaluation: its accuracies follow from its masks, but not from its weights."""
     clean, robust = edits.flipped(own / "seed-0" / f"{AA}.npy", 2)
@@ -229,7 +225,7 @@ def test_a_new_bundle_that_does_not_hold_can_be_looked_at(
     text = re.sub(r"(initial accuracy: )[\d.]+%", rf"\g<1>{clean:.2f}%", log.read_text())
     log.write_text(re.sub(r"(robust accuracy.*: )[\d.]+%", rf"\g<1>{robust:.2f}%", text))
     changed(own, f"seed-0/{AA}.json", clean=clean, robust=robust, after=after)
-    assert robench(monkeypatch, "submit", str(own), "--examples", "1", "-o", "out") == 7
+    assert robench("submit", str(own), "--examples", "1", "-o", "out") == 7
     said = capsys.readouterr().err
     assert "out.failed cannot be submitted as it is:\n  clean accuracy by RobustBench: " in said
     assert not (tmp_path / "out").exists()
@@ -264,7 +260,7 @@ def test_words_that_do_not_go_together(
     (tmp_path / "afile").touch()
     (tmp_path / "afolder").mkdir()
     (tmp_path / "afolder" / "mine").touch()
-    assert robench(monkeypatch, "submit", *words.split()) == 2
+    assert robench("submit", *words.split()) == 2
     assert said in capsys.readouterr().err
 
 
@@ -275,5 +271,5 @@ def test_what_is_no_bundle_cannot_be_checked(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "afile").touch()
     (tmp_path / "empty").mkdir()
-    assert robench(monkeypatch, "submit", "--check", folder) == 7
+    assert robench("submit", "--check", folder) == 7
     assert f"files: {folder} is not a bundle: it has no SHA256SUMS; `robench submit RUN" in capsys.readouterr().err

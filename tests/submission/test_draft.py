@@ -116,13 +116,13 @@ def test_a_changed_checkpoint_of_a_draft_is_exit_7(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     evaluated(own)
-    assert robench(monkeypatch, "submit", str(own), "--draft", "-o", "out") == 0
+    assert robench("submit", str(own), "--draft", "-o", "out") == 0
     assert "a draft, not for submission" in " ".join(capsys.readouterr().out.split())
-    assert robench(monkeypatch, "submit", "--check", "out") == 0
+    assert robench("submit", "--check", "out") == 0
     edits.byte(f"checkpoint/{made.NAME}.{suffix}", 0.5)(tmp_path / "out")
-    assert robench(monkeypatch, "submit", "--check", "out") == 7
+    assert robench("submit", "--check", "out") == 7
     edits.sum_up(tmp_path / "out")
-    assert robench(monkeypatch, "submit", "--check", "out") == 7
+    assert robench("submit", "--check", "out") == 7
 
 
 def test_a_draft_that_hides_what_is_missing_is_found(own: Path, tmp_path: Path) -> None:

@@ -37,16 +37,16 @@ FILE = ("wrn-10-1:best.pth", "--dataset", "cifar10")
 SAID = ("--paper", "paper.json", "--additional-data", "no", "--name", NAME)
 
 
-def evaluate(patch: pytest.MonkeyPatch, *words: str) -> None:
-    assert robench(patch, "eval", *FILE, "--attack", "aa", *words) == 0
+def evaluate(*words: str) -> None:
+    assert robench("eval", *FILE, "--attack", "aa", *words) == 0
 
 
-def submit(patch: pytest.MonkeyPatch, *words: str) -> int:
-    return robench(patch, "submit", *FILE, *SAID, "--examples", "1", "-o", "out", *words)
+def submit(*words: str) -> int:
+    return robench("submit", *FILE, *SAID, "--examples", "1", "-o", "out", *words)
 
 
-def check(patch: pytest.MonkeyPatch) -> int:
-    return robench(patch, "submit", "--check", "out", "--examples", "1")
+def check() -> int:
+    return robench("submit", "--check", "out", "--examples", "1")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def once(weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFact
         (base / name / "paper.json").write_text(json.dumps(PAPER))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base / "evaluated")
-        evaluate(patch)
-        assert submit(patch) == 0
+        evaluate()
+        assert submit() == 0
     return base
 
 
@@ -85,15 +85,15 @@ def test_an_evaluated_checkpoint_becomes_a_bundle(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(checks, "wrong_normalisation", lambda *_: None)  # which knows that it was trained without
-    evaluate(monkeypatch, "--normalise", how)
-    code = submit(monkeypatch, "--normalise", how)
+    evaluate("--normalise", how)
+    code = submit("--normalise", how)
     said, out = capsys.readouterr(), file.parent / "out"
     if code == 6:  # the network was not trained behind that layer, and may be no better than chance there
         assert how != "none"
-        assert submit(monkeypatch, "--normalise", how, "--draft") == 0
+        assert submit("--normalise", how, "--draft") == 0
     else:
         assert code == 0, said.err
-    assert check(monkeypatch) == 0
+    assert check() == 0
     assert (out / "checkpoint" / "evaluated.pt").read_bytes() == file.read_bytes()
     assert read_json(out / "evidence" / "aa_summary.json")["weights_sha256"] == sha256(file)
     flat = torch.load(out / "checkpoint" / f"{NAME}.pt", weights_only=True)
@@ -124,13 +124,11 @@ def test_what_is_not_known_of_its_training_is_not_said(evaluated: Path, tmp_path
 
 
 @pytest.mark.parametrize("changed", ["evaluated.pt", f"{NAME}.pt"])
-def test_a_changed_checkpoint_is_found(
-    evaluated: Path, changed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_checkpoint_is_found(evaluated: Path, changed: str, capsys: pytest.CaptureFixture[str]) -> None:
     edits.byte(f"checkpoint/{changed}", 0.5)(evaluated / "out")
-    assert check(monkeypatch) == 7
+    assert check() == 7
     edits.sum_up(evaluated / "out")
-    assert check(monkeypatch) == 7
+    assert check() == 7
     assert "checkpoint" in capsys.readouterr().err
 
 
@@ -145,15 +143,13 @@ def test_other_weights_with_every_hash_are_found(evaluated: Path) -> None:
     assert "clean accuracy by RobustBench" in {each.name for each in made.checked(out) if not each.passed}
 
 
-def test_few_images_make_a_draft_only(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evaluate(monkeypatch, "--examples", "16")
+def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate("--examples", "16")
     capsys.readouterr()
-    assert submit(monkeypatch) == 4
+    assert submit() == 4
     again = "`robench eval wrn-10-1:best.pth --dataset cifar10 --attack aa --eps 8/255`"
     assert f"run on 16 of the 24 test images; RobustBench wants all: {again}" in capsys.readouterr().err
-    assert submit(monkeypatch, "--draft") == 0
+    assert submit("--draft") == 0
     assert "DRAFT" in (file.parent / "out" / "ISSUE.md").read_text()
     assert "DRAFT" in read_json(file.parent / "out" / INFO)["footnote"]
 
@@ -175,29 +171,27 @@ def test_few_images_make_a_draft_only(
     ],
 )
 def test_what_cannot_be_submitted_is_refused(
-    evaluated: Path, words: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch,
+    evaluated: Path, words: str, code: int, said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     shutil.rmtree(evaluated / "out")
-    assert submit(monkeypatch, *words.split()) == code
+    assert submit(*words.split()) == code
     assert said in capsys.readouterr().err
     assert not (evaluated / "out").exists()
 
 
-def test_an_unreliable_result_is_refused(
-    evaluated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unreliable_result_is_refused(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (path,) = evaluated.glob("best.pth.eval.*.json")
     facts = json.loads(path.read_text())
     facts["reliability"] |= {"verdict": "unreliable", "reasons": ["zero gradients"]}
     path.write_text(json.dumps(facts))
-    assert submit(monkeypatch) == 6
+    assert submit() == 6
     assert "not reliable (its evaluation: zero gradients)" in capsys.readouterr().err
 
 
 def test_what_is_said_of_a_checkpoint_is_not_said_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert robench(monkeypatch, "submit", "runs", "--paper", "fire") == 2
+    assert robench("submit", "runs", "--paper", "fire") == 2
 
 
 @pytest.mark.parametrize("lacking", [("name",), ("authors", "venue"), tuple(PAPER)])

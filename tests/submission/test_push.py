@@ -52,7 +52,7 @@ def test_a_dry_run_lists_every_file_and_uploads_none(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # not even imported
-    assert robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire", "--dry-run") == 0
+    assert robench("submit", str(bundle), "--push", "hf:me/fire", "--dry-run") == 0
     said = capsys.readouterr()
     files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     assert said.out.splitlines() == [path.as_posix() for path in sorted(map(Path, files))]
@@ -61,9 +61,9 @@ def test_a_dry_run_lists_every_file_and_uploads_none(
 
 
 def test_everything_is_uploaded_and_the_card_is_the_readme(
-    bundle: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path, hub: type[Hub], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert robench(monkeypatch, "submit", str(bundle), "--push", "hf:me/fire.v2") == 0
+    assert robench("submit", str(bundle), "--push", "hf:me/fire.v2") == 0
     message = {"commit_message": f"{made.NAME}: bundle for RobustBench"}
     card = {"path_or_fileobj": str(bundle / "MODEL_CARD.md"), "path_in_repo": "README.md"}
     assert hub.calls == [
