@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from command_line import ran
 from repository import ROOT
 
 from robench_fire.tables.entries import entries_in
@@ -71,10 +70,7 @@ def test_worked_example_runs(tmp_path: Path) -> None:
     assert match is not None
     (tmp_path / match[1]).write_text(match[2], encoding="utf-8")
     words = f"train ./{match[1]} digits --seeds 1 --epochs 2 --attack pgd20".split()
-    command = [sys.executable, "-m", "robench_fire", *words]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert "Hellinger" in ran.stdout
+    assert "Hellinger" in ran(tmp_path, *words).stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -90,7 +86,8 @@ def test_readme_has_exactly_two_commands() -> None:
 
 
 def test_twenty_behaviours_stand_where_the_map_says() -> None:
-    text = (ROOT / "docs" / "overview.md").read_text(encoding="utf-8").partition("two guesses\n")[2].partition("\n## ")[0]
+    page = (ROOT / "docs" / "overview.md").read_text(encoding="utf-8")
+    text = page.partition("two guesses\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| [^|]+ \| `([\w/]+\.py)` \| (.+) \|$", text, re.MULTILINE)
     assert len(rows) == 20
     for file, names in rows:

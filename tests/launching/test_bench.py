@@ -15,18 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from command_line import ran
 
-from robench_fire.runs.folders import find
+from robench_fire.runs.folders import Run, find
 from robench_fire.tables.rows import collect
-
-
-def robench(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in ``folder``."""
-    command = [sys.executable, "-m", "robench_fire", *words]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    assert ran.returncode == code, ran.stderr
-    return ran
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +26,7 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder after a small real bench with AutoAttack, two processes at a time, and what it printed."""
     folder = tmp_path_factory.mktemp("bench")
     words = "bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 2"
-    return folder, robench(folder, *words.split()).stdout
+    return folder, ran(folder, *words.split()).stdout
 
 
 def test_bench_prints_a_row_for_each_defense(benched: tuple[Path, str]) -> None:
@@ -83,7 +75,7 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
 def test_the_same_command_again_does_nothing(benched: tuple[Path, str]) -> None:
     folder, out = benched
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".safetensors", ".npy")}
-    again = robench(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 1".split())
+    again = ran(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 1".split())
     assert again.stdout == out
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -92,23 +84,23 @@ def test_a_seed_whose_weights_are_elsewhere_is_tabulated_and_not_trained_again(
     benched: tuple[Path, str], tmp_path: Path
 ) -> None:
     shutil.copytree(benched[0] / "runs", tmp_path / "runs")
-    before = robench(tmp_path, "table", "--json").stdout
+    before = ran(tmp_path, "table", "--json").stdout
     (weights,) = tmp_path.glob("runs/digits/Linf/fire/*/seed-1/weights.safetensors")
     weights.unlink()
-    assert robench(tmp_path, "table", "--json").stdout == before
+    assert ran(tmp_path, "table", "--json").stdout == before
     train = "train fire digits --seeds 2 --epochs 4 --examples 40 --jobs 1"
     for command in (train, "eval runs/digits/Linf/fire --examples 40", "transfer runs/digits/Linf --examples 40"):
-        said = robench(tmp_path, *command.split(), code=4).stderr
+        said = ran(tmp_path, *command.split(), code=4).stderr
         assert "seed-1/weights.safetensors is not here: bring it back" in said
-    assert robench(tmp_path, "table", "--json").stdout == before
+    assert ran(tmp_path, "table", "--json").stdout == before
 
 
 def test_more_seeds_extend_the_row(benched: tuple[Path, str]) -> None:
     folder, _ = benched
-    robench(folder, *"train fire digits --seeds 3 --epochs 4 --examples 40 --attack pgd20 --output more".split())
+    ran(folder, *"train fire digits --seeds 3 --epochs 4 --examples 40 --attack pgd20 --output more --jobs 1".split())
     (row,) = collect(folder / "more")
     assert row.attack == "pgd20"
-    robench(folder, *"train fire digits --seeds 0,2 --epochs 4 --examples 40 --output more".split())
+    ran(folder, *"train fire digits --seeds 0,2 --epochs 4 --examples 20 --output more --jobs 1".split())
     (row,) = collect(folder / "more")
     assert (row.attack, sorted(row.per_seed), row.unfinished) == ("aa", [0, 2], (1,))
 
@@ -117,62 +109,73 @@ def test_eval_of_a_run_and_of_its_file_agree(benched: tuple[Path, str]) -> None:
     folder, _ = benched
     run = find(folder / "runs" / "digits" / "Linf" / "fire")[0]
     options = "--attack pgd20 --examples 30 --eps 1/10 --json".split()
-    own = json.loads(robench(folder, "eval", str(run.folder), *options).stdout)["evaluations"]
+    own = json.loads(ran(folder, "eval", str(run.folder), *options).stdout)["evaluations"]
     described = "--dataset digits --arch digits-cnn".split()
     copy = folder / "copy.safetensors"
     copy.write_bytes(run.weights.read_bytes())
-    other = json.loads(robench(folder, "eval", str(copy), *described, *options).stdout)["evaluations"]
+    other = json.loads(ran(folder, "eval", str(copy), *described, *options).stdout)["evaluations"]
     assert [own[0][key] for key in ("clean", "robust", "eps")] == [other[0][key] for key in ("clean", "robust", "eps")]
     assert (run.folder / "eval.pgd20-Linf-1_10-30.npy").exists()
     assert (folder / "copy.safetensors.eval.pgd20-Linf-1_10-30.json").exists()
-    wrong = robench(folder, "eval", str(copy), "--dataset", "mnist", "--arch", "small-cnn", code=4)
+    wrong = ran(folder, "eval", str(copy), "--dataset", "mnist", "--arch", "small-cnn", code=4)
     assert "is missing; run `robench data mnist`" in wrong.stderr or "does not fit" in wrong.stderr
 
 
 def test_a_mistake_in_eval_is_found_before_anything_is_read(benched: tuple[Path, str]) -> None:
     folder, _ = benched
     run = str(find(folder / "runs")[0].folder)
-    assert "eps 8 is outside [0, 1]" in robench(folder, "eval", run, "--eps", "8", code=2).stderr
-    assert "needs --eps" in robench(folder, "eval", run, "--norm", "L2", code=2).stderr
+    assert "eps 8 is outside [0, 1]" in ran(folder, "eval", run, "--eps", "8", code=2).stderr
+    assert "needs --eps" in ran(folder, "eval", run, "--norm", "L2", code=2).stderr
 
 
 def test_table_and_board(benched: tuple[Path, str]) -> None:
     folder, out = benched
-    table = robench(folder, "table", "--publish", "board")
+    table = ran(folder, "table", "--publish", "board")
     assert table.stdout == out
-    markdown = robench(folder, "table", "board", "--format", "md").stdout
+    markdown = ran(folder, "table", "board", "--format", "md").stdout
     assert re.search(r"\| FIRE \[[\d,]+\] \| DigitsCNN \|", markdown)
-    assert robench(folder, "table", "--format", "md").stdout == markdown
+    assert ran(folder, "table", "--format", "md").stdout == markdown
 
 
 def test_a_training_at_another_radius_is_evaluated_at_both(tmp_path: Path) -> None:
     words = "train fire digits --seeds 2 --epochs 2 --examples 20 --set threat.eps=0.1 --jobs 1".split()
-    ran = robench(tmp_path, *words)
+    said = ran(tmp_path, *words)
     (row,) = collect(tmp_path)
     there = {str(run.seed): run.read("eval.aa-Linf-0.1-20.json")["robust"] for run in find(tmp_path)}
     assert (row.eps, row.attack, row.facts["at_training_radius"]) == ("0.2", "aa", there)
     assert all(there[str(seed)] >= values["robust"] for seed, values in row.per_seed.items())
     assert any(note.startswith("Trained at eps 0.1, where AutoAttack leaves ") for note in row.footnotes())
-    assert "where AutoAttack leaves" in " ".join(ran.stdout.split())
+    assert "where AutoAttack leaves" in " ".join(said.stdout.split())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     assert len(before) == 2 * 2 * 2  # radii, attacks, seeds
-    assert robench(tmp_path, *words).stdout == ran.stdout
+    assert ran(tmp_path, *words).stdout == said.stdout
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
-    claimed = robench(tmp_path, *"table --eps 0.1 --format md".split()).stdout
+    claimed = ran(tmp_path, *"table --eps 0.1 --format md".split()).stdout
     assert "digits, Linf, eps 0.1, 20 test images" in claimed
     assert "Trained at" not in claimed
 
 
 def test_divergence_is_exit_5_and_says_where(tmp_path: Path) -> None:
-    ran = robench(tmp_path, *"train trades digits --seeds 2 --epochs 2 --lr 1e30".split(), code=5)
-    assert "2 of 2 runs failed; trades seed 0: the loss is not finite at step" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    said = ran(tmp_path, *"train trades digits --seeds 2 --epochs 2 --lr 1e30 --jobs 1".split(), code=5)
+    assert "2 of 2 runs failed; trades seed 0: the loss is not finite at step" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+LONG = "train fire_sa digits --seeds 1 --epochs 12 --set recipe.attack.steps=4 --no-eval".split()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    ran(folder, *LONG)
+    return find(folder)[0]
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, signum: int, code: int) -> None:
-    words = "train fire_sa digits --seeds 1 --epochs 12 --no-eval".split()
-    command = [sys.executable, "-m", "robench_fire", *words]
+def test_interrupted_training_continues_to_the_same_weights(
+    tmp_path: Path, uninterrupted: Run, signum: int, code: int
+) -> None:
+    command = [sys.executable, "-m", "robench_fire", *LONG]
     started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("curve.jsonl")) and time.monotonic() < deadline:
@@ -183,17 +186,13 @@ def test_interrupted_training_continues_to_the_same_weights(tmp_path: Path, sign
     (run,) = find(tmp_path)
     done = len((run.folder / "curve.jsonl").read_text().splitlines())
     assert 1 <= done < 12
-    robench(tmp_path, *words)
+    ran(tmp_path, *LONG)
     assert len(run.read("provenance.json")["sessions"]) == 2
     assert len((run.folder / "curve.jsonl").read_text().splitlines()) == 12
     assert {path.name for path in run.folder.iterdir()} == {
         ".lock", "plan.json", "provenance.json", "curve.jsonl", "weights.safetensors", "train.json",
     }  # fmt: skip
-    resumed = load_file(run.weights)
-    robench(tmp_path, *words, "--output", "uninterrupted")
-    (whole,) = find(tmp_path / "uninterrupted")
-    for name, value in load_file(whole.weights).items():
-        assert np.array_equal(resumed[name], value), name
+    assert run.weights.read_bytes() == uninterrupted.weights.read_bytes()
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
@@ -217,10 +216,10 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("curve.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    ran = robench(tmp_path, *words, code=2)
+    said = ran(tmp_path, *words, code=2)
     started.kill()
     started.wait()
-    assert "in use by another process" in ran.stderr
+    assert "in use by another process" in said.stderr
 
 
 def test_extra_data_is_mixed_in_and_identified(tmp_path: Path) -> None:
@@ -228,7 +227,7 @@ def test_extra_data_is_mixed_in_and_identified(tmp_path: Path) -> None:
     images, labels = random.integers(0, 256, (60, 8, 8, 1), np.uint8), random.integers(0, 10, 60)
     np.savez(tmp_path / "extra.npz", image=images, label=labels)
     words = "train fire digits --seeds 1 --epochs 1 --attack pgd20 --extra-data extra.npz".split()
-    robench(tmp_path, *words)
+    ran(tmp_path, *words)
     (row,) = collect(tmp_path)
     assert row.extra == "file"
     assert row.plan["recipe"]["epochs"] == 2
@@ -243,8 +242,8 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
             return os.system, ("touch executed",)
 
     (tmp_path / "evil.pickle").write_bytes(pickle.dumps({"data": Evil()}))
-    ran = robench(tmp_path, *"train fire digits --seeds 1 --extra-data evil.pickle".split(), code=4)
-    assert "refused" in ran.stderr
+    said = ran(tmp_path, *"train fire digits --seeds 1 --extra-data evil.pickle".split(), code=4)
+    assert "refused" in said.stderr
     assert not (tmp_path / "executed").exists()
     assert not find(tmp_path)
 
@@ -255,7 +254,7 @@ def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
         "from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER\n"
         "DEFENSE = replace(TRADES, beta=3.0)\n"
     )
-    robench(tmp_path, *"train ./mine.py digits --seeds 2 --epochs 1 --attack pgd20 --jobs 2".split())
+    ran(tmp_path, *"train ./mine.py digits --seeds 2 --epochs 1 --attack pgd20 --jobs 2".split())
     (row,) = collect(tmp_path)
     assert row.plan["name"] == "mine"
     assert row.plan["defense"]["beta"] == 3.0

@@ -18,7 +18,7 @@ from robench_fire.runs.folders import Run
 TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
 
 
-SLOW = ["--set", "recipe.attack.steps=40", "--no-eval"]  # there is time to kill it between two epochs
+SLOW = ["--set", "recipe.attack.steps=30", "--no-eval"]  # there is time to kill it between two epochs
 
 
 def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:

@@ -117,7 +117,7 @@ def results(run: Run) -> dict[str, bytes]:
 
 
 def test_a_lost_node_costs_an_epoch(tmp_path: Path, cluster: Any, robench: Robench) -> None:
-    words = "train fire digits --seeds 1 --epochs 14 --no-eval"
+    words = "train fire digits --seeds 1 --epochs 14 --set recipe.attack.steps=4 --no-eval"
     driver = started(cluster, tmp_path, words)
     wait_for(lambda: len(epochs(tmp_path)) >= 3)
     before = epochs(tmp_path)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 
 from robench_fire.cli import main
@@ -17,3 +22,20 @@ def robench(*words: str) -> int:
         except SystemExit as leaving:
             return int(leaving.code or 0)
     return 0
+
+
+class Ran(NamedTuple):
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
+def ran(folder: Path, *words: str, code: int = 0) -> Ran:
+    """Run ``robench WORDS`` in ``folder``, to the exit code that is expected."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        ended = robench(*words)
+    assert ended == code, err.getvalue()
+    return Ran(out.getvalue(), err.getvalue())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command_line import ran
 from torch import Tensor, nn
 
 from robench_fire.devices import precision
@@ -234,18 +233,11 @@ def test_extra_images_are_shared(small: Splits) -> None:
     assert together(given)[0].curve[0]["loss"] == pytest.approx(alone(given, 0).curve[0]["loss"], rel=2e-3)
 
 
-def robench(folder: Path, *words: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "robench_fire", *words]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == code, ran.stderr
-    return ran.stderr
-
-
 def test_the_command_trains_groups_and_goes_on_from_any_state(tmp_path: Path) -> None:
     """Seed 1 is trained alone before; the others go together, in two processes, into the usual folders."""
-    common = "train fire digits --epochs 2 --no-eval --device cpu".split()
-    robench(tmp_path, *common, "--seeds", "1,1", "--jobs", "1")
-    said = robench(tmp_path, *common, "--seeds", "4", "--together", "--jobs", "2")
+    common = "train fire digits --epochs 2 --set recipe.attack.steps=4 --no-eval --device cpu".split()
+    ran(tmp_path, *common, "--seeds", "1,1", "--jobs", "1")
+    said = ran(tmp_path, *common, "--seeds", "4", "--together", "--jobs", "2").stderr
     assert "fire seeds 0,2: done" in said
     assert "fire seeds 1,3: done" in said
     runs = find(tmp_path / "runs")
@@ -253,7 +245,7 @@ def test_the_command_trains_groups_and_goes_on_from_any_state(tmp_path: Path) ->
     assert together == ["2", "1", "2", "1"]
     assert all(run.trained and not (run.folder / "state.pt").exists() for run in runs)
     alone = tmp_path / "alone"
-    robench(tmp_path, *common, "--seeds", "0,0", "--jobs", "1", "--output", str(alone))
+    ran(tmp_path, *common, "--seeds", "0,0", "--jobs", "1", "--output", str(alone))
     (single,) = find(alone)
     curves = [(run.folder / "curve.jsonl").read_text().splitlines() for run in (single, runs[0])]
     losses = [[json.loads(line)["loss"] for line in curve] for curve in curves]
@@ -262,4 +254,4 @@ def test_the_command_trains_groups_and_goes_on_from_any_state(tmp_path: Path) ->
 
 def test_what_cannot_go_together_says_so(tmp_path: Path) -> None:
     common = "train rst_adv digits --epochs 2 --no-eval --device cpu --together --jobs 1 --seeds 2".split()
-    assert "rst_adv labels images anew for every seed; leave out --together" in robench(tmp_path, *common, code=3)
+    assert "rst_adv labels images anew for every seed; leave out --together" in ran(tmp_path, *common, code=3).stderr
