@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
+import runpy
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,14 @@ ROWS = 8  # seven defenses, and FIRE with hidden labels
 
 
 def board(verb: str, folder: Path, *more: str) -> str:
-    command = [sys.executable, str(SCRIPT), verb, *TOY, *more]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    """Run the script in this process, in ``folder``; what it printed."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.chdir(folder)
+        patch.setattr("sys.argv", [str(SCRIPT), verb, *TOY, *more])
+        patch.setattr("signal.signal", lambda *_: None)
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
