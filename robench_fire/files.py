@@ -18,12 +18,18 @@ from robench_fire.errors import UsageError
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that is flushed to the disk and takes its place when the body succeeds."""
+    """A temporary path beside ``path`` that is flushed to the disk and takes its place when the body succeeds.
+
+    Whoever may read other new files may read it, also where the body writes with a library that thinks otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with stopping.deferred():
         try:
+            partial.touch()
+            mode = partial.stat().st_mode
             yield partial
+            partial.chmod(mode)
             with open(partial, "rb") as written:
                 os.fsync(written.fileno())
             os.replace(partial, path)

@@ -5,6 +5,7 @@ The one place where percentages become strings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,17 @@ def _ours(row: Row) -> dict[str, Any]:
 
 
 def _setting(row: Row) -> str:
+    return f"Mean over {_size(row)}, {row.profile} profile of robench_fire."
+
+
+def _size(row: Row) -> str:
     seeds = "1 seed" if len(row.per_seed) == 1 else f"{len(row.per_seed)} seeds"
-    return f"Mean over {seeds}, {row.examples:,} test images, {row.profile} profile of robench_fire."
+    return f"{seeds}, {row.examples:,} test images"
+
+
+def _poorer(row: Row, other: Row) -> bool:
+    """Whether ``row`` lacks seeds or images that ``other`` has."""
+    return row.examples < other.examples or not set(other.per_seed) <= set(row.per_seed)
 
 
 def from_model_info(path: Path) -> Row:
@@ -98,7 +108,24 @@ def from_model_info(path: Path) -> Row:
                 f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
                 "publish the row again"
             )
+    if found := _impossible(row):
+        raise DataError(f"{path} was changed by hand: {found}; publish the row again")
     return row
+
+
+def _impossible(row: Row) -> str:
+    """What the seeds' accuracies cannot be, after so many images and with the intervals that were written with them."""
+    intervals = row.facts.get("evaluator", {}).get("robust_intervals", {})
+    for seed, values in row.per_seed.items():
+        for name in ("clean", "robust"):
+            right = values[name] * row.examples / 100
+            if abs(right - round(right)) > 1e-6:
+                return f"seed {seed}'s {name} accuracy of {values[name]} % is no number of {row.examples:,} images"
+        low, high = intervals.get(str(seed)) or (0.0, 100.0)
+        if not low <= values["robust"] <= high:
+            robust = f"seed {seed}'s robust accuracy of {values['robust']} %"
+            return f"{robust} is outside its own interval, {low:.2f} to {high:.2f}"
+    return ""
 
 
 def _row(info: dict[str, Any]) -> Row:
@@ -126,16 +153,23 @@ def find_rows(folder: Path, eps: str = "") -> list[Row]:
     ``eps``: those that claim this radius; run folders are asked for it whatever their plan claims.
     """
     listed = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
-    files = [path for path in listed if _is_board_file(path.resolve())]
+    files = [path for path in listed if _is_board_file(path)]
     if files:
         return ranked(row for row in map(from_model_info, files) if not eps or same(eps, row.eps))
     return collect(folder, eps)
 
 
 def _is_board_file(path: Path) -> bool:
-    own = path.parent.name in ("Linf", "L2") and not path.name.startswith(("plan", "eval", "transfer"))
-    # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
-    return own and ".eval." not in path.name and "model_info" not in path.parts
+    """Whether a JSON holds a row of ours, or lies where only such files do: then it is refused if it does not."""
+    place = path.resolve()
+    if place.parent.name in ("Linf", "L2") and not place.name.startswith(("plan", "eval", "transfer")):
+        # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
+        return ".eval." not in place.name and "model_info" not in place.parts
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get(BOARD_KEY), dict) and "plan" in found[BOARD_KEY]
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
@@ -155,7 +189,14 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
         if (other.fingerprint, other.eps) != (row.fingerprint, row.eps):
             both = f"{other.fingerprint} at {other.eps} and {row.fingerprint} at {row.eps}"
             raise DataError(f"two plans of {row.paper['method']} ({both}) claim {path}; name one run, or move it away")
-        chosen[path] = row
+        if path not in chosen or not _poorer(row, other):
+            chosen[path] = row
+    for path, row in chosen.items():
+        if path.exists() and _poorer(row, other := from_model_info(path)):
+            raise DataError(
+                f"{path} holds {_size(other)}, and this row {_size(row)}; add what is missing, publish to another "
+                "folder, or move that file away"
+            )
     infos = {path: to_model_info(row) for path, row in chosen.items()}
     for path, info in infos.items():
         if wrong := problems(info, path.stem):

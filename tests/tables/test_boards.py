@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from written_runs import OFFICIAL, write_at, write_five, write_run
+from written_runs import CLEAN, OFFICIAL, ROBUST, write_at, write_five, write_run
 
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
@@ -152,3 +153,46 @@ def test_what_robustbench_would_not_read_is_not_published(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"\.json would not be a RobustBench file: link: 'arxiv.org' does not match"):
         model_info.publish(found, tmp_path / "board")
     assert not (tmp_path / "board").exists()
+
+
+def test_a_row_with_fewer_seeds_does_not_replace_one_with_more(tmp_path: Path) -> None:
+    write_five(tmp_path / "five")
+    few = Request(defense="fire", dataset="digits")
+    for seed in range(2):
+        write_run(tmp_path / "two", few, seed, CLEAN[seed], ROBUST[seed])
+    five, two = (rows.collect(tmp_path / name) for name in ("five", "two"))
+    (path,) = model_info.publish(five, tmp_path / "board")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"holds 5 seeds, 300 test images, and this row 2 seeds, 300 test images; add"):
+        model_info.publish(two, tmp_path / "board")
+    assert path.read_bytes() == before
+    for both in ([*five, *two], [*two, *five]):
+        (path,) = model_info.publish(both, tmp_path / f"of both {both[0] is five[0]}")
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("robust", "said"),
+    [
+        (60.0, "seed 0's robust accuracy of 60.0 % is outside its own interval, 45.00 to 55.00"),
+        (50.1, "seed 0's robust accuracy of 50.1 % is no number of 300 images"),
+    ],
+)
+def test_a_seed_changed_with_its_mean_is_found(tmp_path: Path, robust: float, said: str) -> None:
+    write_five(tmp_path / "runs")
+    (row,) = rows.collect(tmp_path / "runs")
+    forged = replace(row, per_seed=row.per_seed | {0: row.per_seed[0] | {"robust": robust}})
+    (path,) = model_info.publish([forged], tmp_path / "board")
+    with pytest.raises(DataError, match=rf"was changed by hand: {said}; publish the row again"):
+        model_info.from_model_info(path)
+
+
+def test_a_board_file_is_known_by_its_content(tmp_path: Path) -> None:
+    write_five(tmp_path / "runs")
+    found = rows.collect(tmp_path / "runs")
+    (path,) = model_info.publish(found, tmp_path / "board")
+    (tmp_path / "mine").mkdir()
+    moved = path.rename(tmp_path / "mine" / "fire.json")
+    (tmp_path / "mine" / "other.json").write_text('{"robench_fire": {"format": 1}}')
+    (tmp_path / "mine" / "broken.json").write_text("{")
+    assert model_info.find_rows(tmp_path / "mine") == model_info.find_rows(moved) == found
