@@ -28,6 +28,7 @@ def replaced(path: Path) -> Iterator[Path]:
         try:
             partial.touch()
             mode = partial.stat().st_mode
+            partial.unlink()  # so that a body that writes nothing replaces nothing
             yield partial
             partial.chmod(mode)
             with open(partial, "rb") as written:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 
 if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests start shares the cores with others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+os.environ["ROBENCH_DATA"] = tempfile.mkdtemp(prefix="robench-tests-")  # not the user's data, nor published figures
 
 import pytest
 import torch

@@ -126,6 +126,12 @@ def table(
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER", help="With --published, and from now on: figures of a newer RobustBench model_info."
+        ),
+    ] = None,
     cost: Annotated[
         bool, typer.Option("--cost", help="What a seed cost (time, FLOPs, energy), not how it was trained.")
     ] = False,
@@ -135,8 +141,13 @@ def table(
     json: o.Json = False,
 ) -> None:
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
-    from robench_fire.tables import entries, render
+    from robench_fire.tables import entries, published_rows, render
 
+    if update is not None:
+        if not published:
+            raise UsageError("--update brings figures for --published; add it")
+        brought, kept = len(published_rows.update(update)), published_rows.kept()
+        print(f"{brought} published figures are now in {kept}; without it, the package's are used", file=sys.stderr)
     found = entries.entries_in(sources or [output], eps)
     render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)
     if publish is not None:

@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.error import URLError
 
 from robench_fire.errors import DataError
 from robench_fire.files import replaced
-from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Splits
+
+if TYPE_CHECKING:  # what only asks for the data folder shall not wait for torch
+    from robench_fire.problem.dataset import Dataset, Download, File, Mirror, Splits
 
 Condition = Literal["verified", "missing", "altered"]
 Note = Callable[[int, int, str], None]

@@ -18,7 +18,7 @@ from robench_fire.submission import robustbench_rows
 from robench_fire.submission.claims.claim import Claim, SeedClaim
 from robench_fire.submission.draft import marked
 from robench_fire.submission.zoo_entry import CARRIED, NO_ID, ZooEntry, registered
-from robench_fire.tables.entries import OURS, Entry, beside, of_row
+from robench_fire.tables.entries import OURS, Entry, beside, of_row, shipped
 from robench_fire.tables.formats import bibtex
 
 EVALUATED = {"aa": "AutoAttack standard", "pgd20": "PGD-20, not AutoAttack"}
@@ -29,7 +29,7 @@ FOR_PEOPLE = ("ISSUE.md", "MODEL_CARD.md")
 def rendered(claim: Claim, entry: ZooEntry, parts: Dataset, checkpoint_sha256: str) -> dict[str, str]:
     """Path in the bundle to content."""
     info, listed = claim.model_info(), _listed(claim)
-    rank = 1 + sum(each.score > float(info["autoattack_acc"]) for each in beside([listed]))
+    rank = 1 + sum(each.score > float(info["autoattack_acc"]) for each in beside([listed], shipped()))
     known = _known(claim, entry, checkpoint_sha256) | {"rank": rank}
     made = {name: _filled(name, known) for name in (*FOR_PEOPLE, "leaderboard_row.html")}
     with registered(entry):

@@ -1,4 +1,4 @@
 """Rows and boards: RobustBench's model_info, published results, texts, pages. Loads no torch.
 
-Imports: statistics, problem, models, runs, evaluation.
+Imports: statistics, problem, data, models, runs, evaluation.
 """

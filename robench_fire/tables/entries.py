@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.quantity import Quantity, same
 from robench_fire.runs.folders import SEEDS, find, read_json
 from robench_fire.statistics.summary import MeanStd, mean_std
+from robench_fire.tables import published_rows
 from robench_fire.tables.model_info import find_rows
 from robench_fire.tables.rows import Row
 
@@ -103,22 +102,29 @@ def _reported(row: Row, source: str) -> str:
 
 
 def published() -> list[Entry]:
-    """Every published figure that comes with the package, as its source gives it."""
-    text = resources.files("robench_fire.tables").joinpath("published.csv").read_text(encoding="utf-8")
-    return [_published(each) for each in csv.DictReader(text.splitlines())]
+    """Every published figure, as its source gives it: of the package, or of the user's own update of it.
+
+    Raises:
+        DataError: if the latter cannot be read.
+    """
+    return [_published(each) for each in published_rows.in_use()]
+
+
+def shipped() -> list[Entry]:
+    """The published figures of the package, which are the same on every machine."""
+    return [_published(each) for each in published_rows.shipped()]
 
 
 def _published(each: Mapping[str, str]) -> Entry:
-    clean = MeanStd(float(each["clean"]), None, 1)
-    robust = MeanStd(float(each["robust"]), None, 1) if each["robust"] else None
-    about: dict[str, Any] = {name: each[name] for name in _TEXTS}
+    clean, robust = (MeanStd(float(each[name]), None, 1) for name in ("clean_acc", "autoattack_acc"))
+    about: dict[str, Any] = {name: each[{"title": "name", "norm": "threat"}.get(name, name)] for name in _TEXTS}
     return Entry(
         origin=PUBLISHED, method=each["key"], clean=clean, robust=robust,
-        average=MeanStd((clean.mean + robust.mean) / 2, None, 1) if robust else None,
+        average=MeanStd((clean.mean + robust.mean) / 2, None, 1),
         extra="file" if each["additional_data"] == "true" else "",
         best_known=float(each["external"]) if each["external"] else None,
         unreliable={"true": True, "false": False}.get(each["unreliable"]),
-        notes=(each["footnote"],) if each["footnote"] else (),
+        notes=tuple(f"{said[0].upper()}{said[1:]}." for said in each["note"].split("; ") if said),
         **about,
     )  # fmt: skip
 
@@ -215,11 +221,14 @@ def _nothing(sources: Sequence[Path], eps: str) -> str:
     return f"no evaluated run in {places}, but trained ones; attack them: `robench eval {trained[0]}`{more}"
 
 
-def beside(entries: Iterable[Entry]) -> list[Entry]:
-    """The published entries that compare with one of ``entries``: the same data set, norm and, nearly, radius."""
+def beside(entries: Iterable[Entry], known: Sequence[Entry] | None = None) -> list[Entry]:
+    """Those of ``known`` that compare with one of ``entries``: the same data set, norm and, nearly, radius.
+
+    ``known``: by default everything published.
+    """
     mine = [(each.dataset, each.norm, _number(each.eps)) for each in entries]
     return [
-        each for each in published()
+        each for each in (published() if known is None else known)
         if any(each.dataset == dataset and each.norm == norm and _near(_number(each.eps), eps)
                for dataset, norm, eps in mine)
     ]  # fmt: skip

@@ -198,7 +198,7 @@ def _doubtful(entry: Entry) -> bool:
 
 def _remarks(published: Sequence[Entry], first: Entry) -> list[str]:
     if not published:
-        return [f"No published figures for {first.dataset} {first.norm} near eps {first.eps} come with the package."]
+        return [f"There are no published figures for {first.dataset} {first.norm} near eps {first.eps}."]
     sources = " and ".join(dict.fromkeys(entry.source for entry in published))
     return [
         f"{len(published)} entries are published figures ({sources}), on all test images. Their ranks are among "

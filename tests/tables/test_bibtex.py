@@ -31,12 +31,12 @@ def cited(entries: list[Entry]) -> dict[str, Cited]:
     return {each.key: each for each in found}
 
 
-ALL = [*published(), *BOARD]
+ALL = [*(each for each in published() if each.title != "Standardly trained model"), *BOARD]
 
 
 def test_every_paper_is_cited_once_by_its_key() -> None:
     found = cited(ALL)
-    assert set(found) == {each.key.split("_")[0] for each in ALL if each.key != "Standard"}
+    assert set(found) == {each.key.split("_")[0] for each in ALL}
     assert not any("_" in key for key in found)
     assert sum(key.startswith("Wu2020Adversarial") for key in found) == 1
     for key, each in found.items():
@@ -60,11 +60,10 @@ def test_every_author_is_a_name() -> None:
     assert shown["Peng2023Robust"][-2:] == ["Jason Martin", "Duen Horng Chau"]
 
 
-@pytest.mark.parametrize(("key", "count"), [("Chen2021Amplitude", 6), ("Kundu2020Tunable", 4)])
-def test_authors_written_with_the_last_name_first_stay_whole(key: str, count: int) -> None:
-    """RobustBench's files have them as "Chen, Guangyao and Peng, Peixi and ..."."""
-    found = cited(ALL)[key]["author"].split(" and ")
-    assert len(found) == count
+def test_authors_written_with_the_last_name_first_stay_whole() -> None:
+    """RobustBench's files have them as "Kundu, Souvik and Nazemi, Mahdi and ..."."""
+    found = cited(ALL)["Kundu2020Tunable"]["author"].split(" and ")
+    assert len(found) == 4
     assert all(re.fullmatch(r"[\w ]+, [\w ]+|\w+ [\w ]+", name) for name in found)
 
 

@@ -39,6 +39,7 @@ def ours(method: str, session: dict[str, Any] = GPU, spent: dict[str, Any] = SPE
         "sessions": {str(seed): [FIRE.facts["sessions"]["0"][0] | session] for seed in values},
         "verdicts": {str(seed): FIRE.facts["verdicts"]["0"] for seed in values},
         "cost": measured if spent else {},
+        "evaluator": FIRE.facts["evaluator"] | {"robust_intervals": {}},
     }
     about = {"per_seed": values, "facts": facts, "paper": FIRE.paper | {"method": method}, "pgd20": {}}
     return of_row(replace(FIRE, **about))
