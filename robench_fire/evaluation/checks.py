@@ -140,13 +140,17 @@ def wrong_normalisation(
             option: forward(change.to(x.device)(x) if isinstance(change, nn.Module) else change(x)).argmax(1) == label
             for option, change in _ways(given, mean, std).items()
         }
-    option = max(found, key=lambda name: percent(found[name]), default=given)
-    if option == given or not _better(found[option], own):
+    best = max(found, key=lambda name: percent(found[name]), default=given)
+    if best == given or not _better(found[best], own):
         return
+    alike = [name for name in found if not more(*_disagreement(found[best], found[name]))]
+    option = "dataset" if "dataset" in alike else best
     was = f"clean accuracy is {percent(own):.1f} % with --normalise {given}, but {percent(found[option]):.1f} %"
     if not option:
         raise DataError(f"{was} with one normalisation undone: the model normalises its images twice; leave one out")
-    raise DataError(f"{was} with --normalise {option}; say how its training script normalised images")
+    rest = [f"{percent(found[name]):.1f} % with {name}" for name in alike if name not in ("", option)]
+    also = f" (and {', '.join(rest)}, which these images cannot tell apart)" if rest else ""
+    raise DataError(f"{was} with --normalise {option}{also}; say how its training script normalised images")
 
 
 def _better(one: Tensor, other: Tensor) -> bool:
@@ -156,4 +160,9 @@ def _better(one: Tensor, other: Tensor) -> bool:
     """
     good, poor = percent(one), percent(other)
     far = good > poor + 20 and (good > 2 * poor or 100 - good < (100 - poor) / 3)
-    return far and more(int((one & ~other).sum()), int((other & ~one).sum()))
+    return far and more(*_disagreement(one, other))
+
+
+def _disagreement(one: Tensor, other: Tensor) -> tuple[int, int]:
+    """On how many images only ``one`` is right, and only ``other``."""
+    return int((one & ~other).sum()), int((other & ~one).sum())

@@ -142,7 +142,8 @@ def source_from_file(path: Path, dataset: str, arch: str, how: str = "", key: st
     if how and own:
         raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {own}; leave --normalise out")
     claim = next(iter(parts.recipes))
-    stem = path.with_name(f"{path.name}{f'.{key}' if key else ''}.eval")
+    parted = [path.name, key, f"normalise-{how.replace(':', '_')}" if how not in ("", "none") else ""]
+    stem = path.with_name(".".join([*(each for each in parted if each), "eval"]))
     return ModelSource(
         weights=path, stem=stem, dataset=found.name, arch=arch, normalise=(how or own or "none").replace(" ", ""),
         claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),

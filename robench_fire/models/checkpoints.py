@@ -73,7 +73,7 @@ def find(path: Path, wanted: Shapes, key: str = "") -> Weights:
         raise MisfitError(f"{path} {_misfit(content, groups, wanted)}")
     chosen = min(fits, key=lambda name: bool(AVERAGED.search(name)))
     own = fits[chosen].tensors
-    others = tuple(name for name, each in fits.items() if not _same(each.tensors, own))
+    others = tuple(name for name, each in fits.items() if name != chosen and not _same(each.tensors, own))
     return fits[chosen]._replace(key=chosen, others=others)
 
 

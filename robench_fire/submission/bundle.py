@@ -33,6 +33,11 @@ TAKEN = ("evidence/autoattack.log", "evidence/aa_summary.json", "evidence/masks.
          "evidence/reliability.json", "evidence/admission.json", CHECKED,
          "provenance/submission.json", "CHECKLIST.md")  # fmt: skip
 """What cannot be rendered from the rest, beside the checkpoints and what is PERTURBED."""
+FACTS = {
+    "name", "attack", "version", "versions", "norm", "eps", "seed", "examples", "clean", "robust", "after", "flags",
+    "arch", "normalise", "weights_sha256", "images_sha256",
+}  # fmt: skip
+"""What must be known of an evaluation."""
 TRAINED = ("provenance/train.json", "provenance/curve.jsonl", "provenance/row.json")
 """The same of a seed only."""
 
@@ -104,6 +109,10 @@ def read(folder: Path) -> Claim:
     )
     if facts.get("norm") not in THREATS:  # it becomes part of a path
         raise DataError(f"{folder / names[1]} names no norm of {', '.join(THREATS)}")
+    if lacks := sorted(FACTS - set(facts)):
+        raise DataError(f"{folder / names[1]} has no {', '.join(lacks)}")
+    if told.get("format") != 1:
+        raise DataError(f"{folder / names[0]} is of format {told.get('format')}; this robench reads format 1")
     try:
         if not NAME.fullmatch(name := str(told["name"])):
             raise ValueError(name)

@@ -26,7 +26,7 @@ from robench_fire.submission.claims import from_file, from_runs
 from robench_fire.submission.claims.claim import Claim, admissible, check_board, check_link
 from robench_fire.submission.claims.from_file import Told
 from robench_fire.submission.draft import marked
-from robench_fire.submission.texts import checklist, rendered
+from robench_fire.submission.texts import CHECKLIST, checklist, rendered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def _written(claim: Claim, source: ModelSource, test: Split, out: Path, checking
     tools = {"robustbench": version("robustbench"), "robench_fire": version("robench-fire"), "torch": torch.__version__}
     found: list[Check] = []
     for _ in range(2):  # the check finds its own results missing otherwise
-        write("CHECKLIST.md", checklist(claim, entry, checkpoint, found))
+        write_text(fresh / CHECKLIST, checklist(claim, entry, checkpoint, found, tools["robustbench"]))
         write(bundle.CHECKED, as_json(tools | listed(found)))
         bundle.sum_up(fresh)
         found = found or check(fresh, checking.data, device, checking.examples, checking.report)

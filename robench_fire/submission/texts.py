@@ -22,7 +22,9 @@ from robench_fire.tables.entries import OURS, Entry, beside, of_row, shipped
 from robench_fire.tables.formats import bibtex
 
 EVALUATED = {"aa": "AutoAttack standard", "pgd20": "PGD-20, not AutoAttack"}
-FOR_PEOPLE = ("ISSUE.md", "MODEL_CARD.md")
+CHECKLIST = "CHECKLIST.md"
+COMPLETED = ("ISSUE.md", "MODEL_CARD.md")
+FOR_PEOPLE = (*COMPLETED, CHECKLIST)
 """What a person completes: boxes to tick, blanks to fill, things to add."""
 
 
@@ -31,7 +33,7 @@ def rendered(claim: Claim, entry: ZooEntry, parts: Dataset, checkpoint_sha256: s
     info, listed = claim.model_info(), _listed(claim)
     rank = 1 + sum(each.score > float(info["autoattack_acc"]) for each in beside([listed], shipped()))
     known = _known(claim, entry, checkpoint_sha256) | {"rank": rank}
-    made = {name: _filled(name, known) for name in (*FOR_PEOPLE, "leaderboard_row.html")}
+    made = {name: _filled(name, known) for name in (*COMPLETED, "leaderboard_row.html")}
     with registered(entry):
         made |= robustbench_rows.rows(claim.name, entry.dataset, entry.norm, info, rank)
     made |= {
@@ -66,9 +68,11 @@ def _listed(claim: Claim) -> Entry:
     )  # fmt: skip
 
 
-def checklist(claim: Claim, entry: ZooEntry, checkpoint_sha256: str, found: Sequence[Check]) -> str:
-    """CHECKLIST.md: what the check came to, and what is left to a person."""
-    return _filled("CHECKLIST.md", _known(claim, entry, checkpoint_sha256) | {"found": found})
+def checklist(claim: Claim, entry: ZooEntry, checkpoint_sha256: str, found: Sequence[Check], robustbench: str) -> str:
+    """CHECKLIST.md: what the check by this version of ``robustbench`` came to, and what is left to a person."""
+    known = _known(claim, entry, checkpoint_sha256) | {"found": found, "robustbench": robustbench}
+    text = _filled(CHECKLIST, known)
+    return marked(CHECKLIST, text, claim.missing)
 
 
 def _filled(name: str, known: dict[str, Any]) -> str:

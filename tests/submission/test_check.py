@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def test_another_robustbench_compares_only_what_the_patch_adds(own_bundle: Path)
     text(PATCH, "@@ -402,6 +402,10 @@", "@@ -502,6 +502,10 @@")(own_bundle)
     text("readme_row.md", "<sub>", "<sub><b>")(own_bundle)
     told(made.CHECKED, "robustbench", value="9.0")(own_bundle)
+    text("CHECKLIST.md", f"RobustBench {version('robustbench')}'s", "RobustBench 9.0's")(own_bundle)
     edits.sum_up(own_bundle)
     (documents,) = [each for each in made.checked(own_bundle) if each.name == "documents"]
     assert documents.passed

@@ -86,6 +86,33 @@ def test_a_draft_is_made_of_what_is_there_and_says_what_is_missing(own: Path, tm
     assert missing in said["claim, as a draft"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "on 16 of the 24",
+            "on 23 of the 24",
+            "missing lacks 'AutoAttack was run on 16 of the 24 test images'; what is",
+        ),
+        (
+            "the result is not known to be reliable",
+            "the result is reliable",
+            "missing lacks 'the result is not known to",
+        ),
+    ],
+)
+def test_a_draft_that_lacks_more_than_it_says_is_found(
+    own: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    drafted(evaluated(own, judge=False), tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*"):
+        if path.suffix in (".json", ".md", ".tex", ".bib", ".patch", ".txt", ".log", ".html"):
+            path.write_text(path.read_text().replace(old, new))
+    edits.sum_up(tmp_path / "out")
+    found = {each.name: each.found for each in made.checked(tmp_path / "out") if not each.passed}
+    assert said in found["evaluation"]
+
+
 def test_everything_that_is_missing_is_said_at_once(own: Path, tmp_path: Path) -> None:
     evaluated(own, judge=False)
     for path in own.glob("seed-0/*.adv.safetensors"):

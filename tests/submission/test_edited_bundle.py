@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,20 @@ def moved(old: str, new: str) -> Break:
     return change
 
 
+def lacking(path: str, key: str) -> Break:
+    def change(folder: Path) -> None:
+        whole = json.loads((folder / path).read_text())
+        del whole[key]
+        (folder / path).write_text(json.dumps(whole))
+
+    return change
+
+
 def own_seed(measure: str) -> Callable[[Row], dict[str, Any]]:
-    """Another accuracy of the seed that is submitted, in the row of all seeds only."""
-    return lambda before: {"per_seed": before.per_seed | {0: before.per_seed[0] | {measure: 99.0}}}
+    """One image more of the seed that is submitted, in the row of all seeds only."""
+    return lambda before: {
+        "per_seed": before.per_seed | {0: before.per_seed[0] | {measure: before.per_seed[0][measure] + 100 / made.TEST}}
+    }
 
 
 CLEAN, ROBUST, STAND = (
@@ -99,7 +111,8 @@ CLEAN, ROBUST, STAND = (
 )  # fmt: skip
 
 
-LOSES = "ISSUE.md no longer says '- **"
+ADMISSION = "evidence/admission.json"
+LOSES = "ISSUE.md does not say '- **"
 
 
 EDITED: list[tuple[str, Break, str, str]] = [
@@ -130,7 +143,13 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("other file", text(PATCH, "+++ b/robustbench/", "+++ b/robustbench/../"), "documents", "zoo_entry.patch adds"),
     ("accuracy in issue", text(ISSUE, "racy**: ", "racy**: 9"), "documents", f"{LOSES}Clean accuracy**: "),
     ("field in issue", text(ISSUE, "- **Venue**: ", "- Venue: "), "documents", f"{LOSES}Venue**: TPAMI"),
-    ("card", text("MODEL_CARD.md", "| Reliability |", "| Safety |"), "documents", "MODEL_CARD.md no longer says"),
+    ("card", text("MODEL_CARD.md", "| Reliability |", "| Safety |"), "documents", "MODEL_CARD.md does not say"),
+    ("comment", text(ISSUE, "- **Venue**: ", "<!-- - **Venue**: "), "documents", f"{LOSES}Venue**: TPAMI"),
+    ("second value", text(ISSUE, "- **Venue**: ", "- **Venue**: ICML\n- **Venue**: "), "documents",
+     "ISSUE.md says '- **Venue**: ICML', which the evidence does not give"),
+    ("checklist", text("CHECKLIST.md", f"{CLEAN}: ", f"{CLEAN}: 9"), "documents", "CHECKLIST.md does not say "),
+    ("first check", told(made.CHECKED, "passed", value=False), "documents", f"passed in {made.CHECKED} is False, not "),
+    ("admission", told(ADMISSION, "passed", value=False), "documents", f"passed in {ADMISSION} is False, not True"),
     ("readme_row.md", text("readme_row.md", "TPAMI", "ICML"), "documents", "readme_row.md is not what the claim"),
     ("rank", text("readme_row.md", "<sub>**", "<sub>**1"), "documents", "readme_row.md is not what the claim gives"),
     ("table.tex", text("table.tex", "& N &", "& Y &"), "documents", "table.tex is not what the claim gives"),
@@ -175,6 +194,9 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("no seeds", told(CLAIM, "validation", value=[]), "claim", f"{CLAIM} cannot be read (AttributeError"),
     ("no name", told(CLAIM, "name", value="../mine"), "claim", f"{CLAIM} cannot be read (ValueError('../mine')"),
     ("other name", told(CLAIM, "name", value="Someone2030New"), "claim", "missing: Someone2030New.safetensors, Some"),
+    ("format", told(CLAIM, "format", value=2), "claim", f"{CLAIM} is of format 2; this robench reads format 1"),
+    ("no clean", lacking(SUMMARY, "clean"), "claim", "aa_summary.json has no clean"),
+    ("page as .pt", lambda folder: (folder / PT).write_text("<html>"), "evidence", f"{PT} cannot be read safely (Unp"),
     ("no JSON", text(CLAIM, "{", "["), "claim", f"{CLAIM} is not JSON"),
     ("row", told(ROW, "clean_acc", value="99.00"), "claim", "row.json was changed by hand: its clean_acc is 99.00"),
     ("row's seeds", told(ROW, OURS, "seeds", "1", "clean", value=99.0), "claim", "changed by hand: its clean_acc is "),
@@ -182,6 +204,7 @@ EDITED: list[tuple[str, Break, str, str]] = [
     ("row's nothing", told(ROW, OURS, value={}), "claim", "row.json is not a leaderboard row of ours (KeyError"),
     ("outside eps", tensors(ADV, edits.outside), INSIDE, "1 of 24 are outside Linf"),
     ("no number", tensors(ADV, lambda x: x * torch.nan), INSIDE, "24 of 24 are"),
+    ("noise", tensors(ADV, edits.noisy), INSIDE, "that no attack broke are not the clean image"),
     ("clean images", tensors(ADV, edits.clean_images), ROBUST, " images differ"),
     ("fewer images", tensors(ADV, lambda x: x[1:]), "perturbed images", "not a tensor of shape (24, 3, 32, 32)"),
     ("flat images", tensors(ADV, lambda x: x.flatten(1)), "perturbed images", "not a tensor of shape (24, 3, 32, 32)"),
@@ -195,8 +218,8 @@ FORGED: list[tuple[str, Break, str, str]] = [
     ("robust accuracy", both(tensors(ADV, edits.clean_images), forged(edits.all_robust)), STAND, " fall under"),
     ("clean accuracy", forged(edits.one_clean_more), CLEAN, "; 1 images differ"),
     ("other images", forged(edits.swapped), ROBUST, "; 2 images differ"),
-    ("clean in the row", row(own_seed("clean")), "evaluation", "the row's clean accuracy is 99.0, not "),
-    ("robust in the row", row(own_seed("robust")), "evaluation", "the row's robust accuracy is 99.0, not "),
+    ("clean in the row", row(own_seed("clean")), "evaluation", "the row's clean accuracy is "),
+    ("robust in the row", row(own_seed("robust")), "evaluation", "the row's robust accuracy is "),
     ("a name that is taken", reissued(name="Carmon2019Unlabeled"), "claim", "already has Carmon2019Unlabeled"),
     ("a published name", reissued(name="Madry2018Towards"), "claim", "RobustBench already has Madry2018Towards"),
     ("a radius", edits.at_16, "claim", "eps 16/255: RobustBench's board is at 8/255"),

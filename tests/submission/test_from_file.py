@@ -160,7 +160,7 @@ def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[
         (
             "--normalise dataset",
             4,
-            "there is no AutoAttack result at eps 8/255; `robench eval wrn-10-1:best.pth --data",
+            "best.pth was evaluated with --normalise none: say that here too",
         ),
         ("--eps 0.031", 4, "there is no AutoAttack result at eps 0.031; there is AutoAttack at eps 8/255 on 24 images"),
         ("--eps 4/255", 2, "eps 4/255: RobustBench's board is at 8/255"),

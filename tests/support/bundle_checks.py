@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bundle_edits as edits
 import submission_runs as made
 
 INFO = f"model_info/cifar10/Linf/{made.NAME}.json"
@@ -27,7 +28,7 @@ SEEDS, PLAN, TRAIN, CURVE, ROW, CLAIM, ENVIRONMENT, SUMS_OF_DATA = (
 PATCH, ISSUE, OURS, LOADER = "zoo_entry.patch", "ISSUE.md", "robench_fire", "RobustBench's loader"
 
 
-byte, tensors, text, told = made.byte, made.tensors, made.text, made.told
+byte, tensors, text, told = edits.byte, edits.tensors, edits.text, edits.told
 
 
 def failed(folder: Path) -> dict[str, str]:

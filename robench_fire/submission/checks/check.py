@@ -19,12 +19,13 @@ from robench_fire.files import sha256
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset, Split, head
 from robench_fire.progress import Report
+from robench_fire.runs.folders import read_json
 from robench_fire.submission import bundle
 from robench_fire.submission.checks import evidence
 from robench_fire.submission.checks.admission import admission
 from robench_fire.submission.checks.proof import Proof, loaded
 from robench_fire.submission.claims.claim import Claim, SeedClaim, admissible
-from robench_fire.submission.texts import drive_id, rendered
+from robench_fire.submission.texts import CHECKLIST, checklist, drive_id, rendered
 from robench_fire.submission.zoo_entry import ZooEntry, entry_of, registered
 
 AS_DRAFT = "claim, as a draft"
@@ -50,14 +51,22 @@ def check(folder: Path, data: Path, device: torch.device, examples: int, report:
     except (RobenchError, KeyError, TypeError, ValueError, AttributeError) as fault:
         said = str(fault) if isinstance(fault, RobenchError) else f"it cannot be read ({fault!r})"
         return [*found, Check("claim", False, said)]
-    checkpoint = sha256(bundle.checkpoints(folder, claim)[1])
     return [
         *found,
         *tried("claim", lambda: _admitted(claim)),
         *tried("evidence", lambda: evidence.agrees(folder, claim, test)),
-        *tried("documents", lambda: evidence.as_rendered(folder, claim, rendered(claim, entry, parts, checkpoint))),
+        *tried("documents", lambda: evidence.as_rendered(folder, claim, _texts(folder, claim, entry, parts))),
         *tried("RobustBench's loader", lambda: _by_robustbench(folder, claim, entry, test, device, examples, report)),
     ]
+
+
+def _texts(folder: Path, claim: Claim, entry: ZooEntry, parts: Dataset) -> dict[str, str]:
+    """Every text that follows from the claim and from what the first check came to."""
+    checkpoint = sha256(bundle.checkpoints(folder, claim)[1])
+    first = read_json(folder / bundle.CHECKED)
+    found = [Check(each["name"], each["passed"], each["found"]) for each in first["checks"]]
+    left = checklist(claim, entry, checkpoint, found, first["robustbench"])
+    return rendered(claim, entry, parts, checkpoint) | {CHECKLIST: left}
 
 
 def entry_for(claim: Claim, parts: Dataset) -> ZooEntry:

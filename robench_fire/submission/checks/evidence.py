@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import SETS
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import sha256
+from robench_fire.models import unpickling
 from robench_fire.models.names import display_name
 from robench_fire.problem.dataset import Split, head
 from robench_fire.runs.folders import read_json
 from robench_fire.statistics.summary import percent
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
-from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, kept_validation
-from robench_fire.submission.claims.lacking import in_words
+from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, doubts, kept_validation
+from robench_fire.submission.claims.lacking import RAN, few, in_words, unreliable
 from robench_fire.submission.texts import FOR_PEOPLE
 
 OPEN = re.compile(r"FILL IN|custom license URL")
 """Lines that a person changes; a box that is ticked changes nothing."""
+FIELD = re.compile(r"- \*\*[^*]+\*\*:")
 THEIRS = ("readme_row.md", "table.tex")
 """What another version of RobustBench makes otherwise."""
 
@@ -44,7 +45,7 @@ def there(folder: Path) -> list[Check]:
     if absent := missing(folder):
         none = f"{folder} is not a bundle: it has no {SUMS}; `robench submit RUN -o DIR` makes one"
         return [Check("files", False, none if absent == [SUMS] else f"missing: {', '.join(absent)}")]
-    changed = [name for name in bundle.changed(folder) if name not in (*FOR_PEOPLE, "CHECKLIST.md")]
+    changed = [name for name in bundle.changed(folder) if name not in FOR_PEOPLE]
     said = f"changed or unknown, by SHA-256: {', '.join(changed)}" if changed else "all there, every SHA-256 agrees"
     return [Check("files", not changed, said)]
 
@@ -94,8 +95,23 @@ def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
         }
     )
     wrong += _row(claim) if isinstance(claim, SeedClaim) else []
-    wrong += [] if claim.missing else _judged(claim)
+    wrong += _draft(claim, len(test.labels)) if claim.missing else _judged(claim)
     return wrong + (["images are robust that are not classified correctly"] if (robust & ~clean).any() else [])
+
+
+def _draft(claim: Claim, images: int) -> list[str]:
+    """Where a draft's list of what is missing is not what its evaluation lacks."""
+    facts, said = claim.facts, {each.what for each in claim.missing}
+    if any(in_words(facts) in each for each in said):  # beside what is asked for: another attack or radius
+        counts = set()
+    else:
+        counts = {few(facts, images)} if facts["attack"] == "aa" else {in_words(facts)}
+    counts -= {few({"examples": images}, images)}
+    lacks = [*counts, *(each.what for each in unreliable(doubts(claim), []))]
+    more = sorted(each for each in said if each.startswith(RAN) and each not in counts)
+    return [f"the list of what is missing lacks {each!r}" for each in lacks if each not in said] + [
+        f"what is said to be missing, {each!r}, is not so" for each in more
+    ]
 
 
 def _row(claim: SeedClaim) -> list[str]:
@@ -142,7 +158,7 @@ def _seed(folder: Path, claim: SeedClaim) -> list[str]:
 def _checkpoint(folder: Path, claim: Claim) -> list[str]:
     stored, flat = bundle.checkpoints(folder, claim)
     wrong = _unlike({"the evaluated file's hash": (sha256(stored), claim.facts["weights_sha256"])})
-    weights = torch.load(flat, map_location="cpu", weights_only=True)
+    weights = unpickling.read(flat)
     alike = isinstance(weights, dict) and bundle.same(weights, bundle.plain_weights(claim, stored))
     return wrong + ([] if alike else [f"the .pt holds other tensors than {stored.name}"])
 
@@ -179,19 +195,38 @@ def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]
         path = folder / name
         found = path.read_text(encoding="utf-8") if path.exists() else ""
         if name in FOR_PEOPLE:
-            said = _without_ticks(found)
-            lost = [line for line in _without_ticks(text) if not OPEN.search(line) and line not in said]
-            wrong += [f"{name} no longer says {line!r}" for line in lost[:1]]
+            wrong += [f"{name} {each}" for each in _completed(found, text)]
         elif name == "zoo_entry.patch":  # what stands around the entry depends on RobustBench's version
             wrong += [f"{name} adds something else than the entry"] if _added(found) != _added(text) else []
         elif found != text and not (name in THEIRS and maker != here):
             wrong.append(f"{name} is not what the claim gives")
+    for name in (CHECKED, "evidence/admission.json"):
+        told = read_json(folder / name)
+        passed = bool(told["checks"]) and all(each["passed"] is True for each in told["checks"])
+        wrong += _unlike({f"passed in {name}": (told["passed"], passed)})
     others = "" if maker in ("", here) else f" (made with robustbench {maker}, this is {here})"
     return [_listed("documents", wrong, f"{len(made)} files are what the claim gives{others}")]
 
 
-def _without_ticks(text: str) -> list[str]:
-    return [re.sub(r"^- \[[xX]\]", "- [ ]", line) for line in text.splitlines()]
+def _completed(found: str, made: str) -> list[str]:
+    """What a person did to a text beside what people may: tick boxes, fill blanks, add lines of their own.
+
+    Every line must still stand, in its order and outside comments; no claimed field may be given a second value.
+    """
+    said, wanted = _lines(found), [line for line in _lines(made) if not OPEN.search(line)]
+    rest = iter(said)
+    lost = [line for line in wanted if line not in rest][:1]
+    fields = {line.partition("**:")[0] for line in wanted if FIELD.match(line)}
+    more = [line for line in said if FIELD.match(line) and line not in wanted and line.partition("**:")[0] in fields]
+    return [f"does not say {line!r}, which the evidence gives, in its place" for line in lost] + [
+        f"says {line!r}, which the evidence does not give" for line in more
+    ]
+
+
+def _lines(text: str) -> list[str]:
+    """The lines that a reader sees, boxes not ticked."""
+    seen = re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.DOTALL)
+    return [re.sub(r"^- \[[xX]\]", "- [ ]", line) for line in seen.splitlines() if line.strip()]
 
 
 def _added(patch: str) -> list[str]:

@@ -73,6 +73,8 @@ def claimed(source: ModelSource, its: Told, *, eps: str, link: str, images: int,
     if source.arch.startswith(ZOO):
         raise UsageError(f"{source.arch} is RobustBench's already")
     facts = _evaluation(source, eps, images)
+    if facts is None and (others := _read_otherwise(source)):
+        raise DataError(f"{source.weights} was evaluated with {' and with '.join(others)}: say that here too")
     judge = again if facts and not is_judged(facts, {}) else ""
     missing = lacking(facts, source.stem, eps, images, again, judge)
     if facts is None or (missing and not draft):
@@ -82,6 +84,19 @@ def claimed(source: ModelSource, its: Told, *, eps: str, link: str, images: int,
         file=source.weights.name, facts={"reliability": NOT_JUDGED} | facts, missing=tuple(missing),
     )  # fmt: skip
     return replace(claim, missing=(*missing, *unreliable(doubts(claim), missing))) if draft else claim
+
+
+def _read_otherwise(source: ModelSource) -> list[str]:
+    """By which options the same file was evaluated, where those are not the ones given here."""
+    paths = source.weights.parent.glob(f"{glob.escape(source.weights.name)}.*eval.*.json")
+    found = [each for each in map(read_json, sorted(paths)) if each.get("weights_sha256") == source.sha256()]
+    names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--key"}
+    own = {"arch": source.arch, "normalise": source.normalise, "norm": source.claim.norm, "weights_key": source.key}
+    told = [
+        " ".join(f"{flag} {each[name]}" for name, flag in names.items() if each.get(name, "") not in ("", own[name]))
+        for each in found
+    ]
+    return list(dict.fromkeys(each for each in told if each))
 
 
 def _evaluation(source: ModelSource, eps: str, images: int) -> dict[str, Any] | None:

@@ -32,8 +32,7 @@ def lacking(
         return [Missing(f"there is no AutoAttack result at eps {eps}{there}", f"`{again}` makes it")]
     missing = []
     if facts["examples"] != images:
-        told = f"AutoAttack was run on {facts['examples']:,} of the {images:,} test images"
-        missing.append(Missing(told, f"RobustBench wants all: `{again}`"))
+        missing.append(Missing(few(facts, images), f"RobustBench wants all: `{again}`"))
     if judged:
         told = "AutoAttack's results were not all judged with all trained seeds at hand"
         missing.append(Missing(told, f"`{judged}` judges them"))
@@ -41,6 +40,14 @@ def lacking(
     if not (kept := stem.with_name(f"{name}.adv.safetensors")).exists():
         missing.append(Missing(f"{kept} is missing", f"move {name}.json away and evaluate again: `{again}`"))
     return missing
+
+
+RAN = "AutoAttack was run on "
+
+
+def few(facts: Mapping[str, Any], images: int) -> str:
+    """On how many of the test images AutoAttack was run."""
+    return f"{RAN}{facts['examples']:,} of the {images:,} test images"
 
 
 def unreliable(doubts: Sequence[str], missing: Sequence[Missing]) -> list[Missing]:
