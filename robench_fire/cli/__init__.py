@@ -49,6 +49,8 @@ def _version(asked: bool) -> None:
 
 
 INTERRUPTED = "interrupted; finished epochs and stages are kept, the same command continues"
+KEEPING = ("train", "bench", "eval", "transfer", "data")
+"""Commands that keep what they finished; others begin again."""
 
 
 @app.callback()
@@ -79,14 +81,19 @@ def _run() -> None:
         with nullcontext() if torchrun.first() else _silence():
             app(_debug_first(sys.argv[1:]))
     except stopping.Stopped as stopped:
-        _leave(INTERRUPTED, stopped.exit_code)
+        _leave(_interrupted(), stopped.exit_code)
     except Exception as fault:  # also a defect of ours, or a model's own
         if signum := stopping.asked():  # what a library made of a signal, or of another process that ended
-            _leave(INTERRUPTED, stopping.exit_code(signum))
+            _leave(_interrupted(), stopping.exit_code(signum))
         if os.environ.get("ROBENCH_DEBUG"):
             raise
         said = unexpected(fault)
         _leave(str(said), said.exit_code)
+
+
+def _interrupted() -> str:
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return INTERRUPTED if command in KEEPING else "interrupted"
 
 
 def _debug_first(words: list[str]) -> list[str]:

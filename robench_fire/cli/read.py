@@ -29,6 +29,10 @@ class Format(str, Enum):
     bibtex = "bibtex"
 
 
+STATUS = 40
+"""Columns for what is said of a run beside its path, which is never broken: it is there to be copied."""
+
+
 def ls(
     what: Annotated[str, typer.Argument(help="defenses, datasets, archs or runs; all but runs without it.")] = "",
     output: o.Output = Path("runs"),
@@ -42,11 +46,12 @@ def ls(
     if json:
         print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
         return
-    console = Console()
+    paths = max((len(name) for name in listed.get("runs", {})), default=0)
+    console = Console(width=max(Console().width, paths + STATUS), soft_wrap=True)
     for title, entries in listed.items():
         console.print(f"[bold]{title}[/bold]")
         drawn = Table(show_header=False, box=None, pad_edge=False)
-        drawn.add_column(no_wrap=title != "runs", overflow="fold")
+        drawn.add_column(no_wrap=True)
         for name, text in entries.items():
             drawn.add_row(name, text)
         console.print(drawn)

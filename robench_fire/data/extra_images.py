@@ -61,6 +61,22 @@ def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
     return _checked(path, images, labels, shape, num_classes)
 
 
+def refuse_shared(path: Path, images: torch.Tensor, held_out: Mapping[str, Split]) -> None:
+    """Refuse extra ``images`` (N, C, H, W) of the file ``path`` of which some are, pixel for pixel, held out.
+
+    Raises:
+        DataError: naming how many, of which split, and the first.
+    """
+    for name, split in held_out.items():
+        known = {image.tobytes() for image in split.images.numpy()}
+        shared = [number for number, image in enumerate(images.numpy()) if image.tobytes() in known]
+        if shared:
+            raise DataError(
+                f"{path}: {len(shared):,} of its {len(images):,} images are {name} images, pixel for pixel (the first "
+                f"is number {shared[0]}, counted from 0); remove them, or accuracies would be of images trained on"
+            )
+
+
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"PK"

@@ -52,7 +52,7 @@ def splits(name: str, dataset: Dataset, folder: Path) -> Splits:
     for file in dataset.files:
         found = condition(file, folder)
         if found == "missing":
-            raise DataError(f"{folder / file.path} is missing; run `robench data {name}`")
+            raise DataError(f"{folder / file.path} is missing; run `robench data {name}{_elsewhere(folder)}`")
         if found == "altered":
             raise DataError(_altered(name, file, folder))
     return dataset.splits(folder)
@@ -81,11 +81,16 @@ def fetch(name: str, dataset: Dataset, folder: Path, note: Note) -> list[Path]:
     return [folder / file.path for file in dataset.files]
 
 
+def _elsewhere(folder: Path) -> str:
+    """The option that names a data folder which is not the usual one."""
+    return "" if folder == data_folder() else f" --data-dir {folder}"
+
+
 def _altered(name: str, file: File, folder: Path) -> str:
     path = folder / file.path
     return (
         f"{path} ({path.stat().st_size:,} bytes) is not the official file: its MD5 is not {file.md5}; "
-        f"move it away, then run `robench data {name}`"
+        f"move it away, then run `robench data {name}{_elsewhere(folder)}`"
     )
 
 

@@ -237,7 +237,9 @@ def _runs(path: Path, dataset: str, arch: str) -> list[ModelSource]:
         raise UsageError(f"{path} is a run folder, which knows its own: leave out --dataset and --arch")
     found = [source_of(run) for run in folders.find(path) if run.trained]
     if not found:
-        raise DataError(f"{path} holds no trained run; `robench ls runs` lists them")
+        renamed = (path / "plan.json").exists() and not re.fullmatch(r"seed-\d+", path.resolve().name)
+        why = "is not named seed-N, as a run's folder must be" if renamed else "holds no trained run"
+        raise DataError(f"{path} {why}; `robench ls runs` lists them")
     if len({each.dataset for each in found}) > 1:
         raise UsageError(f"{path} holds runs of several data sets; name one of its folders")
     return found

@@ -179,7 +179,7 @@ def _finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, An
     """Write masks, facts and log of a complete record."""
     found = result(whole)
     name = evaluator.name(str(whole.identity["attack"]), threat)
-    facts, path = _facts(name, whole, found, evaluator.device), evaluator.path(name, "")
+    facts, path = _facts(name, evaluator, whole, found), evaluator.path(name, "")
     try:
         if facts["attack"] in reliability.COMPLETE:
             parts = evaluator.path(name, ".adv")
@@ -218,11 +218,12 @@ def _judge(evaluator: Evaluator, attack: str, threat: Threat, stored: Path, repo
     report(f"{attack} {threat.eps}: reliability", 1, 1, verdict["verdict"])
 
 
-def _facts(name: str, whole: Record, found: Result, device: torch.device) -> dict[str, Any]:
+def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dict[str, Any]:
     about = whole.identity
     low, high = wilson(int(found.robust.sum()), len(found.robust))
     return {
         "name": name,
+        "dataset": evaluator.source.dataset,
         **about,
         "clean": percent(found.clean),
         "robust": percent(found.robust),

@@ -151,6 +151,8 @@ def _problem(
     if asked.source == "file":
         assert request.extra_data is not None
         images = extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
+        held_out = {"test": splits.test, "validation": splits.validation}
+        extra_images.refuse_shared(request.extra_data, images.images, held_out)
         return _extended(problem, problem.train, images), {"extra_images": len(images.labels)}
     hidden = pseudo_labels.hide(problem.train, asked.hidden)
     stored = run.folder / "pseudo_labels.npy"

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import glob
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ, reworded
+from robench_fire.models.names import display_name
 from robench_fire.quantity import Quantity, same
 from robench_fire.runs.folders import SEEDS, find, read_json
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables import published_rows
-from robench_fire.tables.model_info import find_rows
+from robench_fire.tables.model_info import BOARD_KEY, SUFFIXES, find_rows
 from robench_fire.tables.rows import Row
 
-OURS, PUBLISHED, REEVALUATED = "ours", "published", "published weights, our evaluation"
+OURS, PUBLISHED = "ours", "published"
+REEVALUATED, CHECKPOINT = "published weights, our evaluation", "a checkpoint, our evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """What a table shows of a method. Accuracies in percent; ``robust`` is AutoAttack's, None where it was not run.
 
-    ``origin``: OURS, PUBLISHED (someone's figures) or REEVALUATED (RobustBench's weights, evaluated here). ``key``: as
-    RobustBench names it. ``extra``: "file", "hidden" or "". ``best_known``: robust accuracy under the best attack
-    known. ``unreliable``: AutoAttack's own sign, None where it is not known. ``row``: behind an entry of ours.
+    ``origin``: OURS, PUBLISHED (someone's figures), REEVALUATED (RobustBench's weights, evaluated here) or CHECKPOINT
+    (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: "file", "hidden" or "". ``best_known``:
+    robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign, None where it is not known.
+    ``row``: behind an entry of ours. ``place``: where it was found.
     """
 
     origin: str
@@ -53,6 +57,7 @@ class Entry:
     notes: tuple[str, ...] = ()
     source: str = ""
     row: Row | None = None
+    place: str = field(default="", compare=False)
     reported: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -80,9 +85,9 @@ def of_row(row: Row) -> Entry:
     """A row of ours."""
     aa, paper = row.attack == "aa", row.paper
     return Entry(
-        origin=OURS, key=paper["key"], method=paper["method"], title=paper["title"], link=paper["link"],
-        authors=paper["authors"], venue=paper["venue"], architecture=row.architecture, dataset=row.dataset,
-        norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
+        origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=paper["method"], title=paper["title"],
+        link=paper["link"], authors=paper["authors"], venue=paper["venue"], architecture=row.architecture,
+        dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
         clean=row.over_seeds("clean"), robust=row.over_seeds("robust") if aa else None,
         pgd20=mean_std([value for _, value in sorted(row.pgd20.items())]) if row.pgd20 else None,
         average=row.average if aa else None, train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
@@ -133,47 +138,54 @@ _TEXTS = ("key", "title", "link", "authors", "venue", "architecture", "dataset",
 
 
 def reevaluated(folder: Path) -> list[Entry]:
-    """RobustBench's weights below ``folder`` that `robench eval rb:NAME` attacked: one entry per setting.
+    """Weights that `robench eval` attacked, RobustBench's or of a file: one entry per setting.
+
+    ``folder``: where they lie, or the file.
 
     Raises:
         DataError: if an evaluation cannot be read.
     """
     known = {(each.dataset, each.norm, each.key): each for each in published()}
     found: defaultdict[tuple[Any, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for path in sorted(folder.rglob("*.eval.*.json")):
+    beside = folder.parent.glob(f"{glob.escape(folder.name)}.*eval.*.json") if folder.is_file() else []
+    for path in sorted(folder.rglob("*.eval.*.json") if folder.is_dir() else beside):
         facts = read_json(path)
-        if not str(facts.get("arch", "")).startswith("rb:") or facts.get("attack") not in ("aa", "pgd20"):
+        zoo = str(facts.get("arch", "")).startswith("rb:")
+        if facts.get("attack") not in ("aa", "pgd20") or not (zoo or "dataset" in facts):
             continue
         if lacking := sorted(_NEEDED - set(facts)):
             raise DataError(f"{path} has no {', '.join(lacking)}; move it away and evaluate again")
         setting = tuple(str(facts[name]) for name in sorted(_NEEDED - {"clean", "robust"}))
-        found[path.resolve().parent.parent.name, setting][facts["attack"]] = facts
-    return [_reevaluated(dataset, each, known) for (dataset, _), each in found.items()]
+        dataset = path.resolve().parent.parent.name if zoo else facts["dataset"]
+        found[dataset, "" if zoo else path.name.partition(".eval.")[0], setting][facts["attack"]] = facts
+    return [_reevaluated(dataset, file, each, known) for (dataset, file, _), each in found.items()]
 
 
 _NEEDED = {"arch", "norm", "eps", "examples", "seed", "batch_size", "weights_sha256", "clean", "robust"}
 
 
 def _reevaluated(
-    dataset: str, found: Mapping[str, dict[str, Any]], known: Mapping[tuple[str, str, str], Entry]
+    dataset: str, file: str, found: Mapping[str, dict[str, Any]], known: Mapping[tuple[str, str, str], Entry]
 ) -> Entry:
+    """An entry of the zoo's weights, or of those in ``file``."""
     aa, pgd20 = found.get("aa"), found.get("pgd20")
     facts = aa or pgd20
     assert facts is not None
-    key = facts["arch"].removeprefix("rb:")
-    paper = known.get((dataset, facts["norm"], key))
+    key = file or facts["arch"].removeprefix("rb:")
+    origin, paper = CHECKPOINT if file else REEVALUATED, None if file else known.get((dataset, facts["norm"], key))
     about: dict[str, Any] = {name: getattr(paper, name) if paper else "" for name in _TEXTS}
-    about |= {"key": key, "title": about["title"] or key, "dataset": dataset, "source": REEVALUATED}
+    about |= {"key": key, "title": about["title"] or key, "dataset": dataset, "source": origin}
+    about |= {"architecture": display_name(facts["arch"])} if file else {}
     about |= {"norm": facts["norm"], "eps": facts["eps"]}
     verdict = aa.get("reliability", {"verdict": "unknown", "reasons": []}) if aa else {"verdict": "unknown"}
-    notes = ["Published weights, our evaluation."]
+    notes = [f"{origin[0].upper()}{origin[1:]}."]
     if verdict["verdict"] == "unreliable":
         notes += [f"Unreliable: {reworded(reason)} ({READ})." for reason in verdict["reasons"]]
     elif aa and verdict["verdict"] == "unknown":
         notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
     clean, robust = facts["clean"], aa["robust"] if aa else None
     return Entry(
-        origin=REEVALUATED, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],
+        origin=origin, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],
         clean=MeanStd(clean, None, 1), robust=None if robust is None else MeanStd(robust, None, 1),
         pgd20=MeanStd(pgd20["robust"], None, 1) if pgd20 else None,
         average=None if robust is None else MeanStd((clean + robust) / 2, None, 1),
@@ -185,7 +197,7 @@ def _reevaluated(
 
 
 def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
-    """What lies at ``sources``: boards, run folders, evaluated weights of RobustBench's zoo.
+    """What lies at ``sources``: boards, run folders, evaluated weights of RobustBench's zoo, evaluated checkpoints.
 
     ``eps``: rows that claim this radius instead of their own.
 
@@ -203,7 +215,7 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
             raise DataError(f"{source} does not exist; train something first: `robench train fire digits`")
         here = [of_row(row) for row in find_rows(source, eps)]
         here += [each for each in reevaluated(source) if not eps or same(eps, each.eps)]
-        found += [each for each in here if each not in found]  # sources may hold each other
+        found += [replace(each, place=str(source)) for each in here if each not in found]  # sources may hold each other
     if not found:
         raise DataError(_nothing(sources, eps))
     return found
@@ -212,6 +224,10 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
 def _nothing(sources: Sequence[Path], eps: str) -> str:
     """That nothing at ``sources`` has been evaluated, and what to do about it."""
     places = ", ".join(map(str, sources))
+    if strange := [source for source in sources if source.suffix == ".json" and source.is_file()]:
+        return (
+            f"{strange[0]} is no row of ours: it has no {BOARD_KEY} with a plan, as `robench table --publish` writes it"
+        )
     if eps:
         return f"no evaluated run at eps {eps} in {places}; make one first: `robench eval RUNS --eps {eps}`"
     trained = [run.folder for source in sources for run in find(source) if run.trained]

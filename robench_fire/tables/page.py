@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import cost_columns
-from robench_fire.tables.entries import OURS, REEVALUATED, Entry
+from robench_fire.tables.entries import CHECKPOINT, OURS, REEVALUATED, Entry
 from robench_fire.tables.table import Table
 
 COLUMNS = {
@@ -79,7 +79,7 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
         "title": entry.title if entry.title != entry.method else "",
         "marks": table.marks[number],
         "ours": ours,
-        "badge": "ours" if ours else entry.origin if entry.origin == REEVALUATED else "",
+        "badge": "ours" if ours else entry.origin if entry.origin in (REEVALUATED, CHECKPOINT) else "",
         "cells": dict(zip(COLUMNS, _cells(table, number, entry), strict=True)),
     }
 

@@ -27,10 +27,15 @@ def render(
         if style == "html":
             return page(found).rstrip()
         return "\n".join(map(formats.markdown if style == "md" else formats.latex, found)).rstrip()
-    listed = [*entries, *(beside(entries) if published else [])]
+    listed = [*_ranked(entries), *(beside(entries) if published else [])]
     if style == "csv":
         return formats.as_csv(listed, cost)
     return {"json": formats.as_json, "bibtex": formats.bibtex}[style](listed)
+
+
+def _ranked(entries: Sequence[Entry]) -> list[Entry]:
+    """As tables have them: one setting after the other, the best first."""
+    return [entry for table in tables(entries) for entry in table.entries]
 
 
 def show(

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from command_line import robench
 from repository import DIGITS_BOARD
+from written_runs import write_run
 
+from robench_fire.cli import _interrupted
 from robench_fire.cli.options import seeds
 from robench_fire.errors import UsageError
+from robench_fire.runs.compose import Request
+from robench_fire.runs.folders import find
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +154,24 @@ def test_ls_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"fire", "fire_sa", "madry", "mart", "rst_adv", "self_adaptive", "trades"} <= set(listed["defenses"])
     assert {"digits", "mnist", "cifar10", "cifar100"} <= set(listed["datasets"])
     assert all(listed["defenses"].values())
+
+
+def test_a_runs_path_is_never_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    write_run(tmp_path / "runs", Request(defense="self_adaptive", dataset="digits"), 0, 90.0, None)
+    assert robench("ls", "runs") == 0
+    (run,) = find(tmp_path / "runs")
+    assert any(line.startswith(f"{run.folder.relative_to(tmp_path)} ") for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("bench", "stages are kept, the same command continues"), ("profile", "interrupted")]
+)
+def test_only_commands_that_keep_something_say_so(command: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["robench", "--debug", command, "digits"])
+    assert _interrupted().endswith(said)
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

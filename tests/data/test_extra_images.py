@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from extra_files import (
     CLASSES,
     IMAGES,
@@ -24,6 +25,9 @@ from extra_files import (
 from numpy.typing import NDArray
 
 from robench_fire.data import extra_images
+from robench_fire.data.extra_images import refuse_shared
+from robench_fire.errors import DataError
+from robench_fire.problem.dataset import Splits
 
 
 @each_protocol
@@ -174,3 +178,14 @@ def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
     nothing = np.zeros(0, np.int64)
     assert refusal(zipped(tmp_path / "a.npz", image=IMAGES[:0], label=nothing)) == "holds no image"
     assert refusal(pickled(tmp_path / "a.pickle", both(IMAGES[:0], nothing))) == "holds no image"
+
+
+def test_images_that_are_held_out_are_refused(small: Splits, tmp_path: Path) -> None:
+    own, path = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), tmp_path / "extra.npz"
+    held_out = {"test": small.test, "validation": small.validation}
+    refuse_shared(path, own, held_out)
+    for name, split in held_out.items():
+        mixed = torch.cat([own, split.images[5:7], own])
+        said = rf"extra\.npz: 2 of its 8 images are {name} images, pixel for pixel \(the first is number 3, counted"
+        with pytest.raises(DataError, match=said):
+            refuse_shared(path, mixed, held_out)

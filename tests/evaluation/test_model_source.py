@@ -13,7 +13,7 @@ from weights_to_evaluate import CPU, initial, named
 
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.model_source import model_sources
+from robench_fire.evaluation.model_source import model_sources, source_from_file
 from robench_fire.files import sha256
 from robench_fire.models import architectures
 
@@ -177,3 +177,17 @@ def test_what_names_nothing_to_evaluate(
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(fault, match=said):
         model_sources(text, dataset, arch, "", Path("models"))
+
+
+def test_a_copied_runs_folder_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "plan.json").write_text("{}")
+    with pytest.raises(DataError, match=r"first is not named seed-N, as a run's folder must be"):
+        model_sources(str(tmp_path / "first"), "", "", "", tmp_path)
+
+
+def test_files_read_otherwise_keep_results_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), path)
+    stems = [source_from_file(path, "digits", "digits-cnn", how).stem.name for how in ("", "none", "image", "0.5:0.5")]
+    assert stems == ["net.pt.eval", "net.pt.eval", "net.pt.normalise-image.eval", "net.pt.normalise-0.5_0.5.eval"]

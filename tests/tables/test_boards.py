@@ -53,6 +53,7 @@ def test_a_method_with_and_without_hidden_labels_has_two_files(tmp_path: Path) -
     write_five(tmp_path / "runs", hide_labels=True)
     paths = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
     assert {path.name for path in paths} == {"Picot2021Adversarial.json", "Picot2021Adversarial_hidden.json"}
+    assert {each.key for each in entries_in([tmp_path / "board"])} == {path.stem for path in paths}
     assert [row.extra for row in model_info.find_rows(tmp_path / "board")] in (["", "hidden"], ["hidden", ""])
 
 

@@ -20,6 +20,7 @@ from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import evaluation_name
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import (
+    CHECKPOINT,
     OURS,
     REEVALUATED,
     entries_in,
@@ -236,3 +237,25 @@ def test_where_there_is_nothing_the_way_to_something_is_said(tmp_path: Path) -> 
     with pytest.raises(DataError, match=rf"no evaluated run at eps 0.1 in {tmp_path}; .*`robench eval RUNS --eps 0.1`"):
         entries_in([tmp_path], "0.1")
     assert [each.eps for each in entries_in([tmp_path], "8/255")] == ["8/255"]
+
+
+def test_an_evaluated_checkpoint_is_an_entry_by_its_file(tmp_path: Path) -> None:
+    facts = {"arch": "wrn-10-1", "dataset": "cifar10"}
+    for attack, robust in (("aa", 40.0), ("pgd20", 45.0)):
+        path = write_evaluation(tmp_path, "best", attack, robust, **facts)
+        path.rename(tmp_path / path.name)
+    write_evaluation(tmp_path, "best", "aa", 30.0, **facts, normalise="image").rename(
+        tmp_path / "best.pt.normalise-image.eval.aa-Linf-8_255-1000.json"
+    )
+    (tmp_path / "best.pt").touch()
+    for where in (tmp_path, tmp_path / "best.pt"):
+        whole, otherwise = entries_in([where])
+        assert (whole.method, whole.origin, whole.architecture) == ("best.pt", CHECKPOINT, "WideResNet-10-1")
+        assert [whole.robust, whole.pgd20] == [MeanStd(value, None, 1) for value in (40.0, 45.0)]
+        assert (otherwise.method, otherwise.robust) == ("best.pt.normalise-image", MeanStd(30.0, None, 1))
+
+
+def test_what_is_no_row_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"clean_acc": "90.00"}')
+    with pytest.raises(DataError, match=r"other\.json is no row of ours: it has no robench_fire with a plan"):
+        entries_in([tmp_path / "other.json"])

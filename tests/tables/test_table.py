@@ -143,3 +143,10 @@ def test_a_single_value_is_never_best() -> None:
     assert one(ours()).best == [set()]
     found = one(ours("A"), ours("B", 20.0, attack="pgd20"))
     assert found.best == [{"Clean"}, {"Clean"}]
+
+
+def test_one_plan_from_two_places_says_which_is_whose() -> None:
+    board, mine = (replace(ours("FIRE", robust), place=place) for robust, place in ((50.0, "board"), (51.0, "runs")))
+    found = one(board, mine)
+    assert found.notes == ["This FIRE: from runs.", "This FIRE: from board."]
+    assert one(board).notes == []
