@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,6 +66,9 @@ def unexpected(fault: Exception) -> RobenchError:
     """What is said of any error: one of ours as it is; in a file of the user's, where it is; else its kind."""
     if isinstance(fault, RobenchError):
         return fault
+    if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" for {fault.filename}" if fault.filename else ""
+        return DataError(f"{fault.strerror}{where}; make room, the same command continues")
     lines = str(fault).strip().splitlines()
     said = ": ".join([type(fault).__name__, *lines[:1]])
     if where := located(fault):

@@ -58,8 +58,9 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
     from robench_fire.tables import render
     from robench_fire.tables.entries import of_row
 
-    if (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")) and len(numbers) > 1 and task == str(len(numbers)):
-        say(f"seeds 0 to {numbers[-1]}; if this is one task of a job array, --seed {task} trains seed {task} alone")
+    if (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")) == str(len(numbers)) and numbers == [*range(len(numbers))]:
+        trained = f"seeds 0 to {numbers[-1]}" if len(numbers) > 1 else "seed 0 alone"
+        say(f"this trains {trained}; if it is one task of a job array, --seed {task} trains seed {task} alone")
     here, cluster = place.here(), place.there()
     run = distributed.bench if torchrun.count() > 1 else partial(alone, together=place.together, cluster=cluster)
     rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Eta
 from rich.table import Column
@@ -21,7 +22,7 @@ stderr = Console(stderr=True, soft_wrap=True)
 
 def say(text: str) -> None:
     """One message to the user."""
-    stderr.print(text, highlight=False)
+    stderr.print(text, highlight=False, markup=False)
 
 
 @contextmanager
@@ -62,10 +63,11 @@ class _Bars:
 
     def __init__(self, progress: Progress, total: int, what: str) -> None:
         self._progress = progress
-        self._all = progress.add_task(what, total=total, note="") if total > 1 else None
+        self._all = progress.add_task(escape(what), total=total, note="") if total > 1 else None
         self._current: dict[str, tuple[str, TaskID]] = {}
 
     def hear(self, event: Event) -> None:
+        event = event._replace(run=escape(event.run), note=escape(event.note))  # which may look like markup
         stage, task = self._current.get(event.run, ("", None))
         if stage != event.stage and task is not None:
             if self._all is not None:  # of a single run every stage stays in view
@@ -96,7 +98,7 @@ class _Lines:
         stage, began, spoke, first = self._stages.get(event.run, ("", now, 0.0, 0))
         if event.stage in ("done", "failed"):
             self._over += 1
-            stderr.print(f"{event.run}: {event.stage} ({self._over} of {self._total}) {event.note}".rstrip())
+            say(f"{event.run}: {event.stage} ({self._over} of {self._total}) {event.note}".rstrip())
             return
         if stage != event.stage:
             stage, began, spoke, first = event.stage, now, now - PLAIN_SECONDS, event.done
@@ -106,5 +108,5 @@ class _Lines:
             left = (now - began) * (event.total - event.done) / made if made else 0
             eta = f", {duration(left)} left" if made and now - began > 1 else ""
             share = 100 * event.done // max(event.total, 1)
-            stderr.print(f"{event.run}: {stage} {share} %{eta} {event.note}".rstrip(), highlight=False)
+            say(f"{event.run}: {stage} {share} %{eta} {event.note}".rstrip())
         self._stages[event.run] = (stage, began, spoke, first)

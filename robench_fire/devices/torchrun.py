@@ -5,7 +5,10 @@ Imports torch only where it is used, as every command asks whether it was starte
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from robench_fire.devices.process_group import ProcessGroup
     from robench_fire.problem.recipe import Recipe
 
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 PATIENCE = timedelta(hours=2)  # for the first process, which brings data and estimates while the others wait
 
 _parted = False  # whether the processes have done what they had to do together
@@ -119,6 +123,7 @@ def entered(own: torch.device) -> Iterator[ProcessGroup]:
 
     global _parted
     use(own)
+    _end_with_torchrun()
     size, rank = count(), int(os.environ["RANK"])
     backend, bound = ("nccl", own) if own.type == "cuda" else ("gloo", None)
     try:
@@ -131,6 +136,12 @@ def entered(own: torch.device) -> Iterator[ProcessGroup]:
         gone = "another process of this training ended, or cannot be reached; the same command continues"
         raise RobenchError(f"{gone} ({str(fault).strip().splitlines()[0][:200]})") from None
     _parted = True
+
+
+def _end_with_torchrun() -> None:
+    """Ask Linux for SIGTERM once torchrun is gone, killed perhaps, so that none trains on and holds a lock."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -184,11 +184,11 @@ def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], bl
         part = read(path, identity, attacks)
         twice = sorted(set(part.blocks) & set(owner))
         if twice:
-            raise DataError(f"{path.name} and {owner[twice[0]].name} overlap in block {twice[0]}; move one away")
+            raise DataError(f"{path} and {owner[twice[0]].name} overlap in block {twice[0]}; move one away")
         undone = [number for number in numbers(blocks, part.shard) if list(_done(part, number)) != list(attacks)]
         if undone:
             raise DataError(
-                f"{path.name} is not finished ({len(undone)} blocks); run --shard {part.shard[0]}/{part.shard[1]}"
+                f"{path} is not finished ({len(undone)} blocks); run --shard {part.shard[0]}/{part.shard[1]}"
             )
         whole.blocks |= part.blocks
         whole.flags |= part.flags
@@ -198,7 +198,7 @@ def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], bl
     count = max(read(path, identity, attacks).shard[1] for path in paths)
     missing = sorted({number % count + 1 for number in range(blocks) if number not in whole.blocks})
     if missing:
-        raise DataError(f"shards {', '.join(f'{each}/{count}' for each in missing)} are missing beside {paths[0].name}")
+        raise DataError(f"shards {', '.join(f'{each}/{count}' for each in missing)} are missing beside {paths[0]}")
     return whole
 
 

@@ -208,6 +208,8 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
         return
     if device.type == "cuda":
         torch.cuda.empty_cache()  # the workers need the memory that the estimate took
+        if (idle := torch.cuda.device_count() - 1) and len(composed) * len(seeds) > 1:
+            say(f"{idle} more GPU{'s' * (idle > 1)} here: --launcher ray uses all, another command --device cuda:1")
     total /= jobs
     where = f"{provenance.device_name(device)}, {jobs} at a time" if jobs > 1 else provenance.device_name(device)
     say(f"training: about {duration(total)} on {where}, evaluation not counted")

@@ -91,8 +91,9 @@ def check_together(composed: Composed) -> None:
 
 def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
     """Write what makes a run trained; its last file says that it is."""
-    if len({session["device"] for session in run.read("provenance.json")["sessions"]}) > 1:
-        about["mfu"] = None  # a rate over two devices is no part of what one of them reaches
+    sessions = run.read("provenance.json")["sessions"]
+    if len({tuple(str(each.get(name)) for name in ("device", "processes", "threads")) for each in sessions}) > 1:
+        about["mfu"] = None  # a rate over two kinds of devices is no part of what one of them reaches
     run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
     with replaced(run.weights) as partial:
         save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)
@@ -150,9 +151,7 @@ def _problem(
         return problem, {}
     if asked.source == "file":
         assert request.extra_data is not None
-        images = extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
-        held_out = {"test": splits.test, "validation": splits.validation}
-        extra_images.refuse_shared(request.extra_data, images.images, held_out)
+        images = _extra(request.extra_data, composed, splits)
         return _extended(problem, problem.train, images), {"extra_images": len(images.labels)}
     hidden = pseudo_labels.hide(problem.train, asked.hidden)
     stored = run.folder / "pseudo_labels.npy"
@@ -172,6 +171,13 @@ def _problem(
     labels = group.agreed(lambda: torch.from_numpy(np.load(stored, allow_pickle=False)))
     facts = {"extra_images": len(labels), "labeller": group.agreed(lambda: run.read("labeller.json"))}
     return _extended(problem, hidden.labelled, Split(hidden.images, labels)), facts
+
+
+def _extra(file: Path, composed: Composed, splits: Splits) -> Split:
+    """The images of a file, none of which is held out for test or validation."""
+    images = extra_images.load(file, composed.dataset.shape, composed.dataset.num_classes)
+    extra_images.refuse_shared(file, images.images, {"test": splits.test, "validation": splits.validation})
+    return images
 
 
 def _extended(problem: Problem, labelled: Split, images: Split | None) -> Problem:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
+SILENT = ("cli", "tables", "submission", "defenses")
+"""Folders of the package that change no number, and where an installed one has what is hashed on its own."""
 PACKAGES = ("robench-fire", "torch", "torchvision", "robustbench", "pyautoattack", "timm", "numpy")
 
 
@@ -53,6 +58,22 @@ def commit() -> str:
     return head.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
 
 
+@cache
+def code() -> str:
+    """The SHA-256 of the package's own code that can change a number, which an installed package has no commit for."""
+    package = Path(__file__).parents[1]
+    found = find_spec("robench_fire.defenses")
+    homes = {"robench_fire": package, "defenses": Path(found.submodule_search_locations[0])} if (
+        found and found.submodule_search_locations) else {"robench_fire": package}  # fmt: skip
+    digest = hashlib.sha256()
+    for name, home in homes.items():
+        for path in sorted(home.rglob("*.py")):
+            part = path.relative_to(home)
+            if part.parts[0] not in SILENT:
+                digest.update(f"{name}/{part.as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def describe(device: torch.device) -> dict[str, Any]:
     """Everything about this process that can change a number."""
     return {
@@ -64,6 +85,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "commit": commit(),
+        "code": code(),
         "command": " ".join(["robench", *sys.argv[1:]]),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

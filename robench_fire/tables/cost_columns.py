@@ -59,8 +59,11 @@ def _mean(values: Iterable[float | None]) -> MeanStd | None:
 
 
 def _devices(row: Row, seed: int) -> tuple[str, int]:
-    """("GPU" or "CPU", how many GPUs or cores) of a seed's last session; ("", 0) where that is not recorded."""
-    session = row.facts["sessions"][str(seed)][-1]
+    """("GPU" or "CPU", how many GPUs or cores) of a seed; ("", 0) where that is not recorded, or changed."""
+    sessions = row.facts["sessions"][str(seed)]
+    session, shares = sessions[-1], {(each.get("processes", 1), each.get("threads")) for each in sessions}
+    if len(shares) > 1:
+        return "", 0
     processes = int(session.get("processes", 1))
     if session.get("cuda"):
         return "GPU", processes

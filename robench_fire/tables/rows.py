@@ -14,7 +14,7 @@ from robench_fire.runs.folders import SEEDS, Run, find
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
-SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits"}  # of a training, and as they are said
+SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
@@ -66,7 +66,7 @@ class Row:
 
     def settings(self, name: str) -> set[str]:
         """Every value of a fact of the training sessions ("commit", "device", "versions"), as text."""
-        return {str(session[name]) for sessions in self.facts["sessions"].values() for session in sessions}
+        return {str(session.get(name, "")) for sessions in self.facts["sessions"].values() for session in sessions}
 
     @property
     def verdict(self) -> str:
@@ -109,7 +109,7 @@ class Row:
         if len(self.per_seed) < SEEDS:
             notes.append(f"{len(self.per_seed)} of {SEEDS} seeds.")
         if self.unfinished:
-            notes.append(f"Seed {', '.join(map(str, self.unfinished))} not finished.")
+            notes.append(f"Seed {', '.join(map(str, self.unfinished))} not trained to the end, or not evaluated alike.")
         if self.attack != "aa":
             notes.append("Robust accuracy is PGD-20, not AutoAttack.")
         if self.profile != "matched":

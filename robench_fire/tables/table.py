@@ -106,7 +106,7 @@ def _apart(entries: Sequence[Entry]) -> list[list[str]]:
 
 def _read(entry: Entry) -> tuple[object, ...]:
     """What a reader sees of an entry's plan; not of how many of its seeds are there."""
-    seeds = re.compile(r"\d+ of \d+ seeds\.|Seed .* not finished\.")
+    seeds = re.compile(r"\d+ of \d+ seeds\.|Seed .* not trained to the end, or not evaluated alike\.")
     return entry.method, entry.architecture, tuple(note for note in entry.notes if not seeds.fullmatch(note))
 
 

@@ -62,8 +62,8 @@ class State:
             "seconds": self.share(),
             "warm_up_images": self.warm_up_images,
         }
-        with replaced(path) as partial:
-            torch.save(plain, partial)
+        with replaced(path) as partial, open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
+            torch.save(plain, file)
 
     def restore(self, plain: Sequence[dict[str, Any]]) -> None:
         """Continue from what ``read`` returned for each seed."""

@@ -38,6 +38,19 @@ def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
         assert float(found[3]) <= accuracy <= float(found[4])
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_looks_like_markup_is_shown_as_it_is(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=120, force_terminal=terminal, color_system=None)
+    monkeypatch.setattr(progress_display, "stderr", console)
+    with progress_display.listening(2, "a[/b]: 2 runs") as listen:
+        listen(Event("run[a]", "train", 1, 2, "in [/__w/pytorch/x.cc:1]"))
+        listen(Event("run[a]", "failed", 2, 2, "[enforce fail at x.cc:6] no room in [/b]"))
+        progress_display.say("[red]said[/blue]")
+    for said in ("run[a]", "[enforce fail at x.cc:6] no room in [/b]", "[red]said[/blue]"):
+        assert said in out.getvalue()
+
+
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_a_narrow_terminal_keeps_loss_and_validation(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()

@@ -72,7 +72,7 @@ def test_splits_names_the_file_and_the_command_and_reads_nothing(
     message = str(caught.value)
     assert message.startswith(str(tmp_path / TWO))
     assert said in message
-    assert "run `robench data toy`" in message
+    assert f"run `robench data toy --data-dir {tmp_path}`" in message
     assert "\n" not in message
     assert read == []
     assert held(tmp_path) == content
@@ -81,7 +81,7 @@ def test_splits_names_the_file_and_the_command_and_reads_nothing(
 @pytest.mark.parametrize(("name", "dataset"), [("cifar10", cifar10.DATASET), ("mnist", mnist.DATASET)])
 def test_bundled_data_sets_refuse_files_that_only_look_right(tmp_path: Path, name: str, dataset: Dataset) -> None:
     placed(tmp_path, {file.path: b"" for file in dataset.files})
-    said = f"{dataset.files[0].path} .* is not the official file.*`robench data {name}`"
+    said = f"{dataset.files[0].path} .* is not the official file.*`robench data {name} --data-dir {tmp_path}`"
     with pytest.raises(DataError, match=said):
         fetching.splits(name, dataset, tmp_path)
     with pytest.raises(DataError, match=said):

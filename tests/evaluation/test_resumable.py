@@ -157,7 +157,7 @@ def edited(plain: Facts, path: str, value: Any) -> Facts:
     ("shards", "path", "value", "message"),
     [
         ("", "", None, "there are no shards to join"),
-        ("3/3 1/3", "", None, "shards 2/3 are missing beside net.safetensors.eval"),
+        ("3/3 1/3", "", None, r"shards 2/3 are missing beside /\S+/net.safetensors.eval"),
         ("3/3", "", None, "shards 1/3, 2/3 are missing"),
         ("1/3 3/3 2/3", "blocks 1", None, r"shard-2-of-3 is not finished \(1 blocks\); run --shard 2/3"),
         ("1/3 2/3 1/2", "", None, r"shard-1-of-3 and \S+shard-1-of-2 overlap in block 0"),

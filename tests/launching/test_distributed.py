@@ -75,6 +75,30 @@ def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeyp
         assert not (found.folder / "state.pt").exists()
 
 
+def test_processes_end_with_torchrun(tmp_path: Path) -> None:
+    """Killed, it cannot end them."""
+    process = two_processes(tmp_path, *TRAIN, "--epochs", "500", "--no-eval")
+    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    deadline = time.monotonic() + 40
+    while any(_runs(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.communicate()
+    assert len(rows(the_run(tmp_path))) < 500
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
 def test_killed_in_two_processes_continues_in_one(tmp_path: Path) -> None:
     slow, tmp_path = tmp_path / "one", tmp_path / "two"
     assert robench(*TRAIN, *SLOW, "--output", str(slow)) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-from robench_fire.errors import RecipeError, RobenchError, UsageError, unexpected
+from robench_fire.errors import DataError, RecipeError, RobenchError, UsageError, unexpected
 from robench_fire.launching.local import attempt
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Request, compose
@@ -158,6 +160,13 @@ def test_a_run_says_the_same_as_the_command_line(tmp_path: Path) -> None:
     error = attempt("mine", task, lambda event: None)
     assert isinstance(error, RecipeError)
     assert str(error).startswith("mine.py:8, inner: AttributeError")
+
+
+def test_a_full_disk_is_said_by_its_file() -> None:
+    found = unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/state.pt"))
+    assert (type(found), str(found)) == (
+        DataError, "No space left on device for runs/state.pt; make room, the same command continues"
+    )  # fmt: skip
 
 
 def test_any_other_error_is_said_by_its_kind() -> None:

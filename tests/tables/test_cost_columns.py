@@ -61,6 +61,11 @@ def test_costs_are_means_over_seeds() -> None:
 def test_time_is_counted_per_gpu_and_per_core() -> None:
     several = ours("A", GPU | {"processes": 4})
     cores = ours("A", CORES)
+    row = several.row
+    assert row is not None
+    changed = [{"processes": 1, "threads": 1}, {"processes": 2, "threads": 1}]  # it went on in another number
+    sessions = {seed: [each[0] | other for other in changed] for seed, each in row.facts["sessions"].items()}
+    assert cost(of_row(replace(row, facts=row.facts | {"sessions": sessions}))).seconds is None
     alone = ours("A")
     seconds = [found.mean for each in (alone, several, cores) if (found := cost(each).seconds)]
     assert seconds == [54000.0, 4 * 54000.0, 2 * 54000.0]

@@ -38,7 +38,7 @@ def test_markdown_has_a_title_a_rule_and_its_notes() -> None:
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     (marked,) = [line for line in lines if "| A (ours) [" in line]
     number = marked.split("[")[1].split("]")[0]
-    assert f"[{number}] Seed 3 not finished.  " in lines
+    assert f"[{number}] Seed 3 not trained to the end, or not evaluated alike.  " in lines
     stated = "99 entries are published figures (RobustBench model_info of 2025-03-31)"
     assert any(line.startswith(stated) for line in lines)
 
@@ -47,7 +47,7 @@ def test_what_all_rows_share_is_said_once() -> None:
     short = {seed: {"clean": 80.0, "robust": 40.0, "train_seconds": 1.0} for seed in range(3)}
     table = one(ours("A", per_seed=short, unfinished=(3,)), ours("B", per_seed=short))
     assert table.remarks == ["Every row: 3 of 5 seeds.", BOLD]
-    assert (table.notes, table.marks) == (["Seed 3 not finished."], [[1], []])
+    assert (table.notes, table.marks) == (["Seed 3 not trained to the end, or not evaluated alike."], [[1], []])
     beside_others = one(ours("A", per_seed=short), ours("B", per_seed=short), published=True)
     assert beside_others.remarks[0] == "Every row of ours: 3 of 5 seeds."
     assert render([ours("A", per_seed=short), ours("B", per_seed=short)], "html").count("3 of 5 seeds.") == 1

@@ -43,7 +43,7 @@ def test_seeds_evaluated_differently_are_not_averaged(tmp_path: Path) -> None:
     write_run(tmp_path, request, 2, 90.0, 10.0, examples=20)
     (row,) = rows.collect(tmp_path)
     assert (row.examples, sorted(row.per_seed), row.unfinished) == (300, [0, 1], (2,))
-    assert "Seed 2 not finished." in row.footnotes()
+    assert "Seed 2 not trained to the end, or not evaluated alike." in row.footnotes()
 
 
 def test_without_autoattack_the_row_says_pgd(tmp_path: Path) -> None:
@@ -145,6 +145,10 @@ def test_seeds_trained_by_different_code_are_marked(tmp_path: Path) -> None:
     write_run(tmp_path, request, 1, 90.0, 50.0, session={"commit": "def", "device": "another"})
     (row,) = rows.collect(tmp_path)
     assert "Its seeds were trained with different devices and commits." in row.footnotes()
+    write_run(tmp_path / "installed", request, 0, 90.0, 50.0, session={"commit": "", "code": "one"})
+    write_run(tmp_path / "installed", request, 1, 90.0, 50.0, session={"commit": "", "code": "other"})
+    (row,) = rows.collect(tmp_path / "installed")
+    assert "Its seeds were trained with different code." in row.footnotes()
 
 
 def test_the_worst_verdict_of_a_seed_is_the_rows(tmp_path: Path) -> None:
