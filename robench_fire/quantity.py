@@ -22,6 +22,7 @@ class Quantity(float):
     text: str
 
     def __new__(cls, written: str | float) -> Quantity:
+        """From its text, or from a number, whose text Python chooses."""
         text = re.sub(r"\s*/\s*", "/", str(written).strip())
         try:
             if not _WRITTEN.fullmatch(text):

@@ -22,6 +22,7 @@ class Split(NamedTuple):
     labels: Tensor
 
     def to(self, device: torch.device) -> Split:
+        """The same images and labels on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def sha256(self) -> str:
@@ -31,6 +32,7 @@ class Split(NamedTuple):
         return digest.hexdigest()
 
     def take(self, index: Tensor | slice) -> Split:
+        """The images at these places, with their labels."""
         return Split(self.images[index], self.labels[index])
 
 

@@ -37,7 +37,7 @@ def _bold(table: Table, style: str) -> list[list[str]]:
 
 
 def latex(table: Table) -> str:
-    """A table environment in booktabs' style, ready to paste; needs ``\\usepackage{booktabs}``."""
+    r"""A table environment in booktabs' style, ready to paste; needs ``\usepackage{booktabs}``."""
     import pandas as pd
 
     escaped = table._replace(cells=[[tex(cell) for cell in cells] for cells in table.cells])

@@ -60,7 +60,7 @@ class Row:
 
     @property
     def extra(self) -> str:
-        """ "file" or "hidden" where pseudo-labelled images were mixed in, else empty."""
+        """Where pseudo-labelled images were mixed in, "file" or "hidden"; else empty."""
         extra = self.plan["recipe"]["extra"]
         return str(extra["source"]) if extra else ""
 

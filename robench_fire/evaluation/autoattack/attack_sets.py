@@ -1,6 +1,6 @@
-"""AutoAttack's sets and attacks with upstream's settings; the attacks' steps are pyautoattack's, but for
-Square's under the L-infinity norm.
+"""AutoAttack's sets and attacks with upstream's settings.
 
+The attacks' steps are pyautoattack's, but for Square's under the L-infinity norm.
 Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks".
 """
 

@@ -20,7 +20,9 @@ from robench_fire.quantity import Quantity
 
 
 class Outcome(NamedTuple):
-    """Which images of the block (N,) are left; which places (M,) in it were broken, by which images (M, C, H, W); the
+    """What an attack left of a block.
+
+    Which images of the block (N,) are left; which places (M,) in it were broken, by which images (M, C, H, W); the
     largest perturbation among them; whether upstream complained of gradients.
     """
 

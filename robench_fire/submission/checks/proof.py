@@ -50,8 +50,10 @@ def loaded(folder: Path, claim: Claim, device: torch.device) -> Iterator[nn.Modu
 
 @dataclass(frozen=True)
 class Proof:
-    """RobustBench's model of a bundle; the test images ``x`` (N, C, H, W) in [0, 1], labels ``y`` (N,), and the
-    ``masks`` (2, N) of the evaluation: correct on the image, correct under AutoAttack.
+    """RobustBench's model of a bundle, and what it is proved with.
+
+    The test images ``x`` (N, C, H, W) in [0, 1], labels ``y`` (N,), and the ``masks`` (2, N) of the evaluation: correct
+    on the image, correct under AutoAttack.
     """
 
     folder: Path

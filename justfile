@@ -1,0 +1,51 @@
+# `just` lists what can be asked for. Each line is what CI runs, or one of the README's commands.
+
+_list:
+    @just --list
+
+# a virtual environment in .venv with all that tests need, and the hooks
+setup:
+    python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pre-commit install
+
+# all that CI asks of a change
+check: lint types test
+
+# every test, a worker a core
+test:
+    .venv/bin/pytest -n auto
+
+# the tests for every edit; `just fast tests/problem` for some of them
+fast *paths:
+    .venv/bin/pytest -n auto -m "not slow" {{ paths }}
+
+# ruff's rules and layout
+lint:
+    .venv/bin/ruff check && .venv/bin/ruff format --check
+
+# the layout, and what ruff can mend by itself
+fix:
+    .venv/bin/ruff check --fix && .venv/bin/ruff format
+
+# mypy, strict
+types:
+    .venv/bin/mypy
+
+# coverage by folder, of every test
+coverage:
+    .venv/bin/pytest -n auto --cov --cov-report= && .ci/coverage
+
+# the figures in README.md and docs/, from the files that hold them
+figures:
+    .venv/bin/python docs/figures.py
+
+# the pages: figures, links, examples, and these habits
+docs:
+    .venv/bin/pytest tests/test_docs.py tests/test_habits.py
+
+# the README's benchmark, minutes on two cores
+bench:
+    .venv/bin/robench bench digits
+
+# wheel and sdist, in dist/
+build:
+    .venv/bin/python -m build
