@@ -22,6 +22,8 @@ from robench_fire.devices import workers
 from robench_fire.launching.local import launch
 from robench_fire.runs.folders import Run, find
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED = "robench: interrupted; finished epochs and stages are kept, the same command continues"
 STUCK = """
 import time

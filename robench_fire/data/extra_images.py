@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
 from robench_fire.files import sha256
@@ -77,7 +78,7 @@ def refuse_shared(path: Path, images: torch.Tensor, held_out: Mapping[str, Split
             )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"PK"
         file.seek(0)
@@ -90,7 +91,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return _pair(content, KEYS["pickle"])
 
 
-def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[NDArray[Any], NDArray[Any]]:
     missing = [key for key in keys if key not in content]
     if missing:
         raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
@@ -98,7 +99,7 @@ def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[np.ndarray
 
 
 def _checked(
-    path: Path, images: np.ndarray, labels: np.ndarray, shape: tuple[int, int, int], num_classes: int
+    path: Path, images: NDArray[Any], labels: NDArray[Any], shape: tuple[int, int, int], num_classes: int
 ) -> Split:
     channels, height, width = shape
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from robench_fire.errors import DataError
@@ -13,7 +15,7 @@ from robench_fire.evaluation.record import Record
 from robench_fire.files import replaced
 
 
-def keep(folder: Path, number: int, attack: str, weights: str, index: np.ndarray, found: np.ndarray) -> None:
+def keep(folder: Path, number: int, attack: str, weights: str, index: NDArray[Any], found: NDArray[Any]) -> None:
     """Store what an attack broke of a block: ``found`` (M, C, H, W), and their places ``index`` (M,) in the block.
 
     ``weights``: the hash of the model's, so that nothing left by another one is ever taken for this one's.
@@ -65,7 +67,7 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     """(M,) the numbers of the test images that were broken, and (M, C, H, W) what broke them, floats in [0, 1].
 
     Raises:

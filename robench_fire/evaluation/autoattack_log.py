@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from robench_fire.evaluation.record import Identity, Record
 
@@ -44,5 +47,5 @@ def _version(attack: str) -> str:
     return {"aa": "standard", "aa-plus": "plus", "aa-rand": "rand"}.get(attack, "custom")
 
 
-def _share(mask: np.ndarray) -> str:
+def _share(mask: NDArray[Any]) -> str:
     return f"{100 * mask.mean():.2f}%"

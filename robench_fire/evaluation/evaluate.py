@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from robench_fire import stopping
@@ -39,8 +41,8 @@ class Result:
     ``largest``: size of the largest perturbation that counted. ``flags``: AutoAttack's signs of an unreliable result.
     """
 
-    clean: np.ndarray
-    robust: np.ndarray
+    clean: NDArray[Any]
+    robust: NDArray[Any]
     after: dict[str, float]
     seconds: dict[str, float]
     largest: float
@@ -99,7 +101,7 @@ def _seldom(show: Callable[[float], None]) -> Callable[[float], None]:
     return shown
 
 
-def _show(record: Record, name: str, todo: Mapping[int, np.ndarray], report: Report, done: float) -> None:
+def _show(record: Record, name: str, todo: Mapping[int, NDArray[Any]], report: Report, done: float) -> None:
     """How far ``name`` is, in images that it attacks, and what is left of all images so far."""
     attacked = sum(int(mask.sum()) for mask in todo.values())
     left = sum(int(block.robust.sum()) for block in record.blocks.values())

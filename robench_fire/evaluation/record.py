@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
 from robench_fire.files import write_json
@@ -27,13 +28,13 @@ Identity = Mapping[str, str | int]
 class Block:
     """One block of test images: which are classified correctly, clean (N,) and after each attack in turn."""
 
-    clean: np.ndarray
-    after: dict[str, np.ndarray] = field(default_factory=dict)
+    clean: NDArray[Any]
+    after: dict[str, NDArray[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     largest: float = 0.0  # size of the largest perturbation that counted, in the threat's norm
 
     @property
-    def robust(self) -> np.ndarray:
+    def robust(self) -> NDArray[Any]:
         """(N,) what the attacks so far have left."""
         return next(reversed(self.after.values())) if self.after else self.clean
 
@@ -86,11 +87,11 @@ def _plain(block: Block) -> dict[str, Any]:
     }
 
 
-def _text(mask: np.ndarray) -> str:
+def _text(mask: NDArray[Any]) -> str:
     return "".join("01"[int(each)] for each in mask)
 
 
-def _mask(text: str) -> np.ndarray:
+def _mask(text: str) -> NDArray[Any]:
     if not re.fullmatch("[01]+", text):
         raise ValueError(f"a mask holds {text[:20]!r}")
     return np.array([each == "1" for each in text])
@@ -202,5 +203,5 @@ def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], bl
     return whole
 
 
-def _done(record: Record, number: int) -> Mapping[str, np.ndarray]:
+def _done(record: Record, number: int) -> Mapping[str, NDArray[Any]]:
     return record.blocks[number].after if number in record.blocks else {}

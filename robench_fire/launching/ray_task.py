@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import filelock
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from robench_fire import stopping
 from robench_fire.data import fetching
@@ -76,7 +76,7 @@ class Message(NamedTuple):
     change: Change
 
 
-def work(task: RayTask, extra: np.ndarray | None, messages: Any) -> RobenchError | None:
+def work(task: RayTask, extra: NDArray[Any] | None, messages: Any) -> RobenchError | None:
     """Do a task's run in a folder of this machine's own, posting messages (``messages.put``); its error, if any.
 
     ``extra``: the bytes of the file of extra data. If Ray cancels it, the run ends after its step, and what it finished
@@ -135,7 +135,7 @@ def _posted(task: RayTask, folder: Path, messages: Any) -> Iterator[Listen]:
             posting.result()
 
 
-def _done(task: RayTask, extra: np.ndarray | None, output: Path, report: Report) -> None:
+def _done(task: RayTask, extra: NDArray[Any] | None, output: Path, report: Report) -> None:
     """The task's stage, with files and device of this machine.
 
     Raises:
@@ -161,7 +161,7 @@ def _done(task: RayTask, extra: np.ndarray | None, output: Path, report: Report)
         raise type(fault)(str(fault).replace(str(output), str(task.output))) from fault
 
 
-def _unpacked(task: RayTask, extra: np.ndarray | None, folder: Path) -> Request:
+def _unpacked(task: RayTask, extra: NDArray[Any] | None, folder: Path) -> Request:
     """The request with its files in ``folder``."""
     request = task.request
     if task.code:

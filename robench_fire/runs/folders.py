@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
 from robench_fire.files import held, replaced, write_json, write_text
@@ -91,7 +92,7 @@ class Run:
             yield
 
 
-def write_evaluation(stem: Path, masks: np.ndarray, result: Mapping[str, Any]) -> None:
+def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any]) -> None:
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
     with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:
         np.save(file, masks, allow_pickle=False)

@@ -17,6 +17,8 @@ from robench_fire.errors import RecipeError
 from robench_fire.models.batch_norm import Ghost, Synchronised, arranged
 from robench_fire.models.small_cnns import DigitsCNN
 
+pytestmark = pytest.mark.slow
+
 Found = dict[str, Any]
 
 CPU = torch.device("cpu")

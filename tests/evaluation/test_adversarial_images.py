@@ -23,6 +23,8 @@ from robench_fire.evaluation.record import Block, Record
 from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,8 @@ from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.summary import percent
 
+pytestmark = pytest.mark.slow
+
 
 def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(model: nn.Module, small: Splits) -> None:
     pgd, aa = run("pgd20", model, small.test), run("aa", model, small.test)

@@ -17,6 +17,8 @@ from robench_fire.problem.pgd import Forward
 from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 LINF, L2_BALL = Linf(eps=Quantity("0.02")), L2(eps=Quantity("0.12"))
 ATTACKS = sorted(

@@ -20,6 +20,8 @@ from robench_fire.evaluation.reliability import Check
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Split, Splits
 
+pytestmark = pytest.mark.slow
+
 OWN, RADIUS = "AutoAttack's own checks", "accuracy reaches 0 as eps grows"
 
 

@@ -27,6 +27,8 @@ from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.record import Record
 
+pytestmark = pytest.mark.slow
+
 QUICK = replace(FULL, attacks=("apgd-ce",))
 IMAGES = ".adv.safetensors"
 QUICK_NAME = NAME.replace("aa", "apgd-ce")

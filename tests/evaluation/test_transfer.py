@@ -14,6 +14,8 @@ from robench_fire.evaluation.transfer import _next, transfer
 from robench_fire.runs.folders import Run, find
 from robench_fire.tables import model_info
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

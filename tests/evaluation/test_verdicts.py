@@ -23,6 +23,8 @@ from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, read_json
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,8 @@ from robench_fire.models import robustbench_zoo
 from robench_fire.problem.dataset import Split
 from robench_fire.runs.folders import read_json
 
+pytestmark = pytest.mark.slow
+
 HTML = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
 
 

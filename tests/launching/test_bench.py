@@ -20,6 +20,8 @@ from command_line import ran
 from robench_fire.runs.folders import Run, find
 from robench_fire.tables.rows import collect
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -18,6 +18,8 @@ from robench_fire.statistics.summary import percent
 from robench_fire.training.engine import train
 from robench_fire.training.step import Problem
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 
 from robench_fire.tables.entries import entries_in
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ROOT / "benchmarks" / "cifar10_board.py"
 TOY = "--dataset digits --arch digits-cnn --epochs 1 --batch-size 256 --examples 20 --jobs 1 --device cpu".split()
 ROWS = 8  # seven defenses, and FIRE with hidden labels

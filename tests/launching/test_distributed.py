@@ -15,6 +15,8 @@ from command_line import robench
 
 from robench_fire.runs.folders import Run
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
 
 

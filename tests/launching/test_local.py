@@ -13,6 +13,8 @@ from robench_fire.errors import DataError, RobenchError
 from robench_fire.launching.local import Task, launch
 from robench_fire.progress import Event
 
+pytestmark = pytest.mark.slow
+
 
 def task(name: str, *given: object) -> Task:
     return partial(getattr(launch_tasks, name), *given)

@@ -20,6 +20,8 @@ from robench_fire.launching import ray_cluster, ray_runs
 from robench_fire.launching.ray_cluster import Cluster, joined
 from robench_fire.runs.folders import Run, find
 
+pytestmark = pytest.mark.slow
+
 MINE = """
 from dataclasses import replace
 from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER

@@ -9,6 +9,8 @@ from built_models import CIFAR, MNIST, bare
 from robench_fire.errors import RecipeError
 from robench_fire.models import architectures, timm_models
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_timm_model_learns_the_number_of_channels_and_classes() -> None:
     with torch.device("meta"):

@@ -27,6 +27,8 @@ from robench_fire.submission.zoo_entry import ZooEntry, registered
 from robench_fire.tables import schema
 from robench_fire.tables.rows import collect
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("ISSUE.md", "MODEL_CARD.md", "CHECKLIST.md", "leaderboard_row.html", "readme_row.md", "table.tex", "refs.bib")
 
 

@@ -41,6 +41,8 @@ from robench_fire.submission.bundle import read
 from robench_fire.submission.checks.admission import admission
 from robench_fire.submission.checks.check import entry_for
 
+pytestmark = pytest.mark.slow
+
 PEOPLES = ("ISSUE.md", "MODEL_CARD.md", "CHECKLIST.md")
 
 

@@ -22,6 +22,8 @@ from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admi
 from robench_fire.submission.claims.from_runs import claimed, default_name
 from robench_fire.tables.rows import collect
 
+pytestmark = pytest.mark.slow
+
 FOOTNOTE = r"Uses \(\ell_{\infty} \) = 0.031 ≈ 7.9/255 instead of 8/255."  # as RobustBench's files have it
 
 

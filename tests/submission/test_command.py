@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save_file
 from robench_fire.errors import DataError
 from robench_fire.submission.push import push
 
+pytestmark = pytest.mark.slow
+
 AA = f"eval.aa-Linf-8_255-{made.TEST}"
 
 

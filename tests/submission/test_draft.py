@@ -20,6 +20,8 @@ from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.claim import ONLY
 from robench_fire.submission.push import push
 
+pytestmark = pytest.mark.slow
+
 FEW = 16
 UNMARKED = {"SHA256SUMS", "provenance/curve.jsonl"}  # read line by line by others
 BENCHMARK, PERTURBED = "robustbench.eval.benchmark", "perturbed images are in the threat model"

@@ -44,6 +44,8 @@ from bundle_checks import (
 from robench_fire.submission.bundle import read
 from robench_fire.tables.rows import Row
 
+pytestmark = pytest.mark.slow
+
 Break = Callable[[Path], object]
 
 

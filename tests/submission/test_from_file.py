@@ -21,6 +21,8 @@ from robench_fire.runs.folders import read_json
 from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.from_file import told
 
+pytestmark = pytest.mark.slow
+
 NAME = "Doe2026Mine"
 PAPER = {"name": "Mine", "authors": "Jane Doe, Max Muster", "venue": "ICML 2026", "link": "https://example.org/mine"}
 MEAN_STD = "0.4914,0.4822,0.4465:0.25,0.25,0.25"

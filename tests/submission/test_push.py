@@ -15,6 +15,8 @@ from command_line import robench
 from robench_fire.errors import DataError, DisagreesError, UsageError
 from robench_fire.submission.push import push
 
+pytestmark = pytest.mark.slow
+
 Call = tuple[str, dict[str, Any]]
 
 

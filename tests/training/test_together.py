@@ -27,6 +27,8 @@ from robench_fire.training.engine import Trained, initialised, prepared, train, 
 from robench_fire.training.state import read
 from robench_fire.training.step import Problem
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 RECIPE = Recipe(
     arch="digits-cnn",

@@ -20,6 +20,8 @@ from robench_fire.problem.pgd import Pgd, misclassify
 from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
 
+pytestmark = pytest.mark.slow
+
 LINF, L2_BALL = Linf(eps=Quantity("0.15")), L2(eps=Quantity("0.6"))
 SEED = 3
 ROOMY = 10_000  # every target class of FAB-T at once

@@ -27,6 +27,8 @@ from robench_fire.runs import folders
 from robench_fire.submission.checks.admission import admission
 from robench_fire.submission.zoo_entry import CARRIED, entry_of, registered
 
+pytestmark = pytest.mark.slow
+
 CLEAN, LOADER = "clean accuracy by RobustBench", "RobustBench's loader"
 AA = f"eval.aa-Linf-8_255-{made.TEST}"
 CARRIED_MODULE = CARRIED.removesuffix(".py").replace("/", ".")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robench_fire.devices.random_streams import derive, generator
@@ -26,9 +27,9 @@ class Outcome(NamedTuple):
     largest perturbation among them; whether upstream complained of gradients.
     """
 
-    robust: np.ndarray
-    broken: np.ndarray
-    images: np.ndarray
+    robust: NDArray[Any]
+    broken: NDArray[Any]
+    images: NDArray[Any]
     largest: float
     zero_gradients: bool
 
@@ -68,7 +69,7 @@ class AttackedModel:
         found = torch.cat([self.model(part) for part in x.split(self.batch_size)])
         return (found.argmax(1) == label) & found.isfinite().all(1)
 
-    def clean(self, number: int) -> np.ndarray:
+    def clean(self, number: int) -> NDArray[Any]:
         """(N,) which images of a block are classified correctly.
 
         Raises:
@@ -79,7 +80,7 @@ class AttackedModel:
             found = checks.finite(self.model(x))
         return (found.argmax(1) == label).cpu().numpy()
 
-    def stand(self, attack: Attack, number: int, standing: np.ndarray, tick: Tick) -> Outcome:
+    def stand(self, attack: Attack, number: int, standing: NDArray[Any], tick: Tick) -> Outcome:
         """Attack those images of a block that are ``standing`` (N,). The result depends on nothing but these.
 
         A perturbation counts if the threat model allows it and the model, asked once more, misclassifies it.

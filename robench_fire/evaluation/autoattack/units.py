@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
 from robench_fire.devices.workers import CONTEXT, DIED, ended, pool
 from robench_fire.errors import RobenchError
@@ -28,7 +28,7 @@ class Ended(NamedTuple):
 
 Shown = Callable[[float], None]
 """How many blocks are done, those under way counting in part."""
-Crew = Callable[[Attack, Mapping[int, np.ndarray], Shown], Iterator[Ended]]
+Crew = Callable[[Attack, Mapping[int, NDArray[Any]], Shown], Iterator[Ended]]
 """Attacks the images of each block that its mask marks."""
 Make = Callable[[], AttackedModel]
 """Loads the attacked model anew in a worker; picklable."""
@@ -37,7 +37,7 @@ Make = Callable[[], AttackedModel]
 def here(attacked: AttackedModel) -> Crew:
     """Block after block in this process."""
 
-    def attack_all(attack: Attack, standing: Mapping[int, np.ndarray], shown: Shown) -> Iterator[Ended]:
+    def attack_all(attack: Attack, standing: Mapping[int, NDArray[Any]], shown: Shown) -> Iterator[Ended]:
         for done, (number, mask) in enumerate(standing.items()):
             yield _timed(attacked, attack, number, mask, partial(_also, shown, done))
 
@@ -58,7 +58,7 @@ def elsewhere(make: Make, jobs: int, blocks: int) -> Iterator[Crew]:
     shares: Any = CONTEXT.Array("d", blocks, lock=False)
     with pool(jobs, _begin, make, shares) as submit:
 
-        def attack_all(attack: Attack, standing: Mapping[int, np.ndarray], shown: Shown) -> Iterator[Ended]:
+        def attack_all(attack: Attack, standing: Mapping[int, NDArray[Any]], shown: Shown) -> Iterator[Ended]:
             for number in standing:
                 shares[number] = 0.0
             try:
@@ -80,7 +80,7 @@ def _begin(make: Make, shares: Any) -> None:
     _attacked, _shares = make(), shares
 
 
-def _work(attack: Attack, number: int, standing: np.ndarray) -> Ended:
+def _work(attack: Attack, number: int, standing: NDArray[Any]) -> Ended:
     def tick(share: float) -> None:
         _shares[number] = share
 
@@ -88,7 +88,7 @@ def _work(attack: Attack, number: int, standing: np.ndarray) -> Ended:
 
 
 def _timed(
-    attacked: AttackedModel, attack: Attack, number: int, standing: np.ndarray, tick: Callable[[float], None]
+    attacked: AttackedModel, attack: Attack, number: int, standing: NDArray[Any], tick: Callable[[float], None]
 ) -> Ended:
     started = time.perf_counter()
     outcome = attacked.stand(attack, number, standing, tick)

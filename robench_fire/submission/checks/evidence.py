@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluate import SETS
@@ -75,7 +76,7 @@ def _unlike(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
     return [f"{name} is {found}, not {expected}" for name, (found, expected) in pairs.items() if found != expected]
 
 
-def _evaluation(claim: Claim, masks: np.ndarray, test: Split) -> list[str]:
+def _evaluation(claim: Claim, masks: NDArray[Any], test: Split) -> list[str]:
     """Inconsistencies; of what is no draft, also whether AutoAttack was run on all images and judged."""
     facts = claim.facts
     images = int(facts["examples"]) if claim.missing else len(test.labels)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robench_fire.devices.random_streams import generator
@@ -61,7 +62,7 @@ class Proof:
     model: nn.Module
     x: Tensor
     y: Tensor
-    masks: np.ndarray
+    masks: NDArray[Any]
     report: Report
 
     @property
@@ -88,7 +89,7 @@ class Proof:
             self._accuracy("robust accuracy on them by RobustBench", x_adv, self.masks[1]),
         ]
 
-    def _accuracy(self, name: str, x: Tensor, mask: np.ndarray) -> Check:
+    def _accuracy(self, name: str, x: Tensor, mask: NDArray[Any]) -> Check:
         """RobustBench's accuracy against a mask, image by image."""
         from robustbench.eval import clean_accuracy
 
@@ -142,7 +143,7 @@ class Proof:
         found = f"of {len(few)} images {theirs[0]} clean and {theirs[1]} robust; our masks: {own[0]}, {own[1]}"
         return [Check("robustbench.eval.benchmark", agree, found)]
 
-    def _drawn(self, index: np.ndarray, count: int) -> Tensor:
+    def _drawn(self, index: NDArray[Any], count: int) -> Tensor:
         """Up to ``count`` of these images, drawn at random."""
         draw = generator(torch.device("cpu"), 0, "submission", len(index))
         return torch.from_numpy(index)[torch.randperm(len(index), generator=draw)[:count]].to(self.x.device)
