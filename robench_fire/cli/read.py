@@ -109,7 +109,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
 
     paper, console = composed.paper, Console()
     console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
-    console.print(f"{paper.title}. {paper.authors}. {paper.venue}. {paper.link}", highlight=False)
+    said = ". ".join(text.rstrip(".") for text in (paper.title, paper.authors, paper.venue))
+    console.print(f"{said}. {paper.link}", highlight=False, markup=False)
     drawn = Table(box=None, pad_edge=False)
     for column in ("setting", "value", "source"):  # a name never breaks; what a line has left is the source's
         drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
@@ -148,6 +149,8 @@ def table(
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
     from robench_fire.tables import entries, published_rows, render
 
+    if json and format_ not in (Format.terminal, Format.json):
+        raise UsageError(f"--json and --format {format_.value}: choose one")
     if update is not None:
         if not published:
             raise UsageError("--update brings figures for --published; add it")

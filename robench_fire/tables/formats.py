@@ -60,6 +60,8 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "–": "--", "ℓ∞": r"$\ell_\infty$",
     "ℓ2": r"$\ell_2$", "≈": r"$\approx$", "×": r"$\times$", "≤": r"$\leq$", "ε": r"$\varepsilon$", "∞": r"$\infty$",
+    "α": r"$\alpha$", "β": r"$\beta$", "λ": r"$\lambda$", "θ": r"$\theta$", "σ": r"$\sigma$", "²": r"$^2$",
+    "·": r"$\cdot$",
 }  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def _unlike(entry: Entry, alike: Sequence[Entry]) -> str:
     own, others = entry.row.plan, [each.row.plan for each in alike if each.row and each is not entry]
     paths = dict.fromkeys(path for other in others for path in differing(own, other))
     known = dict(leaves(own))
-    said = ", ".join(f"{path} {said_value(known[path])}" for path in paths if path in known)
+    said = ", ".join(f"{path} {said_value(known[path])}" for path in paths if known.get(path, "") != "")
     if not said and any(each.place != entry.place for each in alike):  # one plan, measured here and elsewhere
         said = f"from {entry.place}"
     return f"This {entry.method}: {said}." if said else ""

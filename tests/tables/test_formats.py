@@ -126,7 +126,7 @@ def test_no_special_sign_is_left_bare(text: str) -> None:
     ("text", "expected"),
     [("50% & more", r"50\% \& more"), ("a_b#1", r"a\_b\#1"), ("{$}", r"\{\$\}"), ("\\", r"\textbackslash{}"),
      ("^~", r"\textasciicircum{}\textasciitilde{}"), ("1 ± 2", r"1 $\pm$ 2"), ("ℓ∞ = 0.031", r"$\ell_\infty$ = 0.031"),
-     ("≈ 8/255", r"$\approx$ 8/255"), ("–", "--"), ("FIRE [1]", "FIRE [1]")],
+     ("≈ 8/255", r"$\approx$ 8/255"), ("–", "--"), ("FIRE [1]", "FIRE [1]"), ("λ = 12, θ²", r"$\lambda$ = 12, $\theta$$^2$")],
 )  # fmt: skip
 def test_signs_as_latex(text: str, expected: str) -> None:
     assert tex(text) == expected
