@@ -103,7 +103,7 @@ def test_latex_labels_of_several_tables_differ() -> None:
     assert len(set(labels)) == len(labels) == 5
 
 
-TOKENS = r"\\[&%#_${}]|\\text[a-z]+{}|\$\\[a-z]+(?:_(?:\\infty|2))?\$|\$\^2\$"  # what tex may write that holds a special sign
+TOKENS = r"\\[&%#_${}]|\\text[a-z]+{}|\$\\[a-z]+(?:_(?:\\infty|2))?\$|\$\^2\$"
 
 
 SPECIAL = set("&%#_${}^~\\±–ℓ≈×≤ε∞αβλθσ²·") - {"ℓ"}
