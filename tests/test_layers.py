@@ -15,6 +15,7 @@ from robench_fire.problem import registry
 
 PACKAGE = Path(robench_fire.__file__).parent
 DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
+TESTS = Path(__file__).parent
 
 FOLDERS = """
     statistics problem defenses datasets devices data models runs
@@ -134,3 +135,10 @@ def lengths(path: Path) -> list[tuple[str, int]]:
 def test_files_and_functions_stay_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
     assert [(name, length) for name, length in lengths(path) if length > (60 if name == "train" else 40)] == []
+
+
+def test_tests_lie_as_the_package_does() -> None:
+    """Beside it: what several tests share, and what is compared with upstream's code."""
+    folders = {path.parent.name for path in TESTS.glob("*/*.py")}
+    assert folders <= {*FOLDERS, "support", "upstream"}
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 300 for path in TESTS.rglob("*.py"))
