@@ -147,15 +147,12 @@ def table(
     json: o.Json = False,
 ) -> None:
     """Print mean ± std over seeds in RobustBench's columns, one row per plan."""
-    from robench_fire.tables import entries, published_rows, render
+    from robench_fire.tables import entries, render
 
     if json and format_ not in (Format.terminal, Format.json):
         raise UsageError(f"--json and --format {format_.value}: choose one")
     if update is not None:
-        if not published:
-            raise UsageError("--update brings figures for --published; add it")
-        brought, kept = len(published_rows.update(update)), published_rows.kept()
-        print(f"{brought} published figures are now in {kept}; without it, the package's are used", file=sys.stderr)
+        _update(update, published)
     found = entries.entries_in(sources or [output], eps)
     render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)
     if publish is not None:
@@ -164,3 +161,12 @@ def table(
             raise UsageError("--publish writes rows of ours; there is none here, only published weights")
         for path in render.publish(rows, publish):
             print(path, file=sys.stderr)
+
+
+def _update(source: Path, asked: bool) -> None:
+    from robench_fire.tables import published_rows
+
+    if not asked:
+        raise UsageError("--update brings figures for --published; add it")
+    brought, kept = len(published_rows.update(source)), published_rows.kept()
+    print(f"{brought} published figures are now in {kept}; without it, the package's are used", file=sys.stderr)
