@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import bundle_edits as edits
 import pytest
@@ -15,6 +16,7 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.resumable import evaluate_source
+from robench_fire.files import sha256
 from robench_fire.runs.folders import Run, read_json
 from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.claim import ONLY
@@ -35,10 +37,20 @@ def own(plan: Path, tmp_path: Path) -> Path:
     return target
 
 
+KEPT: dict[tuple[object, ...], dict[str, bytes]] = {}
+"""The files of each evaluation that was asked for, which is made once."""
+
+
 def evaluated(plan: Path, attack: str = "aa", eps: str = "8/255", images: int = FEW, judge: bool = True) -> Path:
-    wanted = Evaluations(attacks=(attack,), eps=(eps,), examples=images)
-    source = source_of(Run(plan / "seed-0"))
-    evaluate_source(source, made.splits().test, wanted, made.CPU, made.quiet, judge=judge)
+    seed, key = plan / "seed-0", (sha256(plan / "seed-0" / "weights.safetensors"), attack, eps, images, judge)
+    if key not in KEPT:
+        wanted = Evaluations(attacks=(attack,), eps=(eps,), examples=images)
+        with TemporaryDirectory() as folder:
+            run = Run(made.copied(seed, Path(folder) / "seed-0"))
+            evaluate_source(source_of(run), made.splits().test, wanted, made.CPU, made.quiet, judge=judge)
+            KEPT[key] = {path.name: path.read_bytes() for path in run.folder.glob("eval.*")}
+    for name, content in KEPT[key].items():
+        (seed / name).write_bytes(content)
     return plan
 
 
