@@ -94,11 +94,13 @@ def _data(name: str, folder: Path) -> Finding:
     if not dataset.files:
         return Finding("ok", f"data {name}", "embedded")
     found = {file.path: fetching.condition(file, folder) for file in dataset.files}
+    bring = f"robench data {name}{fetching.elsewhere(folder)}"
     altered = [path for path, state in found.items() if state == "altered"]
     missing = [path for path, state in found.items() if state == "missing"]
     if altered:
-        fix = f"move it away, then robench data {name}"
+        fix = f"move it away, then {bring}"
         return Finding("broken", f"data {name}", f"{folder / altered[0]} is not the official file", fix)
     if missing:
-        return Finding("note", f"data {name}", f"not under {folder}", f"robench data {name}")
+        some = f"{len(missing)} of {len(found)} files are not" if len(missing) < len(found) else "not"
+        return Finding("note", f"data {name}", f"{some} under {folder}", bring)
     return Finding("ok", f"data {name}", f"verified under {folder}")

@@ -89,6 +89,7 @@ def show(
     composed = compose(recipe.request(defense, dataset))
     from robench_fire.costs.estimate import estimate, forward_equivalents
     from robench_fire.devices.device import resolve
+    from robench_fire.models.architectures import chosen_of_timm
 
     plan = composed.plan
     cost = {
@@ -96,6 +97,7 @@ def show(
         "forward_equivalents_per_update": forward_equivalents(plan.defense, plan.recipe),
         "training_seconds_per_seed": round(estimate(composed, resolve(device)), 1),
         "device": str(resolve(device)),
+        "timm": chosen_of_timm(plan.recipe.arch, composed.dataset.shape),
     }
     if json:
         values = [{"path": path, "value": value, "source": source} for path, value, source in composed.sources()]
@@ -118,6 +120,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
     console.print(drawn)
+    if built := ", ".join(f"{name} {value}" for name, value in cost["timm"].items()):
+        console.print(f"timm builds it with {built}, untrained")
     console.print(f"plan {cost['fingerprint']}; {cost['forward_equivalents_per_update']} forward-equivalents an update")
     took = duration(cost["training_seconds_per_seed"])
     console.print(f"about {took} of training a seed on this machine's {cost['device']}, measured just now")

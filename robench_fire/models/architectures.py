@@ -114,6 +114,11 @@ _WRNS = ((28, 10), (34, 10), (34, 20), (34, 15), (70, 16), (28, 4), (40, 2), (16
 
 
 @cache
+def chosen_of_timm(arch: str, shape: tuple[int, int, int]) -> dict[str, int]:
+    """What a timm model was told so that it takes images of ``shape``; nothing for other architectures."""
+    return timm_models.settings(arch.removeprefix("timm/"), shape) if arch.startswith("timm/") else {}
+
+
 def shapes(arch: str, shape: Shape, num_classes: int) -> dict[str, torch.Size]:
     """The shape of every tensor in the state dict of an architecture."""
     make = builder(arch, shape)

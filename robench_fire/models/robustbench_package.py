@@ -86,6 +86,8 @@ def load() -> types.ModuleType:
 def architectures() -> Any:
     """``robustbench.model_zoo.architectures`` with its ``resnet`` and ``wide_resnet`` modules."""
     load()
-    for name in ("resnet", "wide_resnet"):
-        importlib.import_module(f"robustbench.model_zoo.architectures.{name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, as above
+        for name in ("resnet", "wide_resnet"):
+            importlib.import_module(f"robustbench.model_zoo.architectures.{name}")
     return sys.modules["robustbench.model_zoo.architectures"]

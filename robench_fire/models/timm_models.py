@@ -39,6 +39,9 @@ def builder(name: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
         if not timm.is_model(name):
             near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=4, cutoff=0.4))
             raise RecipeError(f"unknown timm model {name!r}: near it are {near or 'none; see timm.list_models()'}")
+    plain, _, tag = name.partition(".")
+    if tag:
+        raise RecipeError(f"timm/{name} names pretrained weights ({tag}), which are not used here; say timm/{plain}")
     chosen = settings(name, shape)
     return lambda shape, num_classes: _made(name, shape, num_classes, chosen)
 

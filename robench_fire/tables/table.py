@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from robench_fire.problem.settings import differing, leaves
+from robench_fire.quantity import Quantity
 from robench_fire.statistics.summary import MeanStd, tied
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside
@@ -50,8 +51,8 @@ def tables(
     ``cost``: columns with what a seed cost, in place of those that describe the training.
     """
 
-    def setting(entry: Entry) -> tuple[str, str, str, int, int]:
-        return entry.dataset, entry.norm, entry.eps, entry.examples, entry.evaluation_seed
+    def setting(entry: Entry) -> tuple[str, str, float, int, int]:
+        return entry.dataset, entry.norm, float(Quantity(entry.eps)), entry.examples, entry.evaluation_seed
 
     for _, group in groupby(sorted(entries, key=setting), key=setting):
         measured = list(group)

@@ -180,7 +180,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert findings["robustbench"]["state"] == "ok"
     assert findings["data cifar10"] | {"detail": ""} == {
-        "state": "note", "what": "data cifar10", "detail": "", "fix": "robench data cifar10",
+        "state": "note", "what": "data cifar10", "detail": "", "fix": f"robench data cifar10 --data-dir {tmp_path}",
     }  # fmt: skip
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")

