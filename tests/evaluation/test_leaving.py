@@ -10,7 +10,7 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, Battle, Heard, inside, perturb
+from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, AttackedBlock, Heard, inside, perturb
 from robench_fire.evaluation.autoattack.attacked_model import attacked_model
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Leaving
 from robench_fire.problem.pgd import Forward
@@ -61,8 +61,8 @@ def recorded(forward: Forward) -> tuple[Forward, list[Tensor]]:
     return recording, seen
 
 
-def battle(x: Tensor, threat: Threat, forward: Forward = linear, room: int = 10_000) -> Battle:
-    return Battle(forward, x, linear(x).argmax(1), threat, CLASSES, room, Heard())
+def block_of(x: Tensor, threat: Threat, forward: Forward = linear, room: int = 10_000) -> AttackedBlock:
+    return AttackedBlock(forward, x, linear(x).argmax(1), threat, CLASSES, room, Heard())
 
 
 def ball(threat: Threat) -> Callable[[Tensor, Tensor], Tensor]:
@@ -127,7 +127,7 @@ def test_no_attack_shows_an_image_again_that_it_has_broken(threat: Threat, name:
     x = numbered(6)
     label = linear(x).argmax(1)
     forward, seen = recorded(linear)
-    x_adv = perturb(Attack(name, restarts=2 if name == "fab" else 1), battle(x, threat, forward, room), 0, quiet)
+    x_adv = perturb(Attack(name, restarts=2 if name == "fab" else 1), block_of(x, threat, forward, room), 0, quiet)
     broken: set[int] = set()
     for shown in seen:
         which = numbers(shown, 6)
@@ -146,7 +146,7 @@ def test_targeted_attacks_aim_at_up_to_nine_classes(classes: int, targets: int) 
     forward, seen = recorded(lambda shown: shown.flatten(1) @ weight)
     label = (x.flatten(1) @ weight).argmax(1)
     for name, calls in (("apgd-t", 101), ("fab-t", 200)):
-        perturb(Attack(name), Battle(forward, x, label, times(LINF, 0.05), classes, 1, Heard()), 0, quiet)
+        perturb(Attack(name), AttackedBlock(forward, x, label, times(LINF, 0.05), classes, 1, Heard()), 0, quiet)
         assert len(seen) == 1 + targets * calls
         seen.clear()
 
@@ -154,7 +154,7 @@ def test_targeted_attacks_aim_at_up_to_nine_classes(classes: int, targets: int) 
 def test_fab_begins_with_every_target_and_ends_with_those_of_the_images_left() -> None:
     x = numbered(6)
     forward, seen = recorded(linear)
-    x_adv = perturb(Attack("fab-t"), battle(x, LINF, forward), 0, quiet)
+    x_adv = perturb(Attack("fab-t"), block_of(x, LINF, forward), 0, quiet)
     left = int((linear(x_adv).argmax(1) == linear(x).argmax(1)).sum())
     ranked, *sizes = map(len, seen)
     assert ranked == 6
@@ -178,7 +178,7 @@ def test_square_ends_where_upstream_does_with_fewer_questions(shape: tuple[int, 
         _, expected = theirs.attack_single_run(x, linear(x).argmax(1))
     asked = sum(map(len, seen))
     seen.clear()
-    x_adv = perturb(Attack("square"), battle(x, threat, forward), 0, quiet)
+    x_adv = perturb(Attack("square"), block_of(x, threat, forward), 0, quiet)
     stands = linear(expected).argmax(1) == linear(x).argmax(1)
     assert 0 < stands.sum() < len(x)
     assert torch.equal(x_adv, expected)
@@ -191,7 +191,7 @@ def test_square_ends_where_upstream_does_with_fewer_questions(shape: tuple[int, 
 def test_images_that_stand_and_images_that_all_break(threat: Threat, attack: Attack, count: int, factor: float) -> None:
     x, threat, shares = numbered(5)[-count:], times(threat, factor), list[float]()
     stream = torch.get_rng_state()
-    x_adv = perturb(attack, battle(x, threat), 0, shares.append)
+    x_adv = perturb(attack, block_of(x, threat), 0, shares.append)
     assert torch.equal(torch.get_rng_state(), stream)
     broken = linear(x_adv).argmax(1) != linear(x).argmax(1)
     assert broken.tolist() == [factor > 1] * count
@@ -202,11 +202,11 @@ def test_images_that_stand_and_images_that_all_break(threat: Threat, attack: Att
 
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "square"])
 def test_the_seed_decides(name: str) -> None:
-    fight = battle(numbered(4), times(LINF, 3))
-    first = perturb(Attack(name), fight, 0, quiet)
+    block = block_of(numbered(4), times(LINF, 3))
+    first = perturb(Attack(name), block, 0, quiet)
     torch.manual_seed(99)
-    assert torch.equal(first, perturb(Attack(name), fight, 0, quiet))
-    assert not torch.equal(first, perturb(Attack(name), fight, 1, quiet))
+    assert torch.equal(first, perturb(Attack(name), block, 0, quiet))
+    assert not torch.equal(first, perturb(Attack(name), block, 1, quiet))
 
 
 class Recording(nn.Module):
@@ -241,7 +241,7 @@ def test_two_classes_that_break_an_image_at_once_do_not_mix(monkeypatch: pytest.
         return found, image != 1
 
     monkeypatch.setattr("robench_fire.evaluation.autoattack.leaving.Fab.search", search)
-    x_adv = perturb(Attack("fab-t"), battle(x, LINF), 0, quiet)
+    x_adv = perturb(Attack("fab-t"), block_of(x, LINF), 0, quiet)
     assert x_adv[:, 0].flatten(1).unique(dim=1).shape[1] == 1
     assert torch.equal(x_adv[0], torch.full((1, 8, 8), 0.01))
     assert torch.equal(x_adv[1], x[1])

@@ -96,12 +96,12 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole) -> None:
-    """Ten in a folder, then to the end; of a second call only what the first left undone is run."""
+    """Five in a folder, then to the end; of a second call only what the first left undone is run."""
     context, target = multiprocessing.get_context("forkserver"), child
     context.set_forkserver_preload(["robench_fire.evaluation.resumable", "robench_fire.datasets.digits", "pytest"])
     draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
-    while kills < 20:  # a process may end before it is killed: then there is one folder more
-        source, end, done = placed(folder := tmp_path / str(next(folders))), kills + 10, 0
+    while kills < 10:  # a process may end before it is killed: then there is one folder more
+        source, end, done = placed(folder := tmp_path / str(next(folders))), kills + 5, 0
         state, stored = beside(source, ".state"), beside(source, ".json")
         while not stored.exists():
             continued += 0 < done < 20

@@ -20,7 +20,7 @@ from robench_fire.data import fetching
 from robench_fire.datasets import digits
 from robench_fire.evaluation import reliability
 from robench_fire.evaluation.autoattack import square
-from robench_fire.evaluation.autoattack.attack_sets import Battle
+from robench_fire.evaluation.autoattack.attack_sets import AttackedBlock
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.reliability import Check
 from robench_fire.launching.seed import Workplace, judge_seed, run_folder, run_seed
@@ -73,7 +73,7 @@ def cut() -> Iterator[None]:
     """CIFAR-10 is these images. AutoAttack aims at one class and asks Square little; the battery uses six images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "splits", lambda name, dataset, folder: splits())
-        patch.setattr(Battle, "targets", property(lambda battle: range(2, 3)))
+        patch.setattr(AttackedBlock, "targets", property(lambda attacked: range(2, 3)))
         patch.setattr(square, "QUERIES", 50)
         patch.setattr(reliability, "IMAGES", 6)
         patch.setattr(reliability, "ENOUGH", 6)

@@ -64,7 +64,7 @@ def inside(threat: Threat, x_adv: Tensor, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Battle:
+class AttackedBlock:
     """A block of correctly classified images ``x`` (N, C, H, W) in [0, 1] with ``label`` (N,) under attack.
 
     At most ``room`` images are shown to the model at a time.
@@ -97,16 +97,16 @@ class Battle:
         return {"norm": self.threat.norm, "eps": float(self.threat.eps), "device": self.x.device}
 
 
-def perturb(attack: Attack, battle: Battle, seed: int, tick: Tick) -> Tensor:
+def perturb(attack: Attack, attacked: AttackedBlock, seed: int, tick: Tick) -> Tensor:
     """(N, C, H, W) the images after the attack; where it found nothing, the image itself or, by Square, its best try.
 
     All random numbers come from ``seed``, drawn as upstream draws them; the caller's generators are left alone.
     """
     search = {"fab": _fab, "fab-t": _fab_targeted, "square": _square}.get(attack.name, _apgd)
-    cuda = [battle.x.device] if battle.x.device.type == "cuda" else []
+    cuda = [attacked.x.device] if attacked.x.device.type == "cuda" else []
     with torch.random.fork_rng(cuda), torch.no_grad():
         torch.manual_seed(seed)
-        return search(attack, battle, tick)
+        return search(attack, attacked, tick)
 
 
 def _counted(forward: Forward, calls: int, tick: Tick) -> Forward:
@@ -122,67 +122,67 @@ def _counted(forward: Forward, calls: int, tick: Tick) -> Forward:
     return asked
 
 
-def _apgd(attack: Attack, battle: Battle, tick: Tick) -> Tensor:
+def _apgd(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
     """APGD of 100 iterations on cross-entropy, DLR, or DLR towards each of the likeliest classes in turn."""
     from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 
     targeted = attack.name == "apgd-t"
-    shared = battle.shared | {"n_iter": 100, "eot_iter": attack.samples, "logger": battle.heard}
+    shared = attacked.shared | {"n_iter": 100, "eot_iter": attack.samples, "logger": attacked.heard}
     if targeted:
         upstream = APGDAttack_targeted(None, **shared)
     else:
         upstream = APGDAttack(None, loss=attack.name.removeprefix("apgd-"), **shared)
-    upstream.init_hyperparam(battle.x)
-    ranked = battle.ranked if targeted else None
-    rounds = [target for target in (battle.targets if targeted else (0,)) for _ in range(attack.restarts)]
-    forward = _counted(battle.forward, 101 * len(rounds) * attack.samples, tick)
-    x_adv, left = battle.x.clone(), torch.arange(len(battle.x), device=battle.x.device)
+    upstream.init_hyperparam(attacked.x)
+    ranked = attacked.ranked if targeted else None
+    rounds = [target for target in (attacked.targets if targeted else (0,)) for _ in range(attack.restarts)]
+    forward = _counted(attacked.forward, 101 * len(rounds) * attack.samples, tick)
+    x_adv, left = attacked.x.clone(), torch.arange(len(attacked.x), device=attacked.x.device)
     for target in rounds:
         if not len(left):
             break
         if ranked is not None:
             upstream.y_target = ranked[left, -target]
-        found, broken, kept = _apgd_run(upstream, forward, battle, left)
+        found, broken, kept = _apgd_run(upstream, forward, attacked, left)
         x_adv[left[broken]] = found[broken]
         left = left[kept]
     return x_adv
 
 
-def _apgd_run(upstream: Any, forward: Forward, battle: Battle, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _apgd_run(upstream: Any, forward: Forward, attacked: AttackedBlock, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The images ``rows`` perturbed, which of them that breaks (N,), and the indices of those to go on with."""
-    x, label = battle.x[rows], battle.label[rows]
+    x, label = attacked.x[rows], attacked.label[rows]
     if upstream.eot_iter > 1:  # no single sample of a randomised model says that an image is broken
         upstream.model = forward
         _, stands, _, x_adv = upstream.attack_single_run(x, label)
         return x_adv, ~stands, stands.nonzero().flatten()
-    upstream.model = leaving = Leaving(forward, x, label, battle.inside)
+    upstream.model = leaving = Leaving(forward, x, label, attacked.inside)
     with suppress(AllBroken):
         upstream.attack_single_run(x, label)
     return leaving.found, leaving.broken, leaving.open
 
 
-def _fab(attack: Attack, battle: Battle, tick: Tick) -> Tensor:
+def _fab(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
     """FAB of 100 iterations towards the nearest class, from the image and then from random points of the ball."""
-    x_adv, left = battle.x.clone(), torch.arange(len(battle.x), device=battle.x.device)
-    upstream = _upstream_fab(battle, _counted(battle.forward, 200 * attack.restarts, tick))
+    x_adv, left = attacked.x.clone(), torch.arange(len(attacked.x), device=attacked.x.device)
+    upstream = _upstream_fab(attacked, _counted(attacked.forward, 200 * attack.restarts, tick))
     for restart in range(attack.restarts):
         if len(left):
-            found, broken = upstream.search(battle.x[left], battle.label[left], None, left, restart > 0)
+            found, broken = upstream.search(attacked.x[left], attacked.label[left], None, left, restart > 0)
             x_adv[left[broken]] = found[broken]
             left = left[~broken]
     return x_adv
 
 
-def _fab_targeted(attack: Attack, battle: Battle, tick: Tick) -> Tensor:
+def _fab_targeted(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
     """FAB of 100 iterations towards each of the likeliest classes, as many at a time as there is room for."""
-    x_adv, left = battle.x.clone(), torch.arange(len(battle.x), device=battle.x.device)
-    ranked, targets, done = battle.ranked, list(battle.targets), 0
+    x_adv, left = attacked.x.clone(), torch.arange(len(attacked.x), device=attacked.x.device)
+    ranked, targets, done = attacked.ranked, list(attacked.targets), 0
     while done < len(targets) and len(left):
-        now = targets[done : done + max(1, battle.room // len(left))]
+        now = targets[done : done + max(1, attacked.room // len(left))]
         share = partial(_part, tick, done / len(targets), len(now) / len(targets))
-        upstream = _upstream_fab(battle, _counted(battle.forward, 200, share))
+        upstream = _upstream_fab(attacked, _counted(attacked.forward, 200, share))
         rows, target = left.repeat(len(now)), torch.cat([ranked[left, -rank] for rank in now])
-        found, broken = upstream.search(battle.x[rows], battle.label[rows], target, rows, False)
+        found, broken = upstream.search(attacked.x[rows], attacked.label[rows], target, rows, False)
         hits = broken.view(len(now), -1)
         first = (hits & (hits.cumsum(0) == 1)).flatten()  # two classes may break an image at once
         x_adv[rows[first]] = found[first]
@@ -190,22 +190,22 @@ def _fab_targeted(attack: Attack, battle: Battle, tick: Tick) -> Tensor:
     return x_adv
 
 
-def _upstream_fab(battle: Battle, forward: Forward) -> Fab:
-    return Fab(forward, battle.inside, battle.num_classes, n_iter=100, **battle.shared)
+def _upstream_fab(attacked: AttackedBlock, forward: Forward) -> Fab:
+    return Fab(forward, attacked.inside, attacked.num_classes, n_iter=100, **attacked.shared)
 
 
 def _part(tick: Tick, begun: float, share: float, done: float) -> None:
     tick(begun + share * done)
 
 
-def _square(attack: Attack, battle: Battle, tick: Tick) -> Tensor:
+def _square(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
     """Square of 5,000 queries."""
     from pyautoattack.square import SquareAttack
 
-    if battle.threat.norm == "Linf":
-        return square_linf(battle.forward, battle.x, battle.label, float(battle.threat.eps), tick)
-    forward = _counted(battle.forward, QUERIES + 1, tick)
-    upstream = SquareAttack(forward, n_queries=QUERIES, resc_schedule=False, **battle.shared)
-    upstream.init_hyperparam(battle.x)
-    found: Tensor = upstream.attack_single_run(battle.x, battle.label)[1]
+    if attacked.threat.norm == "Linf":
+        return square_linf(attacked.forward, attacked.x, attacked.label, float(attacked.threat.eps), tick)
+    forward = _counted(attacked.forward, QUERIES + 1, tick)
+    upstream = SquareAttack(forward, n_queries=QUERIES, resc_schedule=False, **attacked.shared)
+    upstream.init_hyperparam(attacked.x)
+    found: Tensor = upstream.attack_single_run(attacked.x, attacked.label)[1]
     return found

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robench_fire.devices.random_streams import derive, generator
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack import attack_sets
-from robench_fire.evaluation.autoattack.attack_sets import Attack, Battle, Heard, Tick, inside
+from robench_fire.evaluation.autoattack.attack_sets import Attack, AttackedBlock, Heard, Tick, inside
 from robench_fire.evaluation.autoattack.forwards import PIXELS, as_loaded, forward_of
 from robench_fire.problem.pgd import Forward, Pgd, misclassify
 from robench_fire.problem.threat import Threat
@@ -105,8 +105,8 @@ class AttackedModel:
             pgd = Pgd(steps=20, step=Quantity(float(self.threat.eps) / 10), start="uniform")
             draw = generator(x.device, self.seed, "pgd20", number)
             return pgd(self.forward, misclassify(label), x, self.threat, draw)
-        battle = Battle(self.forward, x, label, self.threat, self.num_classes, self._room(x), heard)
-        return attack_sets.perturb(attack, battle, derive(self.seed, attack.name, number), tick)
+        attacked = AttackedBlock(self.forward, x, label, self.threat, self.num_classes, self._room(x), heard)
+        return attack_sets.perturb(attack, attacked, derive(self.seed, attack.name, number), tick)
 
     def _room(self, x: Tensor) -> int:
         """How many images an attack may work on at once."""
