@@ -69,6 +69,12 @@ def model(plain: nn.Module) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
+def more(small: Splits) -> tuple[Tensor, Tensor]:
+    """40 images and their labels."""
+    return to_float(small.test.images)[:40], small.test.labels[:40]
+
+
+@pytest.fixture(scope="module")
 def digits(small: Splits) -> tuple[Tensor, Tensor]:
     """24 images and their labels, of which two are wrong."""
     x, label = to_float(small.test.images)[:24], small.test.labels[:24].clone()
@@ -125,10 +131,10 @@ def test_each_attack(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Th
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=Quantity("0.2")), L2(eps=Quantity("0.8"))], ids=lambda threat: threat.norm)
-def test_restarts_of_fab(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
-    once, thrice = (upstream(model, *digits, threat, "custom", "fab", fab=restarts) for restarts in (1, 3))
+def test_restarts_of_fab(model: nn.Module, more: tuple[Tensor, Tensor], threat: Threat) -> None:
+    once, thrice = (upstream(model, *more, threat, "custom", "fab", fab=restarts) for restarts in (1, 3))
     assert 0 < thrice.sum() < once.sum()
-    assert thrice.tolist() == ours(model, *digits, threat, [Attack("fab", restarts=3)]).tolist()
+    assert thrice.tolist() == ours(model, *more, threat, [Attack("fab", restarts=3)]).tolist()
 
 
 @each_threat
