@@ -92,3 +92,12 @@ def test_json_is_readable_and_keeps_its_letters(tmp_path: Path) -> None:
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"weights")
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_file_has_the_permissions_of_other_new_files(tmp_path: Path) -> None:
+    """Also where a library writes it for its owner alone."""
+    (tmp_path / "usual").touch()
+    with files.replaced(tmp_path / "a.bin") as partial:
+        partial.touch(0o600)
+        partial.write_bytes(b"weights")
+    assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "usual").stat().st_mode

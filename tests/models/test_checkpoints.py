@@ -191,3 +191,9 @@ def test_a_deeper_network_of_the_same_kind_does_not_fit(tmp_path: Path) -> None:
 def test_the_weights_of_another_architecture_do_not_fit(tmp_path: Path) -> None:
     other = made("small-cnn", (1, 28, 28)).state_dict()
     assert "does not fit the architecture" in refusal(saved(tmp_path / "mnist.safetensors", other))
+
+
+def test_weights_that_are_not_numbers_are_no_second_choice(tmp_path: Path) -> None:
+    broken = {name: value * torch.nan if value.is_floating_point() else value for name, value in weights().items()}
+    path = saved(tmp_path / "nan.pt", broken)
+    assert checkpoints.find(path, shapes()).others == ()
