@@ -31,7 +31,8 @@ from safetensors.torch import load_file, save_file
 
 from robench_fire.cli.options import epochs, seeds, settings
 from robench_fire.cli.progress_display import listening, say
-from robench_fire.costs.estimate import estimate, forward_equivalents
+from robench_fire.costs.estimate import estimate
+from robench_fire.costs.work import work
 from robench_fire.data.fetching import data_folder
 from robench_fire.devices.device import resolve, use
 from robench_fire.errors import RobenchError
@@ -107,7 +108,7 @@ def plan(asked: argparse.Namespace) -> None:
     for name, request in (board(asked) | strengths(asked)).items():
         composed = compose(request)
         recipe, each = composed.plan.recipe, estimate(composed, device, known)
-        cost = forward_equivalents(composed.plan.defense, recipe)
+        cost = work(composed.plan.defense, recipe).forward_equivalents
         times = (duration(each), duration(each * len(todo[name])))
         drawn.add_row(name, _listed(todo[name]), str(recipe.epochs), str(cost), *times)
         total += each * len(todo[name])

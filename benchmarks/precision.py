@@ -27,11 +27,12 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.precision import autocast, resolve, rounding, supported
 from robench_fire.devices.random_streams import generator
 from robench_fire.problem.dataset import Split, Splits, head
+from robench_fire.problem.defense import Views
 from robench_fire.problem.pgd import Pgd, misclassify
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.training.engine import initialised, train
-from robench_fire.training.step import Problem, frozen, gain_of
+from robench_fire.training.setup import Problem, frozen, gains_of
 
 MODES = {  # name: (precision, attack_precision); "auto" of a 16-bit update: the first step exact
     "fp32": ("fp32", "fp32"),
@@ -89,7 +90,7 @@ def agreement(composed: Composed, model: nn.Module, split: Split, device: torch.
     assert attack is not None
     x, label = to_float(split.images).to(device), split.labels.to(device)
     target = F.one_hot(label, 10).float()
-    gain, shares = gain_of(model, defense), []
+    gain, shares = gains_of(model, defense)["adv"], []
 
     def gradient(z: Tensor, chosen: str) -> Tensor:
         emulated = emulated_tf32() if chosen == "tf32" and device.type != "cuda" else nullcontext()
@@ -98,7 +99,7 @@ def agreement(composed: Composed, model: nn.Module, split: Split, device: torch.
                 with torch.no_grad():
                     clean = model(x).float()
                 z = z.detach().requires_grad_()
-                value = gain(z, clean, target, label).sum() * (1024 if chosen == "fp16" else 1)
+                value = gain(z, Views(clean, clean, target, label)).sum() * (1024 if chosen == "fp16" else 1)
             return torch.autograd.grad(value, z)[0]
 
     with frozen(model):

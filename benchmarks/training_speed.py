@@ -44,7 +44,7 @@ from robench_fire.runs import provenance
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import initialised, prepared
 from robench_fire.training.epoch import train_epoch
-from robench_fire.training.step import Problem, frozen
+from robench_fire.training.setup import Problem, frozen
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
 Step = Callable[[], object]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench_fire.problem.adversarial_weights import AdversarialWeights as AdversarialWeights
     from robench_fire.problem.dataset import Dataset as Dataset
     from robench_fire.problem.dataset import Download as Download
     from robench_fire.problem.dataset import File as File
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from robench_fire.problem.dataset import Split as Split
     from robench_fire.problem.defense import Defense as Defense
     from robench_fire.problem.defense import Paper as Paper
+    from robench_fire.problem.defense import Ramp as Ramp
     from robench_fire.problem.defense import Reported as Reported
     from robench_fire.problem.defense import Terms as Terms
+    from robench_fire.problem.defense import View as View
     from robench_fire.problem.defense import Views as Views
     from robench_fire.problem.pgd import Pgd as Pgd
     from robench_fire.problem.plan import Plan as Plan
     from robench_fire.problem.recipe import Adam as Adam
     from robench_fire.problem.recipe import Augment as Augment
     from robench_fire.problem.recipe import Cosine as Cosine
+    from robench_fire.problem.recipe import CutMix as CutMix
     from robench_fire.problem.recipe import Cyclic as Cyclic
     from robench_fire.problem.recipe import Extra as Extra
+    from robench_fire.problem.recipe import Mixup as Mixup
     from robench_fire.problem.recipe import Recipe as Recipe
     from robench_fire.problem.recipe import Sgd as Sgd
     from robench_fire.problem.recipe import Steps as Steps
@@ -39,10 +44,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "problem.dataset": "Dataset Download File Mirror Split",
-    "problem.defense": "Defense Paper Reported Terms Views",
+    "problem.adversarial_weights": "AdversarialWeights",
+    "problem.defense": "Defense Paper Ramp Reported Terms View Views",
     "problem.pgd": "Pgd",
     "problem.plan": "Plan",
-    "problem.recipe": "Adam Augment Cosine Cyclic Extra Recipe Sgd Steps",
+    "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup Recipe Sgd Steps",
     "problem.targets": "HardLabels SelfAdaptive",
     "problem.threat": "L2 Linf Threat",
     "quantity": "Quantity",

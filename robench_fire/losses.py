@@ -58,6 +58,11 @@ def squared_half_angle(a: Tensor, b: Tensor) -> Tensor:
     return 4 * _squared_arcsine_of_root(_quarter_chord(a, b))
 
 
+def squared_hellinger(a: Tensor, b: Tensor) -> Tensor:
+    """H² = 2 (1 - Σ_k √(p_k q_k)) = Σ_k (√p_k - √q_k)², at most 2 (FIRE, appendix B)."""
+    return 4 * _quarter_chord(a, b)
+
+
 def squared_fisher_rao(a: Tensor, b: Tensor) -> Tensor:
     """d_R² = (2θ)², at most π²: the squared geodesic distance of FIRE, eq. 15 (Theorem 2)."""
     return 4 * squared_half_angle(a, b)

@@ -56,8 +56,8 @@ def test_imports_point_down(folder: str, path: Path) -> None:
 def test_the_face_of_the_package() -> None:
     """What docs/adding-a-defense.md and docs/data.md teach; a name that is taken from here breaks its users' files."""
     face = (
-        "Adam Augment Cosine Cyclic Dataset Defense Download Extra File HardLabels L2 Linf Mirror Paper Pgd Plan "
-        "Quantity Recipe Reported SelfAdaptive Sgd Split Steps Terms Threat Views"
+        "Adam AdversarialWeights Augment Cosine CutMix Cyclic Dataset Defense Download Extra File HardLabels L2 Linf "
+        "Mirror Mixup Paper Pgd Plan Quantity Ramp Recipe Reported SelfAdaptive Sgd Split Steps Terms Threat View Views"
     ).split()
     assert sorted(robench_fire._FACE) == face
     assert set(face) <= set(dir(robench_fire))

@@ -87,14 +87,15 @@ def show(
     from robench_fire.runs.compose import compose
 
     composed = compose(recipe.request(defense, dataset))
-    from robench_fire.costs.estimate import estimate, forward_equivalents
+    from robench_fire.costs.estimate import estimate
+    from robench_fire.costs.work import work
     from robench_fire.devices.device import resolve
     from robench_fire.models.architectures import chosen_of_timm
 
     plan = composed.plan
     cost = {
         "fingerprint": fingerprint(plan),
-        "forward_equivalents_per_update": forward_equivalents(plan.defense, plan.recipe),
+        "forward_equivalents_per_update": work(plan.defense, plan.recipe).forward_equivalents,
         "training_seconds_per_seed": round(estimate(composed, resolve(device)), 1),
         "device": str(resolve(device)),
         "timm": chosen_of_timm(plan.recipe.arch, composed.dataset.shape),

@@ -9,14 +9,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from robench_fire.costs.estimate import forward_equivalents, images_per_epoch
+from robench_fire.costs.estimate import images_per_epoch
 from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.costs.work import work
 from robench_fire.devices.meters import matmul_rate, peak_memory
 from robench_fire.devices.precision import Format
 from robench_fire.files import write_json
 from robench_fire.runs.folders import read_json
 from robench_fire.training.engine import Trained
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 TIMED = ("warm_up", "data", "attack", "update", "optimiser")  # parts of "train"; the rest of it are gaps
 
@@ -38,7 +39,7 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
         "sections": sections(trained.seconds),
         "images": images,
         "images_per_second": per_second,
-        "forward_equivalents": forward_equivalents(problem.defense, problem.recipe),
+        "forward_equivalents": work(problem.defense, problem.recipe).forward_equivalents,
         "flops_per_image": each,
         "flops": each * images,
         "flops_per_second": each * per_second,
@@ -55,7 +56,7 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
 def flops_per_image(build: Callable[[], nn.Module], problem: Problem) -> int:
     """FLOPs of an update, divided by its images."""
     _, *shape = problem.train.images.shape
-    return update_flops(network_flops(build, (shape[0], shape[1], shape[2])), problem.defense, problem.recipe)
+    return update_flops(network_flops(build, (shape[0], shape[1], shape[2])), work(problem.defense, problem.recipe))
 
 
 def training_flops(build: Callable[[], nn.Module], problem: Problem) -> int:

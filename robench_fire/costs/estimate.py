@@ -8,23 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from robench_fire.costs.work import work
 from robench_fire.data.batches import batches_per_epoch
 from robench_fire.devices.device import wait
 from robench_fire.devices.precision import autocast, lay_out, layout, resolve, rounding
 from robench_fire.problem.defense import Defense
-from robench_fire.problem.recipe import Recipe, effective_passes
+from robench_fire.problem.recipe import Recipe
 from robench_fire.runs.compose import Composed
 from robench_fire.training import pseudo_labels
-from robench_fire.training.step import frozen
-
-
-def forward_equivalents(defense: Defense, recipe: Recipe) -> int:
-    """Cost of one update in forwards of the batch: an input gradient counts 1 more, a full backward 2 more."""
-    attack = 0
-    if recipe.attack is not None:
-        attack = int(defense.clean_in_inner) + 2 * recipe.attack.steps
-    passes = effective_passes(recipe, defense.clean_in_outer)
-    return attack + len(passes) + 2 * len(set(passes))
+from robench_fire.training.setup import frozen
 
 
 def forward_seconds(
@@ -71,7 +63,7 @@ def images_per_epoch(recipe: Recipe, labelled: int) -> int:
 def training_seconds(defense: Defense, recipe: Recipe, examples: int, per_forward: float) -> float:
     """An estimate for one seed on ``examples`` labelled training images, without evaluation."""
     images = batches_per_epoch(recipe, examples) * recipe.batch_size * recipe.epochs
-    return images * forward_equivalents(defense, recipe) * per_forward
+    return images * work(defense, recipe).forward_equivalents * per_forward
 
 
 def estimate(composed: Composed, device: torch.device, per_forward: dict[str, float] | None = None) -> float:

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from robench_fire.problem.defense import Defense
-from robench_fire.problem.recipe import Recipe, effective_passes
+from robench_fire.costs.work import Work
 
 
 class NetworkFlops(NamedTuple):
@@ -60,16 +59,10 @@ def _both_ways(grad: Any, image: Any, weight: Any, *rest: Any, out_shape: Any = 
     return int(conv_flop_count(image, weight, grad, transposed) * sum(wanted[:2]))
 
 
-def update_flops(each: NetworkFlops, defense: Defense, recipe: Recipe) -> int:
-    """FLOPs of one update per image, as the engine runs it.
+def update_flops(each: NetworkFlops, done: Work, taught: int = 0) -> int:
+    """FLOPs of an update per image, as the engine runs it; ``taught``: of a forward pass of the teacher's network.
 
-    Each attack step is a forward and a gradient with respect to the image (and clean logits once, for a defense whose
-    attack reads them). Then come the recipe's passes, with one full backward for each that enters the loss; a pass
-    that is repeated has none. A full backward is a little less than two forwards, as the first layer needs no gradient
-    of the images.
+    A full backward is a little less than two forwards, as the first layer needs no gradient of the images.
     """
-    attack = 0
-    if recipe.attack is not None:
-        attack = int(defense.clean_in_inner) * each.forward + recipe.attack.steps * (each.forward + each.to_image)
-    made = effective_passes(recipe, defense.clean_in_outer)
-    return attack + len(made) * each.forward + len(set(made)) * each.to_weights
+    own = done.forwards * each.forward + done.to_image * each.to_image + done.to_weights * each.to_weights
+    return own + done.taught * taught

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from robench_fire.costs import account
-from robench_fire.costs.estimate import estimate, forward_equivalents
+from robench_fire.costs.estimate import estimate
+from robench_fire.costs.work import work
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
 from robench_fire.devices.meters import matmul_rate, peak_memory
@@ -24,7 +25,7 @@ from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed
 from robench_fire.runs.folders import SEEDS
 from robench_fire.training.engine import Trained, train
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 SECONDS, STEPS = 15.0, 20  # how long is measured, and how many steps at most
 STEP_SECONDS = 8.0  # a step that would take longer is made with a smaller batch
@@ -121,7 +122,7 @@ def _measured(
     taken = {name: value / steps for name, value in sections.items() if name not in ("warm_up", "validation")}
     per_second = account.rate(trained.seconds, (steps + 1) * batch, trained.warm_up_images)
     recipe, defense = composed.plan.recipe, composed.plan.defense
-    equivalents = forward_equivalents(defense, recipe)
+    equivalents = work(defense, recipe).forward_equivalents
     whole = estimate(composed, device, {recipe.arch: 1 / per_second / equivalents})
     return {
         "steps": steps,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 Say = Callable[[str], None]
 
@@ -37,7 +36,7 @@ class Compiled:
         self._compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU is no GPU
 
-    def __call__(self, *values: Tensor | None) -> Any:
+    def __call__(self, *values: Any) -> Any:
         if not self.working:
             return self._function(*values)
         try:

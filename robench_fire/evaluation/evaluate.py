@@ -24,7 +24,7 @@ from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Report
 from robench_fire.statistics.summary import noticeable, percent, wilson
-from robench_fire.training.step import frozen
+from robench_fire.training.setup import frozen
 
 SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""

@@ -13,7 +13,7 @@ from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
 from robench_fire.devices import torchrun
 from robench_fire.devices.process_group import ProcessGroup
-from robench_fire.errors import DivergedError, RobenchError
+from robench_fire.errors import DivergedError, RecipeError, RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching import bench as apart
 from robench_fire.launching.bench import Listening, Say
@@ -24,6 +24,7 @@ from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.tables.rows import Row
+from robench_fire.training.setup import refuses_processes
 
 
 def bench(
@@ -62,6 +63,8 @@ def train(
     composed = compose(request)
     request = replace(request, code=composed.plan.code)
     torchrun.check_batch(composed.plan.recipe)
+    if why := refuses_processes(composed.plan.defense):
+        raise RecipeError(f"several processes cannot train {composed.plan.name}: {why}; use one device")
     if request.extra_data is not None:
         extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)
     failed: dict[int, RobenchError] = {}

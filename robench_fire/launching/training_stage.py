@@ -21,7 +21,6 @@ from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.files import replaced, sha256
 from robench_fire.models import names
-from robench_fire.models.stacked import refuses
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
@@ -30,7 +29,7 @@ from robench_fire.runs.folders import Run
 from robench_fire.statistics.summary import percent
 from robench_fire.training import pseudo_labels
 from robench_fire.training.engine import Trained, train_together
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem, refuses_together
 
 ENERGY = "energy.json"  # what an unfinished training has spent so far
 UNFINISHED = ("state.pt", "labeller.state.pt", ENERGY)
@@ -86,8 +85,8 @@ def check_together(composed: Composed) -> None:
     recipe = composed.plan.recipe
     if recipe.extra and recipe.extra.source == "hidden":
         raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
-    if why := refuses(composed.build()):
-        raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
+    if why := refuses_together(composed.plan.defense, composed.build()):
+        raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
 
 
 def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:

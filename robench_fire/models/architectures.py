@@ -128,3 +128,17 @@ def shapes(arch: str, shape: Shape, num_classes: int) -> dict[str, torch.Size]:
         with torch.device("meta"):
             made = make(shape, num_classes)
     return {name: value.shape for name, value in made.state_dict().items()}
+
+
+def last_layer(model: nn.Module) -> str:
+    """The name of the linear layer that is registered last: the classifier of every bundled network and of timm's.
+
+    What it reads are the network's features, and it alone depends on the number of classes.
+
+    Raises:
+        RecipeError: if the network has no linear layer.
+    """
+    linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    if not linear:
+        raise RecipeError(f"{type(model).__name__} has no linear layer, whose input would be its features")
+    return str(linear[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,10 @@ class Stacked(nn.Module):
         for position, name in enumerate(self._buffer_names):
             self.register_buffer(f"buffer_{position}", torch.stack([each[name] for each in rest]))
         self._skeleton = [copy.deepcopy(models[0])]  # in a list, so that its own weights are not among ours
+
+    def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters of all models, (L, ...), by the name that each model has for its own."""
+        yield from zip(self._names, self.weights, strict=True)
 
     def _stack(self) -> dict[str, Tensor]:
         buffers = {name: self.get_buffer(f"buffer_{at}") for at, name in enumerate(self._buffer_names)}

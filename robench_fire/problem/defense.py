@@ -6,23 +6,34 @@ A module under defenses/ holds ``PAPER`` (whom to cite, what was reported) and `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from robench_fire.errors import RecipeError
+from robench_fire.problem.adversarial_weights import WeightPerturbation
+from robench_fire.problem.settings import OPTIONAL
 from robench_fire.problem.targets import HardLabels, Targets
 
 
 class Views(NamedTuple):
-    """What a loss sees of a batch."""
+    """What a loss sees of a batch of N images and C classes.
+
+    The first four are all that most defenses read. The others are there for a defense that declares them, and are
+    keyed by the name of the image: "clean", "adv", or that of a further one.
+    """
 
     clean: Tensor | None  # (N, C) logits of the clean images; detached in the inner problem; None where not asked for
     adv: Tensor  # (N, C) logits of the perturbed images
     target: Tensor  # (N, C) non-negative; a row's mass is that example's weight
     label: Tensor  # (N,) class numbers
+    progress: Tensor = torch.ones(())  # () epoch / epochs, from 1 / epochs to 1
+    more: Mapping[str, Tensor] = {}  # (N, C) logits of further images
+    teacher: Mapping[str, Tensor] = {}  # (N, C) logits of the teacher; of the clean images only in the inner problem
+    features: Mapping[str, Tensor] = {}  # (N, D) what the network's last linear layer reads
+    gradients: Mapping[str, Tensor] = {}  # (N, D) of slope() with respect to that image
 
     @property
     def natural(self) -> Tensor:
@@ -33,16 +44,71 @@ class Views(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Named per-example losses, each (N,); the training loss is the mean over the batch of their sum."""
+"""Named losses: (N,) of outer, whose means over the batch are added up; () of over_batch, which are added to them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A further image of each example, whose logits the outer loss reads as ``views.more[name]``.
+
+    Made by exactly one of two: ``image`` of (clean images, perturbed images), each (N, C, H, W) in [0, 1]; or a second
+    attack by the recipe that maximises ``gain`` of (defense, views), (N,), whose ``views.adv`` is its own image.
+    """
+
+    name: str
+    image: Callable[[Tensor, Tensor], Tensor] | None = None
+    gain: Callable[[Any, Views], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.image is None) == (self.gain is None):
+            raise ValueError(f"view {self.name}: give one of image and gain")
+        if self.name in ("clean", "adv"):
+            raise ValueError(f"view {self.name}: this name is taken")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """A coefficient that moves in a straight line from ``first`` to ``last`` between two shares of the training."""
+
+    first: float = 0.0
+    last: float
+    begin: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.first >= 0 and self.last >= 0):
+            raise ValueError(f"first {self.first} or last {self.last}: a coefficient must not be negative")
+        if not 0 <= self.begin < self.end <= 1:
+            raise ValueError(f"begin {self.begin} and end {self.end}: shares of the training, 0 <= begin < end <= 1, "
+                             f"or the coefficient would end elsewhere than at {self.last}")  # fmt: skip
+
+    def at(self, progress: Tensor) -> Tensor:
+        """() the value at ``views.progress``."""
+        return torch.lerp(
+            torch.full_like(progress, self.first),
+            torch.full_like(progress, self.last),
+            ((progress - self.begin) / (self.end - self.begin)).clamp(0, 1),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defense:
-    """What the adversary gains (inner), what the trainer loses (outer), and where the targets come from."""
+    """What the adversary gains (inner), what the trainer loses (outer), and what both need to be given.
+
+    ``targets``: where targets come from. ``weights``: where each update is computed; None: at the weights. The class
+    variables say which logits are read, so that no other forward pass is made: clean ones in either problem, those of
+    ``further`` images, the teacher's (``teacher_reads``: names of images); whether ``features`` are read; and with
+    respect to which images the gradient of slope() is (``gradients_at``).
+    """
 
     clean_in_inner: ClassVar[bool] = True
     clean_in_outer: ClassVar[bool] = True
+    further: ClassVar[tuple[View, ...]] = ()
+    teacher_reads: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[bool] = False
+    gradients_at: ClassVar[tuple[str, ...]] = ()
     targets: Targets = HardLabels()
+    weights: WeightPerturbation | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -55,77 +121,26 @@ class Defense:
         raise NotImplementedError
 
     def outer(self, views: Views) -> Terms:
-        """What the trainer minimises over the weights."""
+        """What the trainer minimises over the weights: by name, (N,)."""
         raise NotImplementedError
 
+    def slope(self, views: Views) -> Tensor:
+        """(N,) whose gradient with respect to the images of ``gradients_at`` the outer loss reads."""
+        raise NotImplementedError
 
-def check(defense: Defense, name: str, num_classes: int) -> None:
-    """Call a defense on the logits of two images, so that a mistake in it is found before anything is spent.
+    def over_batch(self, views: Views) -> Terms:
+        """What the trainer minimises besides, of the batch as a whole: by name, ()."""
+        return {}
 
-    Once where clean and perturbed logits differ, once where they are equal, as where an attack finds nothing.
+    @property
+    def attacks(self) -> dict[str, Callable[[Any, Views], Tensor]]:
+        """By image, what each attack of an update maximises."""
+        return {"adv": type(self).inner} | {each.name: each.gain for each in self.further if each.gain is not None}
 
-    Raises:
-        RecipeError: if it lacks inner or outer, or one returns something else than a value per example, (N,); if the
-            gain does not depend on the perturbed images, or no term on any image; if a value or a gradient is not
-            finite; or if a coefficient is not a field.
-    """
-    for function in ("inner", "outer"):
-        if getattr(type(defense), function) is getattr(Defense, function):
-            raise RecipeError(f"{name} defines no {function}(self, views); see docs/adding-a-defense.md")
-    _coefficients(defense, name)
-    label = torch.arange(2) % num_classes
-    target = defense.targets.read(defense.targets.init(label, num_classes), torch.arange(2))
-    clean, adv = torch.linspace(-1, 1, 4 * num_classes).view(2, 2, num_classes)
-    with torch.enable_grad():
-        for perturbed, where in ((adv, ""), (clean, " where clean and perturbed logits are equal")):
-            _inner(defense, name, clean, perturbed.clone().requires_grad_(), target, label, where)
-            _outer(
-                defense, name, clean.clone().requires_grad_(), perturbed.clone().requires_grad_(), target, label, where
-            )
-
-
-def _coefficients(defense: Defense, name: str) -> None:
-    """Refuse numbers that neither --set nor the fingerprint would see."""
-    known = {each.name for each in fields(defense)} | {"clean_in_inner", "clean_in_outer"}
-    for attribute, value in vars(type(defense)).items():
-        if isinstance(value, (int, float)) and not attribute.startswith("_") and attribute not in known:
-            raise RecipeError(
-                f"{name}: {attribute} = {value} is no field; write {attribute}: {type(value).__name__} = {value} in a "
-                "class under @dataclass(frozen=True, kw_only=True)"
-            )
-
-
-def _inner(defense: Defense, name: str, clean: Tensor, adv: Tensor, target: Tensor, label: Tensor, where: str) -> None:
-    gain = defense.inner(Views(clean if defense.clean_in_inner else None, adv, target, label))
-    _per_example(f"{name}: inner", gain, where)
-    if not gain.requires_grad:
-        raise RecipeError(f"{name}: inner does not depend on views.adv, so that an attack has no gradient to follow")
-    (grad,) = torch.autograd.grad(gain.sum(), adv)
-    if not grad.isfinite().all():
-        raise RecipeError(f"{name}: the gradient of inner is not finite{where}, so that an attack cannot follow it")
-
-
-def _outer(defense: Defense, name: str, clean: Tensor, adv: Tensor, target: Tensor, label: Tensor, where: str) -> None:
-    read = [clean, adv] if defense.clean_in_outer else [adv]
-    terms = defense.outer(Views(clean if defense.clean_in_outer else None, adv, target, label))
-    if not isinstance(terms, dict) or not terms:
-        raise RecipeError(f"{name}: outer returns a {type(terms).__name__}; expected terms by name, {{'robust': (N,)}}")
-    for term, value in terms.items():
-        what = f"{name}: outer's {term!r}"
-        _per_example(what, value, where)
-        if not value.requires_grad:
-            raise RecipeError(f"{what} has no gradient, so that nothing is learnt from it; is it detached or rounded?")
-        for grad in torch.autograd.grad(value.sum(), read, retain_graph=True, allow_unused=True):
-            if grad is not None and not grad.isfinite().all():
-                raise RecipeError(f"{what} has a gradient that is not finite{where}")
-
-
-def _per_example(what: str, value: object, where: str) -> None:
-    if not isinstance(value, Tensor) or value.shape != (2,):
-        found = f"has shape {tuple(value.shape)} for 2 images" if isinstance(value, Tensor) else f"is {value!r:.60}"
-        raise RecipeError(f"{what} {found}; a defense returns one value per example, (N,)")
-    if not value.isfinite().all():
-        raise RecipeError(f"{what} is not finite{where}; see the rules in docs/adding-a-defense.md")
+    @property
+    def has_batch_terms(self) -> bool:
+        """Whether a loss of this defense is of the batch as a whole."""
+        return type(self).over_batch is not Defense.over_batch
 
 
 class Reported(NamedTuple):

@@ -15,6 +15,7 @@ from robench_fire.errors import RecipeError, unknown
 from robench_fire.problem.defense import Defense
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, effective_passes
 from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
 
@@ -43,13 +44,17 @@ class Plan:
 
         Raises:
             RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
-                pass that the loss reads.
+                pass that the loss reads, or mixes images whose targets are kept per image.
         """
         attack, eps = self.recipe.attack, self.threat.eps
         needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
         if attack and needed - set(effective_passes(self.recipe, self.defense.clean_in_outer)):
             passes, reads = ", ".join(self.recipe.passes), " and ".join(sorted(needed, reverse=True))
             raise RecipeError(f"recipe.passes {passes}: the loss of {self.name} reads {reads}")
+        if self.recipe.augment.mix and not isinstance(self.defense.targets, HardLabels):
+            raise RecipeError(f"recipe.augment.mix: {self.name} keeps targets per image, and mixed images have two")
+        if attack is None and (further := [each.name for each in self.defense.further]):
+            raise RecipeError(f"recipe.attack none: the loss of {self.name} reads the images {', '.join(further)}")
         if attack and attack.steps * attack.step < eps * (1 - 1e-6):
             raise RecipeError(
                 f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.settings import OPTIONAL
 
 Pass = Literal["clean", "adv"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -75,13 +76,42 @@ class Cyclic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mixup:
+    """Each image is mixed with another of its batch, pixel by pixel: a share drawn from Beta(alpha, alpha) is its own.
+
+    Zhang et al. 2018. Targets are mixed by the same share.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha {self.alpha}: must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutMix:
+    """A box of each image is another's of its batch; a share drawn from Beta(alpha, alpha) stays (Yun et al. 2019)."""
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha {self.alpha}: must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random training views, drawn per image on the device: zero-pad and crop, flip, rotation (degrees), jitter."""
+    """Random training views, drawn per image on the device: zero-pad and crop, flip, rotation (degrees), jitter.
+
+    ``mix``: then images are mixed in pairs, before any attack.
+    """
 
     pad: int = 4
     flip: bool = True
     rotate: float = 0.0
     jitter: float = 0.0
+    mix: Mixup | CutMix | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if self.pad < 0 or self.rotate < 0 or not 0 <= self.jitter <= 1:
@@ -146,9 +176,9 @@ class Recipe:
     ghost_batch: int | None = None
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "ghost_batch"):
-            if getattr(self, field) is not None and getattr(self, field) < 1:
-                raise ValueError(f"{field} {getattr(self, field)}: must be at least 1")
+        for name in ("epochs", "batch_size", "ghost_batch"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
         if self.optimiser.lr <= 0:
             raise ValueError(f"lr {self.optimiser.lr}: must be positive")
         if set(self.passes) - {"clean", "adv"} or not self.passes:

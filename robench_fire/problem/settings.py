@@ -8,11 +8,16 @@ from typing import Any
 
 from robench_fire.quantity import Quantity
 
+OPTIONAL = {"optional": True}
+"""Metadata of a field that is left out of plain values where it is None: a later word of a contract, which must not
+change the fingerprint of the plans that do without it."""
+
 
 def to_plain(value: Any) -> Any:
     """JSON values that say the kind of every dataclass, so that ``HardLabels()`` does not become ``{}``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        own = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        fields = {field.name: to_plain(item) for field, item in own if item is not None or field.metadata != OPTIONAL}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]

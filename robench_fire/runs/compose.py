@@ -13,7 +13,8 @@ from robench_fire.errors import RecipeError, UsageError, located
 from robench_fire.models import architectures
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
-from robench_fire.problem.defense import Paper, check
+from robench_fire.problem.defense import Paper
+from robench_fire.problem.defense_check import check
 from robench_fire.problem.plan import Plan, Profile, override
 from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import differing, leaves, to_plain
@@ -126,7 +127,7 @@ def _compose(request: Request) -> Composed:
     layers += _overridden(layers[-1][1], request)
     plan = layers[-1][1]
     plan.check()  # here and below: a mistake is found before anything is spent
-    check(plan.defense, plan.name, dataset.num_classes)
+    check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
     architectures.builder(plan.recipe.arch, dataset.shape)
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")

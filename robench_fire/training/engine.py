@@ -19,14 +19,14 @@ from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.devices.random_streams import derive
 from robench_fire.errors import RecipeError
 from robench_fire.models.batch_norm import arranged
-from robench_fire.models.stacked import Stacked, refuses
+from robench_fire.models.stacked import Stacked
 from robench_fire.problem.dataset import Split
-from robench_fire.problem.recipe import Recipe, effective_passes
+from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress, silent
 from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.setup import Passes, Problem, Setup, gains_of, refuses_processes, refuses_together
 from robench_fire.training.state import SeedState, State, fresh, read
-from robench_fire.training.step import Passes, Problem, Setup, gain_of
 from robench_fire.training.validation import validate
 
 CPU = torch.device("cpu")
@@ -105,7 +105,7 @@ def train_together(
     ``epoch_done`` hears the number of the seed among ``seeds`` and its curve.
 
     Raises:
-        RecipeError: also if the model does not train side by side as it does alone.
+        RecipeError: also if a model or a defense does not train side by side as it does alone.
     """
     state, setup = prepared(build, problem, seeds, device, compiling, group, say)
     files = [path for path in state_files if path is not None]
@@ -168,26 +168,35 @@ def prepared(
     pool = pool.to(device)
     width = pool.images.shape[-1]
     models = [arranged(initialised(build, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
-    if len(seeds) > 1 and (why := refuses(models[0])):
-        raise RecipeError(f"{recipe.arch} cannot train several seeds at once: {why}; leave out --together")
+    if len(seeds) > 1 and (why := refuses_together(problem.defense, models[0])):
+        raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
     if len(seeds) > 1 and arithmetic.update == "fp16":
         raise RecipeError("fp16 has one scale for all seeds; leave out --together, or use --precision bf16")
+    if group.size > 1 and (why := refuses_processes(problem.defense)):
+        raise RecipeError(f"several processes cannot train this: {why}; use one device")
     model = Stacked(models) if len(seeds) > 1 else models[0]
     lay_out(model, width)
     updates = recipe.epochs * batches_per_epoch(recipe, len(problem.train.labels))
     states = [SeedState(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
     scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
     state = fresh(model, recipe, states, scaler, updates)
-    passes = group.averaging(Passes(model, effective_passes(recipe, problem.defense.clean_in_outer)))
-    gain = gain_of(model, problem.defense)
-    say = once(say)
-    run, climb = (Compiled(passes, say), Compiled(gain, say)) if compiling else (passes, gain)
-    return state, Setup(problem, pool, device, arithmetic, layout(width), group, run, climb)
+    passes, gains = group.averaging(Passes(model, recipe, problem.defense)), gains_of(model, problem.defense)
+    setup = Setup(problem, pool, device, arithmetic, layout(width), group, passes, gains)
+    return state, _compiled(setup, once(say)) if compiling else setup
+
+
+def _compiled(setup: Setup, say: Say) -> Setup:
+    gains = {name: Compiled(gain, say) for name, gain in setup.gains.items()}
+    if setup.problem.defense.gradients_at:
+        say("the update is not compiled: torch.compile makes no gradients of gradients")
+        return replace(setup, gains=gains)
+    return replace(setup, passes=Compiled(setup.passes, say), gains=gains)
 
 
 def _facts(setup: Setup, together: int) -> dict[str, str]:
     formats = asdict(setup.arithmetic)
-    compiled = all(isinstance(each, Compiled) and each.working for each in (setup.passes, setup.gain))
+    functions: list[object] = [setup.passes, *setup.gains.values()]
+    compiled = all(isinstance(each, Compiled) and each.working for each in functions)
     return {**formats, "compiled": str(compiled), "together": str(together), "processes": str(setup.group.size)}
 
 

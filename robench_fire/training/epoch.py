@@ -16,8 +16,9 @@ from robench_fire.devices.process_group import Agreement
 from robench_fire.devices.random_streams import derive, generator
 from robench_fire.errors import DivergedError
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.setup import Setup, Streams
 from robench_fire.training.state import State
-from robench_fire.training.step import Setup, Streams, step
+from robench_fire.training.step import step
 
 Row = dict[str, float]
 

@@ -11,9 +11,9 @@ import torch
 
 from robench_fire.devices.clock import Clock
 from robench_fire.errors import RobenchError
-from robench_fire.problem.recipe import effective_passes
+from robench_fire.training.setup import Passes, Setup, Streams, gains_of
 from robench_fire.training.state import State
-from robench_fire.training.step import Passes, Setup, Streams, gain_of, step
+from robench_fire.training.step import step
 
 SHORT = ("not enough memory", "can't allocate memory", "ALLOC_FAILED", "unable to find an engine")
 """What errors say, in torch's CPU allocator, cuBLAS, cuDNN and its search for algorithms, where memory is short."""
@@ -61,8 +61,7 @@ def _fits(state: State, setup: Setup, size: int) -> bool:
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
     defense, recipe = setup.problem.defense, setup.problem.recipe
-    passes = Passes(state.model, effective_passes(recipe, defense.clean_in_outer))
-    plain = replace(setup, passes=passes, gain=gain_of(state.model, defense))
+    plain = replace(setup, passes=Passes(state.model, recipe, defense), gains=gains_of(state.model, defense))
     index = torch.zeros(size, dtype=torch.int64, device=setup.device)
     streams = [Streams(*(torch.Generator(setup.device) for _ in Streams._fields)) for _ in state.seeds]
     try:

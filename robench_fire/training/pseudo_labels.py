@@ -19,7 +19,7 @@ from robench_fire.problem.defense import Defense, Terms, Views
 from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress
 from robench_fire.training.engine import Trained, train
-from robench_fire.training.step import Problem, frozen
+from robench_fire.training.setup import Problem, frozen
 
 _HIDING = 20191113  # fixed: every seed and every defense hides the same labels
 

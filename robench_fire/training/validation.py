@@ -10,8 +10,8 @@ from robench_fire.devices.precision import rounding
 from robench_fire.devices.random_streams import generator
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.training.setup import Setup, frozen
 from robench_fire.training.state import State
-from robench_fire.training.step import Setup, frozen
 
 BATCH = 512
 

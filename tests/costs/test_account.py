@@ -14,13 +14,14 @@ from robench_fire.cli import doctor
 from robench_fire.costs import account
 from robench_fire.costs.estimate import images_per_epoch
 from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.costs.work import work
 from robench_fire.data.batches import batches
 from robench_fire.devices import meters
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.recipe import Extra
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
 SECONDS = {"train": 100.0, "warm_up": 20.0, "data": 1.0, "attack": 50.0, "update": 20.0, "optimiser": 4.0,
@@ -58,7 +59,7 @@ def test_facts_of_a_real_training(small: Splits, monkeypatch: pytest.MonkeyPatch
     problem = Problem(plan.defense, plan.threat, recipe, small.train, small.validation, 10)
     trained = train(composed.build, problem, seed=0, device=CPU)
     found = account.facts(composed.build, problem, trained, CPU)
-    each = update_flops(network_flops(composed.build, (1, 8, 8)), plan.defense, recipe)
+    each = update_flops(network_flops(composed.build, (1, 8, 8)), work(plan.defense, recipe))
     assert found["images"] == 2 * len(small.train.labels)
     assert found["forward_equivalents"] == 27
     assert (found["flops_per_image"], found["flops"]) == (each, each * found["images"])

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from robench_fire.costs.estimate import forward_equivalents
 from robench_fire.costs.flops import NetworkFlops, network_flops, update_flops
+from robench_fire.costs.work import work
 from robench_fire.models import architectures
 from robench_fire.problem.dataset import Splits
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 KNOWN = [  # multiply-adds of a forward pass of one image, in millions
     ("small-cnn", (1, 28, 28), "9.952"),
@@ -66,13 +66,15 @@ def test_an_update_is_counted_as_the_engine_runs_it(defense: str, changes: dict[
     each = network_flops(build, composed.dataset.shape)
     steps = recipe.attack.steps if recipe.attack else 0
     validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if recipe.attack else 0)
-    assert counter.total == 2 * (40 * update_flops(each, plan.defense, recipe) + validation)
+    assert counter.total == 2 * (40 * update_flops(each, work(plan.defense, recipe)) + validation)
 
 
 def test_an_update_is_nearly_its_forward_equivalents() -> None:
     plan = compose(Request(defense="fire", dataset="cifar10")).plan
     same = NetworkFlops(100, 100, 200)
-    assert update_flops(same, plan.defense, plan.recipe) == 100 * forward_equivalents(plan.defense, plan.recipe)
+    assert (
+        update_flops(same, work(plan.defense, plan.recipe)) == 100 * work(plan.defense, plan.recipe).forward_equivalents
+    )
 
 
 def test_a_grouped_convolution_is_no_dearer_backward() -> None:

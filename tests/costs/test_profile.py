@@ -12,6 +12,7 @@ from command_line import robench
 
 from robench_fire.costs import profile
 from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.costs.work import work
 from robench_fire.problem.recipe import Extra, Recipe
 from robench_fire.runs.compose import Request, compose
 
@@ -36,7 +37,7 @@ def test_the_parts_of_a_step_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["images_per_second"] == pytest.approx(32 / found["step_seconds"])
     assert (found["steps"], found["batch_size"], found["recipe_batch_size"]) == (3, 32, 32)
     composed = compose(Request(defense="fire", dataset="digits"))
-    each = update_flops(network_flops(composed.build, (1, 8, 8)), composed.plan.defense, composed.plan.recipe)
+    each = update_flops(network_flops(composed.build, (1, 8, 8)), work(composed.plan.defense, composed.plan.recipe))
     assert (found["forward_equivalents"], found["flops_per_image"], found["flops_per_update"]) == (27, each, 32 * each)
     assert found["mfu"] == pytest.approx(each * found["images_per_second"] / found["matmul_flops_per_second"])
     images = found["epochs"] * 44 * 32  # 1,397 images are 44 batches

@@ -25,7 +25,7 @@ def paper_of(name: str) -> Paper:
 
 
 def reordered(views: Views, order: Tensor) -> Views:
-    return Views(*(each[order] for each in views if each is not None))
+    return Views(*(each[order] for each in views[:4] if each is not None))
 
 
 @each_name

@@ -48,7 +48,7 @@ def protocol(plan: Plan) -> dict[str, Any]:
         "drops": drops_of(plan),
         "augment": recipe.augment,
         "select": recipe.select,
-        "strength": {name: value for name, value in vars(plan.defense).items() if name != "targets"},
+        "strength": {name: value for name, value in vars(plan.defense).items() if name not in ("targets", "weights")},
     }
     if isinstance(optimiser, Sgd):
         assert optimiser.momentum == 0.9

@@ -16,7 +16,7 @@ from robench_fire.problem.dataset import Splits
 from robench_fire.runs.compose import Request, compose
 from robench_fire.statistics.summary import percent
 from robench_fire.training.engine import train
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 pytestmark = pytest.mark.slow
 

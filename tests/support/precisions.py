@@ -14,7 +14,7 @@ from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

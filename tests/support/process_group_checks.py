@@ -28,7 +28,7 @@ from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import prepared, train
 from robench_fire.training.epoch import train_epoch
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

@@ -17,7 +17,7 @@ from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained, train
-from robench_fire.training.step import Problem
+from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from trainings import RECIPE, defense, problem, trained
 
-from robench_fire.costs.estimate import forward_equivalents
+from robench_fire.costs.work import work
 from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
@@ -22,7 +22,7 @@ from robench_fire.problem.recipe import Augment, Cosine, Cyclic, Extra
 from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained
-from robench_fire.training.step import frozen
+from robench_fire.training.setup import frozen
 
 
 def same(a: Trained, b: Trained) -> bool:
@@ -140,7 +140,7 @@ def test_forwards_per_step(small: Splits, name: str, equivalents: int, evals: in
     validation = 1 + 1 + 10 + 1  # one batch: clean, the attack, the result
     assert model.seen.count(("train", True)) == trains
     assert len(model.seen) - trains - validation + 1 == evals
-    assert forward_equivalents(defense(name), recipe) == equivalents
+    assert work(defense(name), recipe).forward_equivalents == equivalents
 
 
 def batch_norm_steps(small: Splits, name: str, **changes: Any) -> int:

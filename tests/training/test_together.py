@@ -24,8 +24,8 @@ from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.runs.folders import find
 from robench_fire.training.engine import Trained, initialised, prepared, train, train_together
+from robench_fire.training.setup import Problem
 from robench_fire.training.state import read
-from robench_fire.training.step import Problem
 
 pytestmark = pytest.mark.slow
 
@@ -197,7 +197,7 @@ def test_dropout_is_refused(small: Splits) -> None:
     def build() -> nn.Module:
         return nn.Sequential(DigitsCNN(), nn.Dropout(0.1))
 
-    with pytest.raises(RecipeError, match=r"digits-cnn cannot train several seeds at once: 1 drops units"):
+    with pytest.raises(RecipeError, match=r"several seeds cannot be trained at once: 1 drops units"):
         train_together(build, problem(small), seeds=SEEDS, device=CPU, state_files=[None] * 3)
 
 

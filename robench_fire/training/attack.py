@@ -1,0 +1,76 @@
+"""The inner problem of an update: the perturbed images, further images, and the teacher's logits of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from robench_fire.devices.precision import GAIN_SCALE, Format, autocast
+from robench_fire.problem.defense import Views
+from robench_fire.problem.defense_check import same_shape
+from robench_fire.problem.pgd import Pgd
+from robench_fire.training.setup import Gain, Setup, Streams, frozen
+from robench_fire.training.state import State
+
+
+def attacked(
+    state: State, setup: Setup, drawn: Tensor, seen: Views, streams: Sequence[Streams]
+) -> tuple[dict[str, Tensor], Views]:
+    """By name this process's part of every image that the outer loss reads, and ``seen`` with the teacher's logits.
+
+    ``drawn``: the clean images of the whole batch, one seed's after another's; ``seen``: what is known of this part of
+    them. Clean logits are computed once, where the defense reads them. Without an attack the perturbed images are the
+    clean ones.
+    """
+    recipe, defense, clean = setup.problem.recipe, setup.problem.defense, setup.group.part(drawn)
+    images = {"clean": clean}
+    known = seen = _taught(setup, seen, images)
+    with frozen(state.model, recipe.attack_mode):
+        if recipe.attack is not None and defense.clean_in_inner:
+            with torch.no_grad(), autocast(setup.arithmetic.first, setup.device):
+                known = seen._replace(clean=state.model(clean).float())
+        for name, gain in setup.gains.items():
+            attack = recipe.attack
+            images[name] = _climbed(setup, attack, gain, drawn, known, streams) if attack else clean
+    for view in defense.further:
+        if view.image is not None:
+            images[view.name] = setup.layout(view.image(clean, images["adv"]).detach())
+            same_shape("training", view, images[view.name], tuple(clean.shape))
+    return images, _taught(setup, seen, images)
+
+
+def _taught(setup: Setup, seen: Views, images: dict[str, Tensor]) -> Views:
+    """With the teacher's logits of those of its images that there are."""
+    wanted = [name for name in setup.problem.defense.teacher_reads if name in images and name not in seen.teacher]
+    if not wanted:
+        return seen
+    assert setup.teacher is not None
+    with torch.no_grad(), autocast(setup.arithmetic.first, setup.device):
+        return seen._replace(teacher={**seen.teacher, **{each: setup.teacher(images[each]).float() for each in wanted}})
+
+
+def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, streams: Sequence[Streams]) -> Tensor:
+    """The images of one attack; all processes draw the same starts for the whole batch, and take their part."""
+    threat, formats, part = setup.problem.threat, setup.arithmetic, setup.group.part
+    parts = zip(drawn.chunk(len(streams)), streams, strict=True)
+    begin = setup.layout(part(torch.cat([attack.begin(each, threat, own.noise) for each, own in parts])))
+    finite: list[Tensor] = []
+
+    def value(chosen: Format) -> Callable[[Tensor], Tensor]:
+        def of(z: Tensor) -> Tensor:
+            with autocast(chosen, setup.device):
+                found = gain(z, seen)
+            if chosen != "fp16":
+                return found
+            z.register_hook(lambda grad: finite.append(grad.isfinite().all()))
+            return found * GAIN_SCALE
+
+        return of
+
+    rest = [value(formats.attack)] * (attack.steps - 1)
+    x_adv = attack.climb([value(formats.first), *rest], part(drawn), begin, threat)
+    if finite:  # the sign of a NaN is 0: without this a gradient beyond fp16's range would be a step not taken
+        x_adv = torch.where(torch.stack(finite).all(), x_adv, torch.full_like(x_adv, torch.nan))
+    return x_adv
