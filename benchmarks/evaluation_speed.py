@@ -32,12 +32,12 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.workers import cores
 from robench_fire.evaluation.autoattack import attack_sets, attacked_model, forwards, leaving
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, source_of
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.pgd import Forward
 from robench_fire.runs import provenance
 from robench_fire.runs.folders import find
+from robench_fire.runs.model_source import ModelSource, source_of
 
 CPU = torch.device("cpu")
 MODELS = {

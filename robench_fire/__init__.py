@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robench_fire.problem.defense import Paper as Paper
     from robench_fire.problem.defense import Ramp as Ramp
     from robench_fire.problem.defense import Reported as Reported
+    from robench_fire.problem.defense import Standard as Standard
     from robench_fire.problem.defense import Terms as Terms
     from robench_fire.problem.defense import View as View
     from robench_fire.problem.defense import Views as Views
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "problem.dataset": "Dataset Download File Mirror Split",
     "problem.adversarial_weights": "AdversarialWeights",
-    "problem.defense": "Defense Paper Ramp Reported Terms View Views",
+    "problem.defense": "Defense Paper Ramp Reported Standard Terms View Views",
     "problem.pgd": "Pgd",
     "problem.plan": "Plan",
     "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup Recipe Sgd Steps",

@@ -30,6 +30,10 @@ class RecipeError(RobenchError):
     exit_code = 3
 
 
+class GivenWeightsError(RecipeError):
+    """A defense that needs weights of the user's, where none are given."""
+
+
 class DataError(RobenchError):
     """Data or a checkpoint is missing, corrupt, or not what it claims to be."""
 

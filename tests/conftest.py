@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from pathlib import Path
 
 if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests start shares the cores with others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +19,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import timm  # noqa: F401  # its import warns about torch.jit, once
 
+from weights_to_evaluate import initial
+
 from robench_fire.datasets import digits
 from robench_fire.problem.dataset import Splits
 
@@ -30,10 +33,15 @@ def _few_threads() -> None:
 @pytest.fixture(scope="session")
 def small() -> Splits:
     """256 training, 100 validation and 64 test images of real digits."""
-    from pathlib import Path
-
     full = digits.DATASET.splits(Path())
     return Splits(full.train.take(slice(256)), full.validation, full.test.take(slice(64)))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A file of untrained weights for digits."""
+    torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), tmp_path / "mine.pt")
+    return tmp_path / "mine.pt"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -19,7 +19,7 @@ from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.statistics.summary import mean_std
 
 if TYPE_CHECKING:
-    from robench_fire.evaluation.model_source import ModelSource
+    from robench_fire.runs.model_source import ModelSource
 
 
 def evaluate(

@@ -17,10 +17,10 @@ from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
     from robench_fire.evaluation.evaluator import Evaluations
-    from robench_fire.evaluation.model_source import ModelSource
     from robench_fire.launching.ray_cluster import Cluster
     from robench_fire.launching.seed import Workplace
     from robench_fire.runs.compose import Request
+    from robench_fire.runs.model_source import ModelSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class RecipeOptions:
     set_: o.Set = None
     extra_data: o.ExtraData = None
     hide_labels: o.HideLabels = False
+    start: o.Start = ""
+    teacher: o.Teacher = ""
 
     def request(self, defense: str, dataset: str) -> Request:
         """These options for a defense on a data set.
@@ -59,6 +61,8 @@ class RecipeOptions:
             settings=o.settings(self.batch_size, self.lr, self.precision, self.attack_precision, self.set_),
             extra_data=self.extra_data,
             hide_labels=self.hide_labels,
+            start=self.start,
+            teacher=self.teacher,
         )
 
 
@@ -97,7 +101,7 @@ class FileOptions:
 
     def named(self, source: str, norm: str, zoo_folder: Path) -> list[ModelSource]:
         """What ``source`` names, see model_source.model_sources."""
-        from robench_fire.evaluation.model_source import model_sources
+        from robench_fire.runs.model_source import model_sources
 
         return model_sources(source, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
 

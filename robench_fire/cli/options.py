@@ -78,6 +78,12 @@ ExtraData = Annotated[
 HideLabels = Annotated[
     bool, typer.Option("--hide-labels", help="Hide half of the labels and pseudo-label those images (RST's protocol).")
 ]
+Start = Annotated[
+    str, typer.Option(metavar="FILE|RUN", help="Weights to begin from, of a file or of a run's same seed.")
+]
+Teacher = Annotated[
+    str, typer.Option(metavar="FILE|RUN", help="The network whose logits the loss reads, for a defense that does.")
+]
 Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. (default: all)")]
 Attack = Annotated[str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard).")]
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]

@@ -55,8 +55,11 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
 
 def flops_per_image(build: Callable[[], nn.Module], problem: Problem) -> int:
     """FLOPs of an update, divided by its images."""
-    _, *shape = problem.train.images.shape
-    return update_flops(network_flops(build, (shape[0], shape[1], shape[2])), work(problem.defense, problem.recipe))
+    _, *sides = problem.train.images.shape
+    shape = (sides[0], sides[1], sides[2])
+    done, teacher = work(problem.defense, problem.recipe), problem.teacher
+    taught = network_flops(lambda: teacher(None), shape).forward if teacher is not None and done.taught else 0
+    return update_flops(network_flops(build, shape), done, taught)
 
 
 def training_flops(build: Callable[[], nn.Module], problem: Problem) -> int:

@@ -12,7 +12,7 @@ from robench_fire.costs.work import work
 from robench_fire.data.batches import batches_per_epoch
 from robench_fire.devices.device import wait
 from robench_fire.devices.precision import autocast, lay_out, layout, resolve, rounding
-from robench_fire.problem.defense import Defense
+from robench_fire.problem.defense import Defense, Standard
 from robench_fire.problem.recipe import Recipe
 from robench_fire.runs.compose import Composed
 from robench_fire.training import pseudo_labels
@@ -76,5 +76,5 @@ def estimate(composed: Composed, device: torch.device, per_forward: dict[str, fl
     if mixed is None or mixed.source == "file":
         return training_seconds(plan.defense, plan.recipe, dataset.train_size, each)
     labelled = round(dataset.train_size * (1 - mixed.hidden))
-    labeller = training_seconds(pseudo_labels.Standard(), pseudo_labels.labeller_recipe(plan.recipe), labelled, each)
+    labeller = training_seconds(Standard(), pseudo_labels.labeller_recipe(plan.recipe), labelled, each)
     return labeller + training_seconds(plan.defense, plan.recipe, labelled, each)

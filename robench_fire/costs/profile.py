@@ -101,7 +101,8 @@ def _problem(composed: Composed, images: Images, batch: int, steps: int) -> Prob
     part = images.split.take(torch.arange(steps * batch) % len(images.split.labels))
     least = part.take(slice(1))  # the engine validates after an epoch
     extra = part if recipe.extra else None
-    return Problem(plan.defense, plan.threat, recipe, part, least, composed.dataset.num_classes, extra)
+    classes = composed.dataset.num_classes
+    return Problem(plan.defense, plan.threat, recipe, part, least, classes, extra, composed.begin, composed.teacher)
 
 
 def _batch(recipe: Recipe, flops_per_image: int, most: float) -> int:

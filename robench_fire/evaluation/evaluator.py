@@ -14,11 +14,11 @@ from robench_fire.errors import UsageError
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack.attack_sets import VERSION
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
-from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
+from robench_fire.runs.model_source import ModelSource
 
 
 @dataclass(frozen=True, kw_only=True)

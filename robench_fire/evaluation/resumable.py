@@ -22,7 +22,6 @@ from robench_fire.evaluation.autoattack.forwards import forward_of
 from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
 from robench_fire.evaluation.evaluate import SETS, Result, fill, result
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
-from robench_fire.evaluation.model_source import ModelSource, source_of
 from robench_fire.evaluation.record import Record
 from robench_fire.files import held, write_json, write_text
 from robench_fire.problem.dataset import Split
@@ -30,6 +29,7 @@ from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
 from robench_fire.runs import folders, provenance
 from robench_fire.runs.folders import Run
+from robench_fire.runs.model_source import ModelSource, source_of
 from robench_fire.statistics.summary import percent, wilson
 
 

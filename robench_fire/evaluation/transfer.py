@@ -17,7 +17,6 @@ from robench_fire.devices.device import use
 from robench_fire.devices.random_streams import generator
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.files import write_json
 from robench_fire.problem.dataset import head
 from robench_fire.problem.pgd import Pgd, misclassify
@@ -25,6 +24,7 @@ from robench_fire.progress import Event, Listen
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run
+from robench_fire.runs.model_source import source_of
 from robench_fire.statistics.summary import mean_std, percent
 
 Plans = Mapping[str, Sequence[Run]]

@@ -57,6 +57,7 @@ def bench(
     as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
     composed = _checked(requests, evaluations, place, together)
+    check_given(composed, seeds, cluster is not None)
     requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
     cells = {
         f"{each.plan.name} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
@@ -171,6 +172,21 @@ def check_evaluations(composed: Sequence[Composed], evaluations: Evaluations) ->
         if evaluations.attacks and not each.plan.claim.eps > 0:
             fix = "claim a larger one, or use --no-eval"
             raise RecipeError(f"{each.plan.name}: nothing can be attacked at eps {each.plan.claim.eps}; {fix}")
+
+
+def check_given(composed: Sequence[Composed], seeds: Sequence[int], elsewhere: bool = False) -> None:
+    """Whether the weights that users give are there, for all seeds; ``elsewhere``: runs are trained on other machines.
+
+    Raises:
+        DataError: naming a seed that they are not there for.
+        UsageError: if the machines that train do not have them.
+    """
+    for own in (own for each in composed for own in each.given):
+        if elsewhere:
+            fix = "train on this one, without --launcher"
+            raise UsageError(f"--start and --teacher name weights of this machine, which others do not see: {fix}")
+        for seed in seeds:
+            own.of(seed)
 
 
 def check(composed: Sequence[Composed], output: Path, together: bool = False) -> None:

@@ -61,6 +61,7 @@ def train(
     All processes call this. When it returns they can no longer talk to each other.
     """
     composed = compose(request)
+    apart.check_given([composed], seeds)
     request = replace(request, code=composed.plan.code)
     torchrun.check_batch(composed.plan.recipe)
     if why := refuses_processes(composed.plan.defense):

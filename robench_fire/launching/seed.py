@@ -13,7 +13,6 @@ from robench_fire.data import fetching
 from robench_fire.devices.device import use
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.launching.training_stage import UNFINISHED, train_runs
 from robench_fire.problem.plan import fingerprint
@@ -21,6 +20,7 @@ from robench_fire.problem.settings import to_plain
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.runs.folders import Run
+from robench_fire.runs.model_source import source_of
 from robench_fire.training.state import read
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,9 @@ def _problem(
     """What is trained, with its pseudo-labelled images, and what the record should say about them."""
     plan = composed.plan
     problem = Problem(
-        plan.defense, plan.threat, plan.recipe, splits.train, splits.validation, composed.dataset.num_classes
-    )
+        plan.defense, plan.threat, plan.recipe, splits.train, splits.validation, composed.dataset.num_classes,
+        begin=composed.begin, teacher=composed.teacher,
+    )  # fmt: skip
     asked = plan.recipe.extra
     if asked is None:
         return problem, {}
@@ -181,6 +182,4 @@ def _extra(file: Path, composed: Composed, splits: Splits) -> Split:
 
 
 def _extended(problem: Problem, labelled: Split, images: Split | None) -> Problem:
-    return Problem(
-        problem.defense, problem.threat, problem.recipe, labelled, problem.validation, problem.num_classes, images
-    )
+    return replace(problem, train=labelled, extra=images)

@@ -54,11 +54,12 @@ def load(path: Path, build: Callable[[], nn.Module], device: torch.device, key: 
     return model.to(device).eval()
 
 
-def find(path: Path, wanted: Shapes, key: str = "") -> Weights:
+def find(path: Path, wanted: Shapes, key: str = "", free: str = "") -> Weights:
     """The weights in ``path`` that have every tensor of ``wanted``, whatever key or prefix they stand under.
 
     safetensors, or a torch file. Of several that fit, those at ``key``; else the first that are not averaged. The
-    unused ``sub_block1`` of the TRADES family may be there, and counters of batches may be missing.
+    unused ``sub_block1`` of the TRADES family may be there, and counters of batches may be missing. ``free``: a layer
+    whose tensors may have any shape, and are left out.
 
     Raises:
         MisfitError: if it holds nothing that fits, naming the first tensors.
@@ -66,7 +67,7 @@ def find(path: Path, wanted: Shapes, key: str = "") -> Weights:
     """
     content = _read(path)
     groups = dict(_groups(content))
-    fits = _all_fits(groups, wanted)
+    fits = _all_fits(groups, wanted, free)
     if key and (fits := {name: each for name, each in fits.items() if f"{name}.".startswith(f"{key}.")}) == {}:
         raise DataError(f"{path}: {unknown('weights', key, [name for name in groups if name])}")
     if not fits:
@@ -87,8 +88,8 @@ def fitting(path: Path, candidates: Mapping[str, Shapes]) -> list[str]:
     return [name for name, wanted in candidates.items() if _all_fits(groups, wanted)]
 
 
-def _all_fits(groups: Mapping[str, Mapping[str, Tensor]], wanted: Shapes) -> dict[str, Weights]:
-    return {key: each for group, tensors in groups.items() for key, each in _fits(group, tensors, wanted).items()}
+def _all_fits(groups: Mapping[str, Mapping[str, Tensor]], wanted: Shapes, free: str = "") -> dict[str, Weights]:
+    return {key: each for group, tensors in groups.items() for key, each in _fits(group, tensors, wanted, free).items()}
 
 
 def refuse_html(path: Path) -> None:
@@ -126,7 +127,7 @@ def _groups(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dic
         yield from _groups(value, (*path, str(name)))
 
 
-def _fits(group: str, tensors: Mapping[str, Tensor], wanted: Shapes) -> dict[str, Weights]:
+def _fits(group: str, tensors: Mapping[str, Tensor], wanted: Shapes, free: str) -> dict[str, Weights]:
     """By key, the weights in a dict of tensors that fit, under each prefix of their names under which they do."""
     needed = [name for name in wanted if not _counter(name)]
     if not needed:
@@ -137,11 +138,14 @@ def _fits(group: str, tensors: Mapping[str, Tensor], wanted: Shapes) -> dict[str
     for prefix in prefixes:
         own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         unknown_ = [name for name in own if name not in wanted and not _spare(name)]
-        if not unknown_ and all(name in own and own[name].shape == wanted[name] for name in needed):
+        open_ = [name for name in needed if name.rpartition(".")[0] == free] if free else []
+        if not unknown_ and all(
+            name in own and own[name].shape == wanted[name] for name in needed if name not in open_
+        ):
             rest = {name: value for name, value in tensors.items() if name.removeprefix(prefix) not in wanted}
             mean, std = (_statistics(rest, kind) for kind in (("mean", "mu"), ("std", "sigma")))
             behind = bool(re.search(r"(^|\.)1\.$", prefix)) and not mean
-            known = {name: own[name] for name in wanted if name in own}
+            known = {name: own[name] for name in wanted if name in own and name not in open_}
             key = ".".join(part for part in (group, prefix.removesuffix(".")) if part)
             found[key] = Weights(known, mean=mean, std=std, behind=behind)
     return found

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from robench_fire.losses import cross_entropy
 from robench_fire.problem.adversarial_weights import WeightPerturbation
 from robench_fire.problem.settings import OPTIONAL
 from robench_fire.problem.targets import HardLabels, Targets
@@ -141,6 +142,17 @@ class Defense:
     def has_batch_terms(self) -> bool:
         """Whether a loss of this defense is of the batch as a whole."""
         return type(self).over_batch is not Defense.over_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard(Defense):
+    """Standard training: cross-entropy on clean images, in a recipe without an attack."""
+
+    clean_in_inner: ClassVar[bool] = False
+
+    def outer(self, views: Views) -> Terms:
+        """Of the clean images alone."""
+        return {"natural": cross_entropy(views.natural, views.target)}
 
 
 class Reported(NamedTuple):

@@ -137,6 +137,18 @@ class Extra:
             raise ValueError(f"hidden {self.hidden} and share {self.share} must lie strictly between 0 and 1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GivenWeights:
+    """Weights that a training is given. ``of``: which, so that other ones are another plan.
+
+    The SHA-256 of a file, or a run as data set/norm/defense/plan, whose seed k is for seed k. ``head``: whether the
+    last layer is theirs, or a new one, for other classes.
+    """
+
+    of: str
+    head: Literal["kept", "new"] = "kept"
+
+
 def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:
     """The train-mode passes that really run: clean ones only for a loss that reads them; without an attack x' is x."""
     if recipe.attack is None:
@@ -155,7 +167,8 @@ class Recipe:
     accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
     and ``attack_precision`` of the attack's; "auto" is chosen per device (robench_fire.devices.precision).
     ``ghost_batch``: batch norm sees each batch in slices of so many images (ghost batch norm, Hoffer et al. 2017), as
-    several devices would without synchronisation; None: the whole batch, on however many devices.
+    several devices would without synchronisation; None: the whole batch, on however many devices. ``start``: the
+    weights to begin from, else random ones; ``teacher``: of the network whose logits a loss reads.
     """
 
     arch: str
@@ -174,6 +187,8 @@ class Recipe:
     precision: Precision = "auto"
     attack_precision: Precision = "auto"
     ghost_batch: int | None = None
+    start: GivenWeights | None = field(default=None, metadata=OPTIONAL)
+    teacher: GivenWeights | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "ghost_batch"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from robench_fire.data.extra_images import identified
-from robench_fire.errors import RecipeError, UsageError, located
+from robench_fire.errors import GivenWeightsError, RecipeError, UsageError, located
 from robench_fire.models import architectures
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
@@ -20,6 +21,8 @@ from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import differing, leaves, to_plain
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
+from robench_fire.runs.given_weights import Start, beginning, given
+from robench_fire.runs.given_weights import teacher as taught_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +39,30 @@ class Request:
     settings: tuple[tuple[str, str, str], ...] = ()  # (flag, path, text), applied in order
     extra_data: Path | None = None
     hide_labels: bool = False
+    start: str = ""  # a file or a run whose weights training begins from
+    teacher: str = ""  # a file or a run, for a loss that reads a teacher's logits
     code: str = ""  # of a file of the user's own, as it was when the command began
+
+    @property
+    def given_weights(self) -> list[tuple[str, str]]:
+        """(option, file or folder) of the weights that are given."""
+        return [(flag, text) for flag, text in (("--start", self.start), ("--teacher", self.teacher)) if text]
 
 
 class Composed(NamedTuple):
-    """A resolved plan with its plug-ins; ``layers`` are (source, plan so far), the last one being the plan."""
+    """A resolved plan with its plug-ins; ``layers`` are (source, plan so far), the last one being the plan.
+
+    ``given``: the weights that the user gives. ``begin`` puts those that a seed starts from into its model, and
+    ``teacher`` loads a seed's teacher (any, for None), where the plan has them.
+    """
 
     plan: Plan
     paper: Paper
     dataset: Dataset
     layers: tuple[tuple[str, Plan], ...]
+    given: tuple[Start, ...] = ()
+    begin: Callable[[nn.Module, int], None] | None = None
+    teacher: Callable[[int | None], nn.Module] | None = None
 
     def build(self) -> nn.Module:
         """A freshly initialised model of the plan's architecture, behind its normalisation layer."""
@@ -86,8 +103,9 @@ def compose(request: Request) -> Composed:
 
     Raises:
         UsageError: for an unknown defense, data set or norm.
-        RecipeError: for an override or a combination that cannot be run.
-        DataError: if the extra data cannot be read.
+        RecipeError: for an override or a combination that cannot be run, or given weights that do not fit;
+            GivenWeightsError where some are needed and not given.
+        DataError: if extra data or given weights cannot be read.
     """
     try:
         return _compose(request)
@@ -120,6 +138,7 @@ def _compose(request: Request) -> Composed:
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
     layers += _extended(plan, dataset, request)
+    layers += _given(layers[-1][1], request)
     plan = layers[-1][1]
     if request.arch:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
@@ -131,7 +150,10 @@ def _compose(request: Request) -> Composed:
     architectures.builder(plan.recipe.arch, dataset.shape)
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
-    return Composed(plan, defense.module.PAPER, dataset, tuple(layers))
+    own = {flag: given(flag, text) for flag, text in request.given_weights}
+    begin = beginning("--start", own["--start"], plan.recipe, dataset) if "--start" in own else None
+    teacher = _teacher(plan, dataset, own.get("--teacher"))
+    return Composed(plan, defense.module.PAPER, dataset, tuple(layers), tuple(own.values()), begin, teacher)
 
 
 def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[tuple[str, Plan]]:
@@ -159,6 +181,24 @@ def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str,
         plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
         return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch))]
     return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
+
+
+def _given(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
+    """The layers with the weights that a user gives."""
+    layers = []
+    for flag, text in request.given_weights:
+        identity = given(flag, text).identity
+        layers.append((flag, plan := plan.with_recipe(**{flag.removeprefix("--"): identity})))
+    return layers
+
+
+def _teacher(plan: Plan, dataset: Dataset, own: Start | None) -> Callable[[int | None], nn.Module] | None:
+    reads = bool(plan.defense.teacher_reads)
+    if own is not None and not reads:
+        raise RecipeError(f"--teacher: the loss of {plan.name} reads no teacher; leave it out")
+    if own is None and reads:
+        raise GivenWeightsError(f"{plan.name} learns from a teacher: say --teacher FILE|RUN")
+    return None if own is None else taught_by("--teacher", own, plan.dataset, plan.recipe.arch, dataset)
 
 
 def by_hand(request: Request) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from torch import Tensor
 from robench_fire.data.batches import to_float
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images
-from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.files import as_json, sha256, write_json, write_text
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS
 from robench_fire.runs.folders import read_json
+from robench_fire.runs.model_source import ModelSource
 from robench_fire.submission.claims.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
 from robench_fire.submission.claims.lacking import Missing
 from robench_fire.submission.draft import marked

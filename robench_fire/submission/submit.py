@@ -14,11 +14,11 @@ from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
 from robench_fire.devices.device import use
 from robench_fire.errors import UsageError
-from robench_fire.evaluation.model_source import ModelSource, source_of
 from robench_fire.evaluation.reliability import Check
 from robench_fire.files import as_json, held, sha256, write_text
 from robench_fire.problem.dataset import Split, head
 from robench_fire.progress import Report
+from robench_fire.runs.model_source import ModelSource, source_of
 from robench_fire.submission import bundle
 from robench_fire.submission.checks.admission import admission, listed
 from robench_fire.submission.checks.check import check, entry_for

@@ -167,7 +167,7 @@ def prepared(
         pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
     pool = pool.to(device)
     width = pool.images.shape[-1]
-    models = [arranged(initialised(build, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
+    models = [arranged(_begun(build, problem, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
     if len(seeds) > 1 and (why := refuses_together(problem.defense, models[0])):
         raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
     if len(seeds) > 1 and arithmetic.update == "fp16":
@@ -181,8 +181,24 @@ def prepared(
     scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
     state = fresh(model, recipe, states, scaler, updates)
     passes, gains = group.averaging(Passes(model, recipe, problem.defense)), gains_of(model, problem.defense)
-    setup = Setup(problem, pool, device, arithmetic, layout(width), group, passes, gains)
+    setup = Setup(
+        problem, pool, device, arithmetic, layout(width), group, passes, gains, _teacher(problem, seeds, device)
+    )
     return state, _compiled(setup, once(say)) if compiling else setup
+
+
+def _begun(build: Callable[[], nn.Module], problem: Problem, seed: int) -> nn.Module:
+    model = initialised(build, seed)
+    if problem.begin is not None:
+        problem.begin(model, seed)
+    return model
+
+
+def _teacher(problem: Problem, seeds: Sequence[int], device: torch.device) -> Callable[[Tensor], Tensor] | None:
+    if problem.teacher is None:
+        return None
+    own = [problem.teacher(seed).to(device) for seed in seeds]
+    return lambda x: torch.cat([each(part) for each, part in zip(own, x.chunk(len(own)), strict=True)])
 
 
 def _compiled(setup: Setup, say: Say) -> Setup:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +13,14 @@ from torch import Tensor, nn
 from robench_fire.data.batches import to_float
 from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.devices.random_streams import derive
-from robench_fire.losses import cross_entropy
 from robench_fire.problem.dataset import Split
-from robench_fire.problem.defense import Defense, Terms, Views
+from robench_fire.problem.defense import Standard
 from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress
 from robench_fire.training.engine import Trained, train
 from robench_fire.training.setup import Problem, frozen
 
 _HIDING = 20191113  # fixed: every seed and every defense hides the same labels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standard(Defense):
-    """Standard training: cross-entropy on clean images."""
-
-    clean_in_inner: ClassVar[bool] = False
-
-    def outer(self, views: Views) -> Terms:
-        return {"natural": cross_entropy(views.natural, views.target)}
 
 
 class Hidden(NamedTuple):
@@ -52,12 +41,15 @@ def hide(full: Split, share: float) -> Hidden:
 
 def labeller_recipe(recipe: Recipe) -> Recipe:
     """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data."""
-    return replace(recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last")
+    return replace(
+        recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last", start=None, teacher=None
+    )
 
 
 def standard(problem: Problem) -> Problem:
     """The labeller's own problem: the same images, with neither attack nor extra data."""
-    return replace(problem, defense=Standard(), recipe=labeller_recipe(problem.recipe), extra=None)
+    recipe = labeller_recipe(problem.recipe)
+    return replace(problem, defense=Standard(), recipe=recipe, extra=None, begin=None, teacher=None)
 
 
 def label(

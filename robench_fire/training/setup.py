@@ -32,6 +32,8 @@ class Problem:
     validation: Split
     num_classes: int
     extra: Split | None = None
+    begin: Callable[[nn.Module, int], None] | None = None  # puts given weights into a seed's fresh model
+    teacher: Callable[[int | None], nn.Module] | None = None  # of a seed, frozen, in eval mode
 
 
 class Outputs(NamedTuple):

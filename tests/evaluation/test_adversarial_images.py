@@ -18,10 +18,10 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices import workers
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images, resumable
-from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
+from robench_fire.runs.model_source import ModelSource
 
 pytestmark = pytest.mark.slow
 

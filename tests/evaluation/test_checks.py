@@ -17,11 +17,11 @@ from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.models.normalisation import Standardise
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Dataset, Split, Splits
+from robench_fire.runs.model_source import ModelSource
 
 MEAN, STD = (1.0,), (0.5,)  # so far from none that a network notices
 

@@ -24,8 +24,8 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import resumable
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource
 from robench_fire.evaluation.record import Record
+from robench_fire.runs.model_source import ModelSource
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from command_line import robench
 from robench_fire.cli.options import radii, shard
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, source_of
 from robench_fire.problem.settings import to_plain
 from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, read_json
+from robench_fire.runs.model_source import ModelSource, source_of
 
 CLAIM = Linf(eps=Quantity("8/255"))
 

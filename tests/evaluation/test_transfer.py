@@ -63,7 +63,7 @@ def test_no_pair_shares_its_seed(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     monkeypatch.setattr("robench_fire.evaluation.transfer.attacked_model", lambda model, *_, **__: [model])
     monkeypatch.setattr(
-        "robench_fire.evaluation.model_source.ModelSource.load", lambda source, device: source.weights.parent.name
+        "robench_fire.runs.model_source.ModelSource.load", lambda source, device: source.weights.parent.name
     )
     transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
     assert sorted(set(met)) == [(0, "seed-1"), (1, "seed-0")]

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from robench_fire.cli import main
 from robench_fire.evaluation import reliability_text
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.files import sha256
 from robench_fire.launching.seed import run_folder
@@ -22,6 +21,7 @@ from robench_fire.problem.dataset import Splits
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, read_json
+from robench_fire.runs.model_source import source_of
 
 pytestmark = pytest.mark.slow
 

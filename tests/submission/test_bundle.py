@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from robench_fire.data.batches import to_float
 from robench_fire.datasets import cifar10
 from robench_fire.errors import UsageError
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.runs.folders import Run, read_json
+from robench_fire.runs.model_source import source_of
 from robench_fire.submission.bundle import read
 from robench_fire.submission.checks.check import entry_for
 from robench_fire.submission.claims.claim import ZERO

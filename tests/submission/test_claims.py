@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from robench_fire.errors import UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, read_json
+from robench_fire.runs.model_source import source_of
 from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admissible, choose
 from robench_fire.submission.claims.from_runs import claimed, default_name
 from robench_fire.tables.rows import collect

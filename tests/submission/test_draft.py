@@ -14,10 +14,10 @@ from command_line import robench
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import source_of
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.files import sha256
 from robench_fire.runs.folders import Run, read_json
+from robench_fire.runs.model_source import source_of
 from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.claim import ONLY
 from robench_fire.submission.push import push

@@ -15,10 +15,10 @@ from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
 from robench_fire.evaluation import resumable
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.evaluation.model_source import ModelSource, source_from_file
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Split
 from robench_fire.progress import Report
+from robench_fire.runs.model_source import ModelSource, source_from_file
 
 TRAIN, _, TEST = digits.DATASET.splits(Path())
 FULL = Evaluations(attacks=("aa",), eps=("0.15",), examples=44, batch_size=10)

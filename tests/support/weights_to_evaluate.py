@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robench_fire.evaluation.model_source import ModelSource, model_sources
 from robench_fire.models import architectures
+from robench_fire.runs.model_source import ModelSource, model_sources
 
 CPU = torch.device("cpu")
 

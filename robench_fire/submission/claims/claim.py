@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import UnreliableError, UsageError
-from robench_fire.evaluation.model_source import ModelSource, source_from_file
 from robench_fire.models import robustbench_zoo
 from robench_fire.models.names import display_name
 from robench_fire.problem import registry
+from robench_fire.runs.model_source import ModelSource, source_from_file
 from robench_fire.submission.claims.lacking import Missing
 from robench_fire.tables.entries import published
 from robench_fire.tables.model_info import MATHJAX, reported, to_model_info

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.model_source import ZOO, ModelSource
 from robench_fire.evaluation.resumable import is_judged
 from robench_fire.problem import registry
 from robench_fire.runs.folders import read_json
+from robench_fire.runs.model_source import ZOO, ModelSource
 from robench_fire.submission.claims.claim import PAPER, FileClaim, doubts
 from robench_fire.submission.claims.lacking import NOT_JUDGED, lacking, refusal, unreliable
 

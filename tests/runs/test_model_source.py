@@ -13,9 +13,9 @@ from weights_to_evaluate import CPU, initial, named
 
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.model_source import model_sources, source_from_file
 from robench_fire.files import sha256
 from robench_fire.models import architectures
+from robench_fire.runs.model_source import model_sources, source_from_file
 
 
 def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
