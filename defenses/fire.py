@@ -36,17 +36,11 @@ class Fire(Defense):
     distance: Literal["half-angle", "geodesic"] = "half-angle"
 
     def inner(self, views: Views) -> Tensor:
-        return self._squared(views)
-
-    def outer(self, views: Views) -> Terms:
-        return {
-            "natural": cross_entropy(views.natural, views.target),
-            "robust": self.lam * self._squared(views),
-        }
-
-    def _squared(self, views: Views) -> Tensor:
         squared = squared_half_angle if self.distance == "half-angle" else squared_fisher_rao
         return squared(views.natural, views.adv)
+
+    def outer(self, views: Views) -> Terms:
+        return {"natural": cross_entropy(views.natural, views.target), "robust": self.lam * self.inner(views)}
 
 
 DEFENSE = Fire()
@@ -54,16 +48,12 @@ DEFENSE = Fire()
 
 def official(plan: Plan) -> Plan:
     """MarinePICOT/Adversarial-Robustness-via-Fisher-Rao-Regularization: its three configurations, lam 20."""
-    plan = plan.with_defense(lam=20.0)
-    passes, drops = ("adv", "clean", "adv"), Steps(at=(0.75, 0.9, 1.0))
+    plan, drops = plan.with_defense(lam=20.0).with_recipe(passes=("adv", "clean", "adv")), Steps(at=(0.75, 0.9, 1.0))
     if plan.dataset == "mnist":
-        plain = Sgd(lr=0.01, nesterov=False, weight_decay=0.0)
-        return plan.with_recipe(passes=passes, batch_size=128, optimiser=plain, schedule=drops)
+        optimiser = Sgd(lr=0.01, nesterov=False, weight_decay=0.0)
+        return plan.with_recipe(batch_size=128, optimiser=optimiser, schedule=drops)
     if plan.dataset in ("cifar10", "cifar100"):
-        cosine = plan.dataset == "cifar100" or plan.recipe.extra is not None
-        return plan.with_eps("0.031", "0.007").with_recipe(
-            passes=passes,
-            schedule=Cosine() if cosine else drops,
-            augment=Augment(rotate=15.0, jitter=0.25),
-        )
+        schedule = Cosine() if plan.dataset == "cifar100" or plan.recipe.extra else drops
+        augment = Augment(rotate=15.0, jitter=0.25)
+        return plan.with_eps("0.031", "0.007").with_recipe(schedule=schedule, augment=augment)
     raise plan.unreleased()

@@ -52,13 +52,7 @@ def official(plan: Plan) -> Plan:
     if plan.dataset == "mnist":
         return plan.with_recipe(epochs=84, batch_size=50, optimiser=Adam(lr=1e-4), schedule=Steps(at=()))
     if plan.dataset == "cifar10":
-        return plan.with_recipe(
-            attack_mode="train",
-            epochs=205,
-            batch_size=128,
-            optimiser=Sgd(nesterov=False, weight_decay=2e-4, decay_only_weights=True),
-            schedule=Steps(at=(0.5, 0.75)),
-            augment=Augment(pad=2),
-            normalise="image",
-        )
+        optimiser = Sgd(nesterov=False, weight_decay=2e-4, decay_only_weights=True)
+        plan = plan.with_recipe(attack_mode="train", augment=Augment(pad=2), normalise="image")
+        return plan.with_recipe(epochs=205, batch_size=128, optimiser=optimiser, schedule=Steps(at=(0.5, 0.75)))
     raise plan.unreleased()

@@ -34,10 +34,8 @@ class Trades(Defense):
         return kl(views.natural, views.adv)
 
     def outer(self, views: Views) -> Terms:
-        return {
-            "natural": cross_entropy(views.natural, views.target),
-            "robust": self.beta * kl(views.natural, views.adv),
-        }
+        natural = cross_entropy(views.natural, views.target)
+        return {"natural": natural, "robust": self.beta * kl(views.natural, views.adv)}
 
 
 DEFENSE = Trades()
@@ -47,19 +45,11 @@ def official(plan: Plan) -> Plan:
     """yaodongyu/TRADES: stops two epochs after the first drop on CIFAR-10; beta 1 on MNIST."""
     if plan.recipe.extra:
         raise plan.unreleased()
+    twice = plan.with_recipe(passes=("clean", "adv", "clean"), batch_size=128)
     if plan.dataset == "cifar10":
-        return plan.with_eps("0.031", "0.007").with_recipe(
-            passes=("clean", "adv", "clean"),
-            epochs=76,
-            batch_size=128,
-            optimiser=Sgd(nesterov=False, weight_decay=2e-4),
-            schedule=Steps(at=(75 / 76,)),
-        )
+        optimiser, schedule = Sgd(nesterov=False, weight_decay=2e-4), Steps(at=(75 / 76,))
+        return twice.with_eps("0.031", "0.007").with_recipe(epochs=76, optimiser=optimiser, schedule=schedule)
     if plan.dataset == "mnist":
-        return plan.with_defense(beta=1.0).with_recipe(
-            passes=("clean", "adv", "clean"),
-            batch_size=128,
-            optimiser=Sgd(lr=0.01, nesterov=False, weight_decay=0.0),
-            schedule=Steps(at=(0.55, 0.75, 0.9)),
-        )
+        optimiser, schedule = Sgd(lr=0.01, nesterov=False, weight_decay=0.0), Steps(at=(0.55, 0.75, 0.9))
+        return twice.with_defense(beta=1.0).with_recipe(optimiser=optimiser, schedule=schedule)
     raise plan.unreleased()

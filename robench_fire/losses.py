@@ -31,6 +31,14 @@ def kl(reference: Tensor, logits: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """‖a - b‖₂ of each row, in float32 or wider; where both are equal, value and gradient are 0."""
+    wide = torch.promote_types(a.dtype, torch.float32)
+    squared = (a.to(wide) - b.to(wide)).square().sum(1)
+    apart = squared > 0
+    return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
+
+
 def _quarter_chord(a: Tensor, b: Tensor) -> Tensor:
     """t = sin²(θ/2) with cos θ = Σ √(p_k q_k): a quarter of the squared chord between √p and √q on the sphere.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from rich.console import Console
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
-from robench_fire.errors import RobenchError
+from robench_fire.errors import GivenWeightsError, RobenchError
+
+FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
 if TYPE_CHECKING:
     from robench_fire.runs.compose import Request
@@ -35,18 +38,45 @@ def train(
 def bench(
     dataset: o.Dataset,
     *,
-    defenses: Annotated[str, typer.Option(help="Comma-separated names or files. (default: all)")] = "",
+    defenses: Annotated[str, typer.Option(help="Comma-separated names or files, or all.")] = FIRE_TABLE,
     seeds: o.Seeds = "",
     seed: o.Seed = None,
     recipe: RecipeOptions,
     evaluation: EvaluationOptions,
     place: PlaceOptions,
 ) -> None:
-    """Train and evaluate every defense on a data set over its seeds, and print the table."""
+    """Train and evaluate defenses on a data set over its seeds, and print the table.
+
+    --start and --teacher go to those that need them; of all, those that need one that is not given are left out.
+    """
     from robench_fire.problem import registry
 
-    chosen = [name.strip() for name in defenses.split(",") if name.strip()] or list(registry.names("defenses"))
-    _run([recipe.request(each, dataset) for each in chosen], o.seeds(seeds, seed), evaluation, place)
+    every = defenses.strip() == "all"
+    chosen = list(registry.names("defenses")) if every else [each.strip() for each in defenses.split(",")]
+    requests = [_given(recipe.request(each, dataset), every) for each in chosen if each]
+    _run([each for each in requests if each is not None], o.seeds(seeds, seed), evaluation, place)
+
+
+def _given(request: Request, every: bool) -> Request | None:
+    """The request without those weights that its defense does not need; None where it lacks some and may be left out.
+
+    Raises:
+        GivenWeightsError: where it lacks some and may not be left out.
+    """
+    from robench_fire.cli.progress_display import say
+    from robench_fire.runs.compose import compose
+
+    bare = replace(request, start="", teacher="")
+    for each in (bare, replace(bare, start=request.start), replace(bare, teacher=request.teacher), request):
+        try:
+            compose(each)
+            return each
+        except GivenWeightsError as fault:
+            lacks = fault
+    if not every:
+        raise lacks
+    say(f"left out: {lacks}")
+    return None
 
 
 def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:

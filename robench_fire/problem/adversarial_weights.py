@@ -37,8 +37,8 @@ class AdversarialWeights:
             raise ValueError(f"start {self.start}: a share of the epochs, at least 0 and below 1")
 
     def active(self, progress: float) -> bool:
-        """Later than at ``start``."""
-        return progress > self.start
+        """From ``start`` on."""
+        return progress >= self.start
 
     def offset(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
         """Zero where the gradient vanishes or is not finite."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from robench_fire.errors import RecipeError, unknown
+from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
-from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, effective_passes
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
 from robench_fire.problem.settings import leaves, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
@@ -86,14 +86,22 @@ class Plan:
         where = f"{self.dataset} {self.threat.norm}{kind}"
         return RecipeError(f"{self.name} has no released training code for {where}; use --profile matched")
 
+    def needs_start(self) -> RecipeError:
+        """What ``matched`` raises where a method begins from given weights, and none are given."""
+        return GivenWeightsError(f"{self.name} begins from given weights: say --start FILE|RUN")
+
     def with_extra(self, extra: Extra) -> Plan:
-        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine.
+        """The protocol for extra data of FIRE, section 5 (as in Carmon et al. 2019): twice the epochs, cosine."""
+        return self.stretched(2, Cosine()).with_recipe(extra=extra)
+
+    def stretched(self, factor: int, schedule: Steps | Cosine) -> Plan:
+        """This plan with ``factor`` times its epochs on another schedule.
 
         A cyclic schedule stays: the short profile has one for all.
         """
         kept = self.recipe.schedule
-        schedule = kept if isinstance(kept, Cyclic) else Cosine()
-        return self.with_recipe(extra=extra, epochs=2 * self.recipe.epochs, schedule=schedule)
+        chosen = kept if isinstance(kept, Cyclic) else schedule
+        return self.with_recipe(epochs=factor * self.recipe.epochs, schedule=chosen)
 
     def shortened(self) -> Plan:
         """The short profile: three tenths of the epochs, one cycle of the rate, up to twice its usual value."""

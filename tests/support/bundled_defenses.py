@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robench_fire.problem import registry
-from robench_fire.problem.defense import Defense, Terms, Views
+from robench_fire.problem.defense import Defense, Standard, Terms, Views
 
 NAMES = sorted(registry.names("defenses"))
 
@@ -21,6 +21,11 @@ each_name = pytest.mark.parametrize("name", NAMES)
 def defense_of(name: str, **changes: Any) -> Defense:
     found: Defense = registry.load("defenses", name).module.DEFENSE
     return replace(found, **changes)
+
+
+def gains(defense: Defense, views: Views) -> list[Tensor]:
+    """What its attack maximises; nothing for standard training, which has none."""
+    return [] if type(defense) is Standard else [defense.inner(views)]
 
 
 def one_hot(label: Tensor, num_classes: int, dtype: torch.dtype = torch.float64) -> Tensor:
