@@ -223,7 +223,7 @@ def departures(composed: Composed, request: Request) -> dict[str, list[Any]]:
         return {}
     asked, shared = (to_plain(plans[number]) for number in (own[-1], own[0] - 1))
     there, hand = dict(leaves(asked)), by_hand(request)
-    shown = ("defense.", "recipe.arch", "recipe.extra")
+    shown = ("defense.", "recipe.arch", "recipe.extra", "recipe.start", "recipe.teacher")
     return {
         path: list(pair) for path, pair in differing(asked, shared).items()
         if path in there and path not in hand and not path.startswith(shown)

@@ -28,7 +28,7 @@ class Entry:
     """What a table shows of a method. Accuracies in percent; ``robust`` is AutoAttack's, None where it was not run.
 
     ``origin``: OURS, PUBLISHED (someone's figures), REEVALUATED (RobustBench's weights, evaluated here) or CHECKPOINT
-    (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: "file", "hidden" or "". ``best_known``:
+    (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see rows.extra_of. ``best_known``:
     robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign, None where it is not known.
     ``row``: behind an entry of ours. ``place``: where it was found.
     """

@@ -12,6 +12,7 @@ from typing import Any
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import PUBLISHED, Entry
 from robench_fire.tables.model_info import BOARD_KEY, to_model_info
+from robench_fire.tables.rows import MORE_DATA
 from robench_fire.tables.table import NUMBERS, Table
 
 
@@ -145,7 +146,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "footnote": " ".join(entry.notes) or None,
     }
     return {
-        "link": entry.link, "name": entry.title, "authors": entry.authors, "additional_data": entry.extra == "file",
+        "link": entry.link, "name": entry.title, "authors": entry.authors, "additional_data": entry.extra in MORE_DATA,
         "dataset": entry.dataset, "venue": entry.venue, "architecture": entry.architecture, "eps": entry.eps,
         "clean_acc": f"{entry.clean.mean:.2f}", **{name: value for name, value in known.items() if value is not None},
         BOARD_KEY: {"format": 1, "origin": entry.origin, "key": entry.key, "norm": entry.norm, "source": entry.source,

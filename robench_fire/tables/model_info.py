@@ -15,12 +15,12 @@ from robench_fire.files import write_json
 from robench_fire.models.names import display_name
 from robench_fire.quantity import same
 from robench_fire.runs.folders import read_json
-from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
+from robench_fire.tables.rows import MORE_DATA, SMALLER_EPS, Row, collect, ranked
 from robench_fire.tables.schema import problems
 
 MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it
-SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden"}
-"""What a file's name says of pseudo-labelled images, beside the paper's key; the first two as in RobustBench."""
+SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden", "given": "_given"}
+"""What a file's name says of extra_of, beside the paper's key; the first two as in RobustBench."""
 BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
 
 
@@ -33,7 +33,7 @@ def to_model_info(row: Row) -> dict[str, Any]:
         "link": row.paper["link"],
         "name": row.paper["title"],
         "authors": row.paper["authors"],
-        "additional_data": row.extra == "file",
+        "additional_data": row.extra in MORE_DATA,
         "number_forward_passes": 1,
         "dataset": row.dataset,
         "venue": row.paper["venue"],
@@ -173,7 +173,7 @@ def _is_board_file(path: Path) -> bool:
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
-    """Write each row to board/<dataset>/<norm>/<Key>.json, with what was mixed in after the key ("_extra", "_hidden").
+    """Write each row to board/<dataset>/<norm>/<Key>.json, extra_of after the key ("_extra", "_hidden", "_given").
 
     Raises:
         DataError: if a row has no AutoAttack result, its file belongs to another plan, or it would not be what

@@ -123,4 +123,6 @@ def _unreliable(sign: bool | None) -> Cell:
 def _extra(extra: str) -> Cell:
     if extra == "hidden":
         return Cell("hidden labels", 1)
+    if extra == "given":
+        return Cell("given weights", 2)
     return Cell("☑", 2, "uses extra data") if extra == "file" else Cell("×", 0, "no extra data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,28 @@ SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "c
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
+
+
+MORE_DATA = ("file", "given")
+"""Kinds of extra_of that RobustBench calls additional data."""
+
+
+def extra_of(plan: Mapping[str, Any]) -> str:
+    """What beyond the data set's own images and labels a plan trains with.
+
+    "file": pseudo-labelled images of a file; "given": weights to begin from, which are not of a run on this data set;
+    "hidden": some of its own images with hidden labels, pseudo-labelled; else "".
+    """
+    extra, start = plan["recipe"]["extra"], plan["recipe"].get("start")
+    if extra and extra["source"] == "file":
+        return "file"
+    if start and not start["of"].startswith(f"{plan['dataset']}/"):
+        return "given"
+    return str(extra["source"]) if extra else ""
+
+
+def _named(of: str) -> str:
+    return f"those of the run {of}" if "/" in of else f"of a file whose SHA-256 begins with {of[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +82,8 @@ class Row:
 
     @property
     def extra(self) -> str:
-        """Where pseudo-labelled images were mixed in, "file" or "hidden"; else empty."""
-        extra = self.plan["recipe"]["extra"]
-        return str(extra["source"]) if extra else ""
+        """What beyond the data set it was trained with, see extra_of."""
+        return extra_of(self.plan)
 
     def settings(self, name: str) -> set[str]:
         """Every value of a fact of the training sessions ("commit", "device", "versions"), as text."""
@@ -81,7 +102,7 @@ class Row:
         trains with one set of hyperparameters (as our matched profile), its Table 2 with each method's own.
         """
         own = self.profile == "official"
-        wanted = (self.dataset, self.norm, self.extra == "file")
+        wanted = (self.dataset, self.norm, self.extra in MORE_DATA)
         for each in sorted(self.paper["reported"], key=lambda entry: own != entry["source"].endswith("Table 2")):
             if (each["dataset"], each["norm"], each["extra_data"]) == wanted and each["source"].startswith(source):
                 return dict(each) if self.eps == self.facts["usual_eps"] and self.extra != "hidden" else None
@@ -106,6 +127,11 @@ class Row:
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
         notes = [self.hidden] if self.extra == "hidden" else []
+        notes += [
+            f"{verb} given weights, {_named(self.plan['recipe'][name]['of'])}."
+            for name, verb in (("start", "Begins from"), ("teacher", "Learns from"))
+            if self.plan["recipe"].get(name)
+        ]
         if len(self.per_seed) < SEEDS:
             notes.append(f"{len(self.per_seed)} of {SEEDS} seeds.")
         if self.unfinished:

@@ -154,7 +154,7 @@ def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> d
         "Average": _text(entry.average),
         "Seeds": entry.seeds,
         "Train time": _duration(entry.train_seconds),
-        "Extra data": {"file": "yes", "hidden": "hidden labels"}.get(entry.extra, "no"),
+        "Extra data": {"file": "yes", "hidden": "hidden labels", "given": "given weights"}.get(entry.extra, "no"),
         "Profile": entry.profile or "–",
         "FIRE paper": entry.reported.get("FIRE paper", "–"),
         "RobustBench": entry.reported.get("RobustBench", "–"),

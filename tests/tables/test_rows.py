@@ -227,3 +227,18 @@ def test_a_row_says_who_evaluated_it(tmp_path: Path) -> None:
     evaluator = only(tmp_path).facts["evaluator"]
     assert (evaluator["attack_version"], evaluator["machines"]) == ("1 on pyautoattack 0.2.0", ["torch x on cpu"])
     assert evaluator["robust_intervals"] == {str(seed): [value - 5, value + 5] for seed, value in enumerate(ROBUST)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"extra": None}, ""),
+        ({"extra": {"source": "file"}, "start": {"of": "3f" * 32}}, "file"),
+        ({"extra": {"source": "hidden"}}, "hidden"),
+        ({"extra": None, "start": {"of": "3f" * 32}}, "given"),
+        ({"extra": None, "start": {"of": "mnist/Linf/madry/0123456789ab"}}, "given"),
+        ({"extra": None, "start": {"of": "digits/Linf/madry/0123456789ab"}}, ""),
+    ],
+)
+def test_what_a_plan_trains_with_beyond_its_data_set(recipe: dict[str, Any], expected: str) -> None:
+    assert rows.extra_of({"dataset": "digits", "recipe": recipe}) == expected

@@ -14,7 +14,7 @@ from robench_fire.runs.folders import Run
 from robench_fire.submission.claims.claim import SeedClaim, choose, count, doubts, kept_validation
 from robench_fire.submission.claims.lacking import NOT_JUDGED, Missing, lacking, refusal, unreliable
 from robench_fire.tables.model_info import SUFFIXES
-from robench_fire.tables.rows import Row, collect
+from robench_fire.tables.rows import Row, collect, extra_of
 
 
 def seeds_at(folder: Path) -> list[Run]:
@@ -32,8 +32,8 @@ def seeds_at(folder: Path) -> list[Run]:
 
 def default_name(every: Sequence[Run]) -> str:
     """The paper's key, and what was mixed in, as on our boards."""
-    extra = every[0].read("plan.json")["recipe"]["extra"]
-    return str(every[0].read("provenance.json")["paper"]["key"]) + SUFFIXES[extra["source"] if extra else ""]
+    extra = extra_of(every[0].read("plan.json"))
+    return str(every[0].read("provenance.json")["paper"]["key"]) + SUFFIXES[extra]
 
 
 def claimed(
