@@ -256,7 +256,7 @@ def test_the_options_are_what_the_docs_promise(
         "--seeds", "--seed", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
         "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
-        "--launcher", "--address", "--slots", "--output", "--data-dir", "--help",
+        "--launcher", "--address", "--slots", "--output", "--data-dir", "--start", "--teacher", "--help",
     }  # fmt: skip
 
 

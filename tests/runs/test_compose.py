@@ -74,7 +74,7 @@ def test_the_users_word_is_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "near"), [("fier", "fire"), ("trade", "trades"), ("rst", "rst_adv"), ("self-adaptiv", "self_adaptive")]
+    ("asked", "near"), [("fier", "fire"), ("trade", "trades"), ("rst-ad", "rst_adv"), ("self-adaptiv", "self_adaptive")]
 )
 def test_an_unknown_defense_has_a_nearest_match(asked: str, near: str) -> None:
     with pytest.raises(UsageError, match=rf"unknown defense '{asked}': did you mean {near}\? choose from .*madry"):
