@@ -11,9 +11,9 @@ import typer
 
 from robench_fire.errors import RecipeError, UsageError, unknown
 
-TABLED = ("pgd20", "aa")
-"""Evaluations that make a row of a table."""
-ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t", "square")
+TABLED = ("pgd20", "aa", "fgsm", "pgd20-cw", "square")
+"""Evaluations that a table shows; one of the first two makes a row, the others are columns of --attacks."""
+ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
 """Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
 
 
@@ -85,7 +85,9 @@ Teacher = Annotated[
     str, typer.Option(metavar="FILE|RUN", help="The network whose logits the loss reads, for a defense that does.")
 ]
 Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. (default: all)")]
-Attack = Annotated[str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard).")]
+Attack = Annotated[
+    str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard), fgsm, pgd20-cw, square.")
+]
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
 NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]

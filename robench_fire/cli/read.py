@@ -146,6 +146,7 @@ def table(
     cost: Annotated[
         bool, typer.Option("--cost", help="What a seed cost (time, FLOPs, energy), not how it was trained.")
     ] = False,
+    attacks: Annotated[bool, typer.Option("--attacks", help="What each attack by itself leaves.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
@@ -156,10 +157,11 @@ def table(
 
     if json and format_ not in (Format.terminal, Format.json):
         raise UsageError(f"--json and --format {format_.value}: choose one")
-    if update is not None:
-        _update(update, published)
+    if cost and attacks:
+        raise UsageError("--cost and --attacks: each takes the place of other columns; choose one")
+    _update(update, published)
     found = entries.entries_in(sources or [output], eps)
-    render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide)
+    render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide, attacks)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:
@@ -168,9 +170,11 @@ def table(
             print(path, file=sys.stderr)
 
 
-def _update(source: Path, asked: bool) -> None:
+def _update(source: Path | None, asked: bool) -> None:
     from robench_fire.tables import published_rows
 
+    if source is None:
+        return
     if not asked:
         raise UsageError("--update brings figures for --published; add it")
     brought, kept = len(published_rows.update(source)), published_rows.kept()

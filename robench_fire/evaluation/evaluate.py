@@ -16,7 +16,7 @@ from robench_fire import stopping
 from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack
-from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
 from robench_fire.evaluation.autoattack.units import Crew, Ended, here
 from robench_fire.evaluation.record import Block, Record, numbers
 from robench_fire.evaluation.reliability_text import SQUARE, ZERO_GRADIENTS
@@ -26,7 +26,7 @@ from robench_fire.progress import Report
 from robench_fire.statistics.summary import noticeable, percent, wilson
 from robench_fire.training.setup import frozen
 
-SETS: dict[str, tuple[Attack, ...]] = {"pgd20": (Attack("pgd20"),), **attack_sets.SETS}
+SETS: dict[str, tuple[Attack, ...]] = {**{name: (Attack(name),) for name in PLAIN}, **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""
 
 Save = Callable[[str, Ended], None]

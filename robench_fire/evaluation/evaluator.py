@@ -13,7 +13,7 @@ from robench_fire.data.batches import to_float
 from robench_fire.errors import UsageError
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack.attack_sets import VERSION
-from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
@@ -41,7 +41,7 @@ class Evaluations:
         Raises:
             UsageError: if it has too few classes for AutoAttack's targeted attacks.
         """
-        if num_classes < 4 and set(self.attacks) - {"pgd20"}:
+        if num_classes < 4 and set(self.attacks) - {*PLAIN}:
             raise UsageError(f"AutoAttack needs at least 4 classes, more than {dataset} has; use --attack pgd20")
 
     def threats(self, source: ModelSource) -> list[Threat]:

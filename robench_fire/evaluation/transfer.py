@@ -67,12 +67,17 @@ def transfer(
         "eps": str(first.claim.eps),
         "examples": len(test.labels),
         "seed": seed,
+        "weights_sha256": {name: _hashes(models) for name, models in plans.items()},
         "transfer": found,
         "alone": {name: _alone(plans, name, first.claim, len(test.labels)) for name in ALONE},
     }
     name = folders.evaluation_name("transfer", first.claim.norm, str(first.claim.eps), len(test.labels), seed)
     write_json(folder / f"{name}.json", facts)
     return facts
+
+
+def _hashes(models: Sequence[Run]) -> dict[str, str]:
+    return {str(run.seed): run.read("train.json")["weights_sha256"] for run in models}
 
 
 def _row(

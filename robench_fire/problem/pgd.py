@@ -28,6 +28,20 @@ def misclassify(label: Tensor) -> Gain:
     return lambda logits: cross_entropy(logits, one_hot(label, logits.shape[1]))
 
 
+def margin(label: Tensor) -> Gain:
+    """The gain of an untargeted attack: by how much the best other class beats ``label`` (N,), max_{j≠y} z_j - z_y.
+
+    Carlini and Wagner 2017, their loss 6 without a bound on the confidence.
+    """
+
+    def gain(logits: Tensor) -> Tensor:
+        own = label[:, None]
+        others = logits.scatter(1, own, float("-inf")).amax(1)
+        return others - logits.gather(1, own)[:, 0]
+
+    return gain
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pgd:
     """``steps`` steps of length ``step`` (in the threat's norm), each followed by a projection (Madry et al. 2018).

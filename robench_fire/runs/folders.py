@@ -92,6 +92,24 @@ class Run:
             yield
 
 
+MORE_DATA = ("file", "given")
+"""Kinds of extra_of that RobustBench calls additional data."""
+
+
+def extra_of(plan: Mapping[str, Any]) -> str:
+    """What beyond the data set's own images and labels a plan trains with.
+
+    "file": pseudo-labelled images of a file; "given": weights to begin from, which are not of a run on this data set;
+    "hidden": some of its own images with hidden labels, pseudo-labelled; else "".
+    """
+    extra, start = plan["recipe"]["extra"], plan["recipe"].get("start")
+    if extra and extra["source"] == "file":
+        return "file"
+    if start and not start["of"].startswith(f"{plan['dataset']}/"):
+        return "given"
+    return str(extra["source"]) if extra else ""
+
+
 def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any]) -> None:
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
     with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:
@@ -103,6 +121,21 @@ def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, 
     """``aa-Linf-8_255-1000``; another seed than 0 or batch than 500, which decide the random streams, are appended."""
     name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
     return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
+
+
+def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[str, str]) -> dict[str, float]:
+    """By seed of ``source``, what its perturbed images leave of ``target``, as `robench transfer` wrote it above a run.
+
+    ``weights``: the hashes of the target's weights by seed; of others nothing is said.
+    """
+    for folder in run.folder.parents[1:6]:
+        if (path := folder / f"{name}.json").exists():
+            facts = read_json(path)
+            known = facts.get("weights_sha256", {})
+            values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
+            if source != target and known.get(target) == weights and len(values) == len(known[source]):
+                return dict(zip(known[source], values, strict=True))
+    return {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class Entry:
         known = self.robust or self.pgd20
         return known.mean if known else -1.0
 
+    def alone(self, attack: str) -> MeanStd | None:
+        """Robust accuracy under an attack that is run by itself; None where it is not known."""
+        known = self.row.facts.get("attacks", {}).get(attack) if self.row else None
+        return mean_std([value for _, value in sorted(known.items())]) if known else None
+
     @property
     def profile(self) -> str:
         return self.row.profile if self.row else ""

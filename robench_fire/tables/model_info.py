@@ -14,8 +14,8 @@ from robench_fire.errors import DataError
 from robench_fire.files import write_json
 from robench_fire.models.names import display_name
 from robench_fire.quantity import same
-from robench_fire.runs.folders import read_json
-from robench_fire.tables.rows import MORE_DATA, SMALLER_EPS, Row, collect, ranked
+from robench_fire.runs.folders import MORE_DATA, read_json
+from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.tables.schema import problems
 
 MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it

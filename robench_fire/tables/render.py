@@ -19,11 +19,12 @@ FORMATS = ("terminal", "html", "md", "latex", "csv", "json", "bibtex")
 
 
 def render(
-    entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False, cost: bool = False
-) -> str:
+    entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False, cost: bool = False,
+    attacks: bool = False,
+) -> str:  # fmt: skip
     """Entries as text in one of FORMATS but "terminal"."""
     if style in ("html", "md", "latex"):
-        found = list(tables(entries, paper, published, cost))
+        found = list(tables(entries, paper, published, cost, attacks))
         if style == "html":
             return page(found).rstrip()
         return "\n".join(map(formats.markdown if style == "md" else formats.latex, found)).rstrip()
@@ -40,14 +41,14 @@ def _ranked(entries: Sequence[Entry]) -> list[Entry]:
 
 def show(
     entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False,
-    cost: bool = False, wide: bool = False,
+    cost: bool = False, wide: bool = False, attacks: bool = False,
 ) -> None:  # fmt: skip
     """Print entries to ``console`` in one of FORMATS; ``wide``: every column, however narrow a terminal is."""
     if style == "terminal":
-        for table in tables(entries, paper, published, cost):
+        for table in tables(entries, paper, published, cost, attacks):
             draw(table, console, wide)
     else:
-        console.file.write(render(entries, style, paper, published, cost) + "\n")
+        console.file.write(render(entries, style, paper, published, cost, attacks) + "\n")
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.quantity import same
-from robench_fire.runs.folders import SEEDS, Run, find
+from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, evaluation_name, extra_of, find, transferred
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
@@ -20,22 +20,8 @@ Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
 
 
-MORE_DATA = ("file", "given")
-"""Kinds of extra_of that RobustBench calls additional data."""
-
-
-def extra_of(plan: Mapping[str, Any]) -> str:
-    """What beyond the data set's own images and labels a plan trains with.
-
-    "file": pseudo-labelled images of a file; "given": weights to begin from, which are not of a run on this data set;
-    "hidden": some of its own images with hidden labels, pseudo-labelled; else "".
-    """
-    extra, start = plan["recipe"]["extra"], plan["recipe"].get("start")
-    if extra and extra["source"] == "file":
-        return "file"
-    if start and not start["of"].startswith(f"{plan['dataset']}/"):
-        return "given"
-    return str(extra["source"]) if extra else ""
+ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
+"""Evaluations that are columns of a row; on whose images "transfer" is measured."""
 
 
 def _named(of: str) -> str:
@@ -225,8 +211,23 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
         pgd20=quick,
         facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times)
-        | {"at_training_radius": elsewhere},
+        | {"at_training_radius": elsewhere, "attacks": _others(trained, scored, claim, chosen)},
     )
+
+
+def _others(
+    runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]], claim: dict[str, Any], chosen: Chosen
+) -> dict[str, dict[str, float]]:
+    """By attack, robust accuracy in the same setting, where that attack was run by itself on all seeds."""
+    made: dict[str, dict[str, float]] = {}
+    for name in ALONE:
+        found = {str(k): _pick(runs[k].evaluations(), claim, (name, *chosen[1:])) for k in sorted(scored)}
+        if all(found.values()):
+            made[name] = {k: each["robust"] for k, each in found.items() if each}
+    hashes = {str(k): each["weights_sha256"] for k, each in sorted(scored.items())}
+    name, first = evaluation_name("transfer", claim["kind"], claim["eps"], chosen[1], chosen[2]), runs[min(scored)]
+    black = transferred(first, name, STANDARD, first.read("provenance.json")["paper"]["method"], hashes)
+    return made | ({"transfer": black} if black else {})
 
 
 def _training_seconds(facts: dict[str, Any]) -> float:

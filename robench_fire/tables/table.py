@@ -15,11 +15,19 @@ from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside
 from robench_fire.tables.rows import said_value
 
+ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
+"""Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
 NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench",
-           *cost_columns.COLUMNS}  # fmt: skip
+           *ALONE, *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 MEASURES = {"Clean": "clean", "AutoAttack": "robust", "Average": "average"}
 """Columns of which the best values are set in bold."""
+
+
+_BY_ITSELF = (
+    "White box: FGSM, PGD-20 (CW: on the margin of logits), AutoAttack. Black box: Square alone, and Transfer, the "
+    "images that PGD-20 finds on independently trained standard networks. Each attack is run by itself."
+)
 
 
 class Table(NamedTuple):
@@ -42,13 +50,14 @@ class Table(NamedTuple):
 
 
 def tables(
-    entries: Iterable[Entry], paper: bool = False, published: bool = False, cost: bool = False
+    entries: Iterable[Entry], paper: bool = False, published: bool = False, cost: bool = False, attacks: bool = False
 ) -> Iterator[Table]:
     """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare.
 
     ``paper``: columns with what the paper and RobustBench report for the same setting. ``published``: also the
     published entries that compare; then a rank is a place among those, and ours have the rank that they would take.
-    ``cost``: columns with what a seed cost, in place of those that describe the training.
+    ``cost``: columns with what a seed cost, in place of those that describe the training; ``attacks``: with what each
+    attack by itself leaves, likewise.
     """
 
     def setting(entry: Entry) -> tuple[str, str, float, int, int]:
@@ -56,17 +65,17 @@ def tables(
 
     for _, group in groupby(sorted(entries, key=setting), key=setting):
         measured = list(group)
-        yield _table(measured, beside(measured) if published else [], paper, published, cost)
+        yield _table(measured, beside(measured) if published else [], paper, published, cost, attacks)
 
 
-def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool, cost: bool) -> Table:
+def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool, cost: bool, attacks: bool) -> Table:
     first = measured[0]
     title = f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images"
     if first.evaluation_seed:
         title += f", evaluation seed {first.evaluation_seed}"
     entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
-    columns = _columns(measured, paper, cost)
+    columns = _columns(measured, paper, cost, attacks)
     shared = _shared([entry for entry in measured if entry.origin == OURS])
     marked = [
         [note for note in entry.notes if entry.origin != OURS or note not in shared] + apart
@@ -81,6 +90,7 @@ def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bo
     others = any(entry.origin != OURS for entry in entries)
     remarks = [f"Every row{' of ours' * others}: {note}" for note in shared] + _bold(entries)
     remarks += (_remarks(published, first) if asked else []) + (cost_columns.remarks(measured) if cost else [])
+    remarks += [_BY_ITSELF] if attacks else []
     return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
 
 
@@ -131,11 +141,16 @@ def _above(other: Entry, entry: Entry, published: bool) -> bool:
     return other is not entry and (entry.robust is None, -entry.score) > (other.robust is None, -other.score)
 
 
-def _columns(measured: Sequence[Entry], paper: bool, cost: bool) -> list[str]:
+def _columns(measured: Sequence[Entry], paper: bool, cost: bool, attacks: bool) -> list[str]:
     without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
     profiles = any(entry.profile not in ("", "matched") for entry in measured)
     first = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
     reported = ["FIRE paper", "RobustBench"] if paper else []
+    if attacks:
+        known = [column for column, name in ALONE.items() if any(entry.alone(name) for entry in measured)]
+        white = ["#", "Method", "Clean", *(column for column in ("FGSM",) if column in known), "PGD-20"]
+        return [*white, *(column for column in ("PGD-20 CW",) if column in known), "AutoAttack",
+                *(column for column in ("Square", "Transfer") if column in known), *reported]  # fmt: skip
     if cost:
         return [*first, *cost_columns.columns(measured), *reported]
     return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if profiles else []), *reported]
@@ -152,6 +167,7 @@ def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> d
         "AutoAttack": _text(entry.robust),
         "PGD-20": _text(entry.pgd20),
         "Average": _text(entry.average),
+        **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
         "Seeds": entry.seeds,
         "Train time": _duration(entry.train_seconds),
         "Extra data": {"file": "yes", "hidden": "hidden labels", "given": "given weights"}.get(entry.extra, "no"),

@@ -14,7 +14,8 @@ from rich.text import Text
 from robench_fire.tables.table import NUMBERS, Table
 
 LEFT_OUT = ("MFU", "Images/s", "Energy", "Device", "Train time", "Seeds", "Extra data", "Profile", "Average",
-            "Architecture", "FLOPs", "RobustBench", "Per point", "FIRE paper")  # fmt: skip
+            "Architecture", "FLOPs", "RobustBench", "Per point", "FIRE paper", "FGSM", "PGD-20 CW",
+            "Square")  # fmt: skip
 """Columns in the order in which they are left out where a terminal is too narrow; what was asked for goes last."""
 SHORT = {"WideResNet-": "WRN-", "PreActResNet-": "PRN-", r"\bResNet-": "RN-"}
 """Architectures as papers abbreviate them; files have RobustBench's spelling."""

@@ -11,6 +11,7 @@ import torch
 from evaluated_models import SMALL, run
 from torch import Tensor, nn
 
+from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack.attack_sets import inside
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.problem.dataset import Split, Splits
@@ -32,6 +33,25 @@ def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(mode
     assert list(aa.after) == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert sorted(aa.after.values(), reverse=True) == list(aa.after.values())
     assert aa.after["square"] == percent(aa.robust)
+
+
+def test_plain_attacks_from_weak_to_strong(model: nn.Module, small: Splits) -> None:
+    found = {name: run(name, model, small.test) for name in ("fgsm", "pgd20", "pgd20-cw", "aa")}
+    left = {name: int(each.robust.sum()) for name, each in found.items()}
+    assert left["aa"] <= min(left.values())
+    assert left["pgd20"] <= left["fgsm"] < int(found["fgsm"].clean.sum())
+    assert all(list(each.after) == [name] for name, each in found.items() if name != "aa")
+
+
+def test_fgsm_is_one_step_of_the_radius_along_the_sign(model: nn.Module, small: Splits) -> None:
+    few = small.test.take(slice(16))
+    x = to_float(few.images).requires_grad_()
+    model.eval()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(x), few.labels, reduction="sum"), x)
+    moved = (x + float(SMALL.eps) * gradient.sign()).clamp(0, 1)
+    with torch.no_grad():
+        robust = (model(x).argmax(1) == few.labels) & (model(moved).argmax(1) == few.labels)
+    assert np.array_equal(run("fgsm", model, few).robust, robust.numpy())
 
 
 def test_the_same_seed_gives_the_same_mask(model: nn.Module, small: Splits) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robench_fire.losses import cross_entropy, squared_half_angle
-from robench_fire.problem.pgd import Forward, Gain, Pgd
+from robench_fire.problem.pgd import Forward, Gain, Pgd, margin
 from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
 
@@ -246,3 +246,12 @@ def test_a_divergence_has_no_gradient_at_the_image_itself(start: str, moves: boo
 def test_refuses_an_attack_that_cannot_move(steps: int, step: str, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}:"):
         Pgd(steps=steps, step=Quantity(step))
+
+
+def test_the_margin_is_how_far_the_best_other_class_is_ahead() -> None:
+    logits = torch.tensor([[1.0, 4.0, 2.0], [5.0, -1.0, 3.5], [2.0, 2.0, 0.0]], requires_grad=True)
+    label = torch.tensor([1, 0, 0])
+    found = margin(label)(logits)
+    assert found.tolist() == [-2.0, -1.5, 0.0]
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    assert gradient.tolist() == [[0, -1, 1], [-1, 0, 1], [-1, 1, 0]]

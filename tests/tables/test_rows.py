@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from written_runs import CLEAN, HASH, OFFICIAL, ROBUST, write_at, write_five, wr
 
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
+from robench_fire.runs.folders import extra_of
 from robench_fire.tables import model_info, rows
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
@@ -241,4 +243,42 @@ def test_a_row_says_who_evaluated_it(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_plan_trains_with_beyond_its_data_set(recipe: dict[str, Any], expected: str) -> None:
-    assert rows.extra_of({"dataset": "digits", "recipe": recipe}) == expected
+    assert extra_of({"dataset": "digits", "recipe": recipe}) == expected
+
+
+def also(root: Path, attack: str, values: list[float]) -> None:
+    for run, value in zip(rows.find(root), values, strict=True):
+        (path,) = run.folder.glob("eval.pgd20-*.json")
+        run.write(path.name.replace("pgd20", attack), run.read(path.name) | {"attack": attack, "robust": value})
+
+
+def test_attacks_by_themselves_are_columns(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    also(tmp_path, "fgsm", [60.0, 61.0, 62.0, 63.0, 64.0])
+    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    assert made.columns == ["#", "Method", "Clean", "FGSM", "PGD-20", "AutoAttack"]
+    assert made.cells[0][3] == "62.00 ± 1.58"
+    assert "Each attack is run by itself." in made.remarks[-1]
+
+
+def test_an_attack_that_not_all_seeds_have_is_no_column(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    also(tmp_path, "square", [60.0] * 5)
+    next(tmp_path.rglob("seed-3/eval.square-*.json")).unlink()
+    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    assert "Square" not in made.columns
+
+
+@pytest.mark.parametrize(("weights", "expected"), [(HASH, "71.00 ± 1.58"), ("0" * 64, None)])
+def test_transfer_counts_for_the_weights_that_it_names(tmp_path: Path, weights: str, expected: str | None) -> None:
+    write_five(tmp_path)
+    seeds = [str(seed) for seed in range(5)]
+    (row,) = rows.collect(tmp_path)
+    facts = {
+        "weights_sha256": {"FIRE": dict.fromkeys(seeds, weights), "Standard": dict.fromkeys(seeds, "1" * 64)},
+        "transfer": {"Standard": {"FIRE": {"values": [69.0, 70.0, 71.0, 72.0, 73.0]}}},
+    }
+    (tmp_path / f"transfer-Linf-0.2-{row.examples}.json").write_text(json.dumps(facts))
+    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    found = dict(zip(made.columns, made.cells[0], strict=True)).get("Transfer")
+    assert found == expected

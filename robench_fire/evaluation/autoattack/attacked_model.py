@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,26 @@ from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack, AttackedBlock, Heard, Tick, inside
 from robench_fire.evaluation.autoattack.forwards import PIXELS, as_loaded, forward_of
-from robench_fire.problem.pgd import Forward, Pgd, misclassify
+from robench_fire.problem.pgd import Forward, Gain, Pgd, margin, misclassify
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
+
+
+class Plain(NamedTuple):
+    """Projected gradient descent as an evaluation: ``steps`` of a ``part``-th of the radius."""
+
+    steps: int
+    part: int
+    start: Literal["uniform", "zero"]
+    gain: Callable[[Tensor], Gain]
+
+
+PLAIN = {
+    "fgsm": Plain(1, 1, "zero", misclassify),  # Goodfellow et al. 2015
+    "pgd20": Plain(20, 10, "uniform", misclassify),
+    "pgd20-cw": Plain(20, 10, "uniform", margin),
+}
+"""Attacks that are none of AutoAttack's: quick, and weak."""
 
 
 class Outcome(NamedTuple):
@@ -101,10 +119,11 @@ class AttackedModel:
         return Outcome(left, places, found, float(sizes.max()) if len(sizes) else 0.0, bool(heard))
 
     def _perturbed(self, attack: Attack, number: int, x: Tensor, label: Tensor, heard: Heard, tick: Tick) -> Tensor:
-        if attack.name == "pgd20":
-            pgd = Pgd(steps=20, step=Quantity(float(self.threat.eps) / 10), start="uniform")
-            draw = generator(x.device, self.seed, "pgd20", number)
-            return pgd(self.forward, misclassify(label), x, self.threat, draw)
+        if attack.name in PLAIN:
+            steps, parts, start, gain = PLAIN[attack.name]
+            pgd = Pgd(steps=steps, step=Quantity(float(self.threat.eps) / parts), start=start)
+            draw = generator(x.device, self.seed, attack.name, number)
+            return pgd(self.forward, gain(label), x, self.threat, draw)
         attacked = AttackedBlock(self.forward, x, label, self.threat, self.num_classes, self._room(x), heard)
         return attack_sets.perturb(attack, attacked, derive(self.seed, attack.name, number), tick)
 
