@@ -6,7 +6,7 @@ import json as jsonlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich import box
@@ -16,7 +16,7 @@ from rich.table import Table
 from robench_fire.cli import options as o
 from robench_fire.cli.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
-from robench_fire.statistics.summary import mean_std
+from robench_fire.statistics.summary import MeanStd, mean_std
 
 if TYPE_CHECKING:
     from robench_fire.runs.model_source import ModelSource
@@ -158,6 +158,62 @@ def transfer(
         print(jsonlib.dumps(found, indent=2))
     else:
         _print_transfer(found)
+
+
+def features(
+    source: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
+    file: FileOptions,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write everything, with the embedding, to this JSON.")
+    ] = None,
+    embedding: Annotated[str, typer.Option(help="Two dimensions by pca or tsne.")] = "pca",
+    examples: o.Examples = None,
+    seed: o.EvalSeed = 0,
+    device: o.Device = "auto",
+    model_dir: Annotated[
+        Path, typer.Option(envvar="ROBENCH_MODELS", help="Folder of RobustBench's checkpoints, for rb:NAME.")
+    ] = Path("models"),
+    data_dir: o.Data = None,
+    json: o.Json = False,
+) -> None:
+    """What a network's features are like: how far PGD-20 moves them, how separable classes are in them."""
+    if embedding not in ("pca", "tsne"):
+        raise UsageError(f"--embedding {embedding}: choose pca or tsne")
+    from robench_fire.cli.progress_display import listening
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+    from robench_fire.evaluation.features import features as run
+    from robench_fire.files import write_json
+    from robench_fire.launching.local import reporter
+
+    sources = file.named(source, "", model_dir)
+    with listening(1, "features") as listen:
+        say, folder = reporter("features", listen), data_dir or data_folder()
+        found = run(sources, cast("Any", embedding), examples, seed, folder, resolve(device), say)
+    if output is not None:
+        write_json(output, found)
+    if json:
+        print(jsonlib.dumps(found, indent=2))
+    else:
+        _print_features(found)
+
+
+def _print_features(found: dict[str, Any]) -> None:
+    """A row per model, and their mean."""
+    console, columns = Console(), ("moved", "separable_clean", "separable_perturbed")
+    title = f"features under PGD-20, {found['norm']} {found['eps']}, {found['models'][0]['examples']:,} test images"
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="")
+    drawn.add_column("Weights", overflow="fold")
+    for name in ("Moved", "Linear probe,\nclean", "Linear probe,\nperturbed"):
+        drawn.add_column(name, justify="right")
+    for each in found["models"]:
+        drawn.add_row(each["name"], f"{each['moved']:.3f}", *(f"{each[name]:.2f}" for name in columns[1:]))
+    if len(found["models"]) > 1:
+        drawn.add_section()
+        moved, *rest = (MeanStd(**found["mean"][name]) for name in columns)
+        drawn.add_row("mean ± std", f"{moved:.3f}", *(f"{each}" for each in rest))
+    console.print(drawn)
+    console.print("Moved: how far perturbation moves features, in units of the spread of clean ones.", style="dim")
 
 
 def _print_transfer(found: dict[str, Any]) -> None:

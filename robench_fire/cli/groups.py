@@ -83,6 +83,8 @@ class EvaluationOptions:
             UsageError: for an unknown attack.
         """
         attacks = () if self.no_eval else o.attacks(self.attack, o.TABLED)
+        if attacks and not set(attacks) & set(o.ROWS):
+            raise UsageError(f"--attack {self.attack}: add {' or '.join(o.ROWS)}, without which there is no row")
         from robench_fire.evaluation.evaluator import Evaluations
 
         return Evaluations(attacks=attacks, examples=self.examples, seed=self.eval_seed, batch_size=self.eval_batch)

@@ -11,8 +11,10 @@ import typer
 
 from robench_fire.errors import RecipeError, UsageError, unknown
 
-TABLED = ("pgd20", "aa", "fgsm", "pgd20-cw", "square")
-"""Evaluations that a table shows; one of the first two makes a row, the others are columns of --attacks."""
+ROWS = ("pgd20", "aa")
+"""Evaluations that make a row of a table."""
+TABLED = (*ROWS, "fgsm", "pgd20-cw", "square")
+"""These, and those that are columns of its --attacks."""
 ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
 """Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
 

@@ -84,12 +84,12 @@ def _row(
     source: str, plans: Plans, attacked: Callable[[Run], AttackedModel], listen: Listen
 ) -> dict[str, dict[str, Any] | None]:
     """What every target makes of the images that each seed of ``source`` perturbed."""
-    models, perturbed, found = plans[source], [], {}
+    models, images, found = plans[source], [], {}
     for number, run in enumerate(models):
         listen(Event(source, "transfer", number, len(models), ""))
-        perturbed.append(_perturbed(attacked(run), run.seed))
+        images.append(perturbed(attacked(run), run.seed))
     for target, others in plans.items():
-        met = [(x_adv, _next(others, run.seed)) for x_adv, run in zip(perturbed, models, strict=True)]
+        met = [(x_adv, _next(others, run.seed)) for x_adv, run in zip(images, models, strict=True)]
         found[target] = _summary([_robust(attacked(other), x_adv) for x_adv, other in met if other is not None])
     listen(Event(source, "done", 1, 1, ""))
     return found
@@ -121,7 +121,7 @@ def _plans(folder: Path) -> dict[str, list[Run]]:
     }
 
 
-def _perturbed(attacked: AttackedModel, seed: int) -> torch.Tensor:
+def perturbed(attacked: AttackedModel, seed: int) -> torch.Tensor:
     """All images under PGD-20 on cross-entropy, as the evaluation of that name runs it."""
     pgd = Pgd(steps=STEPS, step=Quantity(float(attacked.threat.eps) / 10), start="uniform")
     parts = []

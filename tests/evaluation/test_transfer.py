@@ -57,7 +57,7 @@ def test_the_matrix(runs: Path) -> None:
 
 def test_no_pair_shares_its_seed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
-    monkeypatch.setattr("robench_fire.evaluation.transfer._perturbed", lambda attacked, seed: seed)
+    monkeypatch.setattr("robench_fire.evaluation.transfer.perturbed", lambda attacked, seed: seed)
     monkeypatch.setattr(
         "robench_fire.evaluation.transfer._robust", lambda attacked, seed: met.append((seed, attacked)) or 50.0
     )
