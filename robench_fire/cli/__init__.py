@@ -1,6 +1,6 @@
 """The commands: arguments to calls, results to text.
 
-Imports: statistics, problem, devices, data, models, runs, costs, evaluation, tables, launching, submission.
+Imports: statistics, problem, devices, data, models, runs, costs, evaluation, tables, comparison, launching, submission.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 
 from robench_fire import __version__, stopping
 from robench_fire.cli import attack, measure, prepare, read
+from robench_fire.cli.compare import compare
 from robench_fire.cli.groups import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
@@ -35,6 +36,7 @@ app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(grouped(attack.features))
 app.command()(read.table)
+app.command()(compare)
 app.command()(grouped(submit))
 app.command()(grouped(read.show))
 app.command()(grouped(profile))

@@ -123,21 +123,6 @@ def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, 
     return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
 
 
-def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[str, str]) -> dict[str, float]:
-    """By seed of ``source``, what its perturbed images leave of ``target``, as `robench transfer` wrote it above a run.
-
-    ``weights``: the hashes of the target's weights by seed; of others nothing is said.
-    """
-    for folder in run.folder.parents[1:6]:
-        if (path := folder / f"{name}.json").exists():
-            facts = read_json(path)
-            known = facts.get("weights_sha256", {})
-            values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
-            if source != target and known.get(target) == weights and len(values) == len(known[source]):
-                return dict(zip(known[source], values, strict=True))
-    return {}
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 

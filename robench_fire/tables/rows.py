@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.quantity import same
-from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, evaluation_name, extra_of, find, transferred
+from robench_fire.runs.evaluations import alone, masks, pick, shared_evaluation
+from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, extra_of, find
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
-Chosen = tuple[str, int, int, int]
-"""An evaluation: attack, number of test images, seed, batch size."""
-
-
-ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
-"""Evaluations that are columns of a row; on whose images "transfer" is measured."""
 
 
 def _named(of: str) -> str:
@@ -184,15 +179,15 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         return None
     plan = next(iter(trained.values())).read("plan.json")
     claim = plan["claim"] | ({"eps": eps} if eps else {})
-    chosen = _shared_evaluation(claim, found)
+    chosen = shared_evaluation(claim, found)
     if chosen is None:
         return None
     attack, examples, seed, _ = chosen
-    scored = {k: each for k, all_ in found.items() if (each := _pick(all_, claim, chosen)) is not None}
-    quick = {k: each["robust"] for k in scored if (each := _pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
+    scored = {k: each for k, all_ in found.items() if (each := pick(all_, claim, chosen)) is not None}
+    quick = {k: each["robust"] for k in scored if (each := pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
     times = {k: trained[k].read("train.json") for k in scored}
     first = trained[min(scored)].read("provenance.json")
-    there = {str(k): each for k in sorted(scored) if (each := _pick(found[k], plan["threat"], ("aa", *chosen[1:])))}
+    there = {str(k): each for k in sorted(scored) if (each := pick(found[k], plan["threat"], ("aa", *chosen[1:])))}
     elsewhere = {k: each["robust"] for k, each in there.items() if not same(each["eps"], claim["eps"])}
     return Row(
         paper=first["paper"],
@@ -211,23 +206,12 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         unfinished=tuple(sorted({run.seed for run in runs} - set(scored))),
         pgd20=quick,
         facts=_facts(first, {k: trained[k].read("provenance.json")["sessions"] for k in sorted(scored)}, scored, times)
-        | {"at_training_radius": elsewhere, "attacks": _others(trained, scored, claim, chosen)},
+        | {
+            "at_training_radius": elsewhere,
+            "attacks": alone(trained, scored, claim, chosen),
+            "masks": masks(trained, scored),
+        },
     )
-
-
-def _others(
-    runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]], claim: dict[str, Any], chosen: Chosen
-) -> dict[str, dict[str, float]]:
-    """By attack, robust accuracy in the same setting, where that attack was run by itself on all seeds."""
-    made: dict[str, dict[str, float]] = {}
-    for name in ALONE:
-        found = {str(k): _pick(runs[k].evaluations(), claim, (name, *chosen[1:])) for k in sorted(scored)}
-        if all(found.values()):
-            made[name] = {k: each["robust"] for k, each in found.items() if each}
-    hashes = {str(k): each["weights_sha256"] for k, each in sorted(scored.items())}
-    name, first = evaluation_name("transfer", claim["kind"], claim["eps"], chosen[1], chosen[2]), runs[min(scored)]
-    black = transferred(first, name, STANDARD, first.read("provenance.json")["paper"]["method"], hashes)
-    return made | ({"transfer": black} if black else {})
 
 
 def _training_seconds(facts: dict[str, Any]) -> float:
@@ -274,23 +258,3 @@ def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:
 def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:
     found = evaluation.get("reliability", {"verdict": "unknown", "reasons": ["not judged"]})
     return {"verdict": found["verdict"], "reasons": found["reasons"]}
-
-
-def _shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
-    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
-    counts: defaultdict[Chosen, int] = defaultdict(int)
-    for evaluations in found.values():
-        for each in evaluations:
-            at_claim = each["norm"] == claim["kind"] and same(each["eps"], claim["eps"])
-            if at_claim and each["attack"] in ("aa", "pgd20"):
-                counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
-    return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
-
-
-def _pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
-    wanted = (claim["kind"], *chosen)
-    for each in evaluations:
-        found = tuple(each[name] for name in ("norm", "attack", "examples", "seed", "batch_size"))
-        if found == wanted and same(each["eps"], claim["eps"]):
-            return each
-    return None

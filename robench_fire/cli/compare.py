@@ -1,0 +1,68 @@
+"""compare: whether a difference between rows is one."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from robench_fire.cli import options as o
+from robench_fire.errors import DataError, UsageError
+
+
+class MetricName(str, Enum):
+    """What is compared."""
+
+    clean = "clean"
+    robust = "robust"
+    average = "average"
+
+
+def compare(
+    source: Annotated[Path, typer.Argument(help="A board or run folders, like leaderboards/digits/Linf.")],
+    names: Annotated[list[str], typer.Argument(help="The row that is compared, then those it is compared with.")],
+    metric: Annotated[MetricName, typer.Option(help="Which accuracy.")] = MetricName.robust,
+    eps: Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")] = "",
+    json: o.Json = False,
+) -> None:
+    """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
+    if len(names) < 2:
+        raise UsageError("name two rows or more: the one that is compared, then those it is compared with")
+    from robench_fire.comparison import compare as comparing
+    from robench_fire.comparison.scores import chosen
+    from robench_fire.tables.model_info import find_rows
+
+    if not source.exists():
+        raise DataError(f"{source} does not exist; name a board or a folder of runs")
+    rows = find_rows(source, eps)
+    if not rows:
+        raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
+    found = comparing.compare(chosen(rows, names), metric.value)
+    if json:
+        print(jsonlib.dumps({"format": 1, "comparisons": [comparing.as_plain(each) for each in found]}, indent=2))
+        return
+    _print(found)
+    for each in found:
+        print(comparing.sentence(each))
+
+
+def _print(found: list[Any]) -> None:
+    console, first = Console(), found[0].one
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("", "Difference", "95 % interval", "p (Holm)" if len(found) > 1 else "p", "Verdict"):
+        drawn.add_column(column, justify="left" if column in ("", "Verdict") else "right", no_wrap=True)
+    for each in found:
+        one = each.found
+        verdict = ("above" if one.value > 0 else "below") if each.differs else "cannot be told apart"
+        drawn.add_row(
+            f"{first.paper['method']} − {each.other.paper['method']}",
+            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", f"{each.adjusted:.3f}", verdict,
+        )  # fmt: skip
+    console.print(drawn)
+    console.print()

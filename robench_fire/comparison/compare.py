@@ -1,0 +1,138 @@
+"""The difference of two rows, its interval, and what it would take to settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from robench_fire.comparison.scores import Metric, check_comparable, scores
+from robench_fire.errors import UsageError
+from robench_fire.quantity import duration
+from robench_fire.statistics.paired import Difference, difference, holm, over_seeds, seeds_needed
+from robench_fire.tables.rows import Row
+
+POINTS = {"clean": "clean accuracy", "average": "the average of clean accuracy and AutoAttack"}
+
+
+class Comparison(NamedTuple):
+    """``adjusted``: Holm's p value among all that were compared at once. ``more_seeds``: see needed."""
+
+    one: Row
+    other: Row
+    metric: Metric
+    found: Difference
+    adjusted: float
+    paired: bool
+    more_seeds: int | None
+
+    @property
+    def differs(self) -> bool:
+        return self.adjusted < 0.05
+
+
+def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
+    """The first row against each of the others.
+
+    Raises:
+        UsageError: if they were not attacked alike, or have neither masks nor several seeds.
+        DataError: if a mask is broken.
+    """
+    first, *others = rows
+    for other in others:
+        check_comparable(first, other)
+    made = [_difference(first, other, metric) for other in others]
+    adjusted = holm([found.p for found, _ in made])
+    return [
+        Comparison(first, other, metric, found, p, paired, None if p < 0.05 else seeds_needed(found))
+        for other, (found, paired), p in zip(others, made, adjusted, strict=True)
+    ]
+
+
+def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
+    """Over seeds and images where both rows have masks, else over seeds alone."""
+    pair = scores(one, metric), scores(other, metric)
+    if pair[0] is not None and pair[1] is not None:
+        return difference(pair[0], pair[1]), True
+    values = [_per_seed(row, metric) for row in (one, other)]
+    if min(map(len, values)) < 2:
+        lacking = one if pair[0] is None else other
+        raise UsageError(f"{lacking.paper['method']} has a single seed and no masks: nothing says how far it varies; "
+                         "publish it again from its run folders")  # fmt: skip
+    return over_seeds(values[0], values[1], one.examples), False
+
+
+def _per_seed(row: Row, metric: Metric) -> list[float]:
+    names = ("clean", "robust") if metric == "average" else (metric,)
+    return [fmean(each[name] for name in names) for _, each in sorted(row.per_seed.items())]
+
+
+def sentence(each: Comparison) -> str:
+    """The verdict, for a reader who wants one sentence."""
+    found, names = each.found, (each.one.paper["method"], each.other.paper["method"])
+    seeds = f"{found.seeds[0]}" if found.seeds[0] == found.seeds[1] else f"{found.seeds[0]} and {found.seeds[1]}"
+    basis = f"95 %, {seeds} seed{'s' * (found.seeds != (1, 1))}, {found.images:,} images"
+    where = POINTS.get(each.metric, "AutoAttack" if each.one.attack == "aa" else "PGD-20")
+    size = f"{abs(found.value):.2f} ± {found.half:.2f}"
+    side = "above" if found.value > 0 else "below"
+    if each.differs:
+        said = f"{names[0]} is {size} points {side} {names[1]} on {where} ({basis})."
+    else:
+        told = f"{names[0]} and {names[1]} cannot be told apart on {where}"
+        said = f"{told}: the first is {size} points {side} ({basis})."
+    return " ".join([said, *caveats(each), *_settled(each)])
+
+
+def caveats(each: Comparison) -> list[str]:
+    """What the interval leaves out, and what a reader must know of the rows."""
+    notes = []
+    if each.found.seed_part is None:
+        notes.append("One of them has a single seed: the interval is over images alone, not over training.")
+    if not each.paired:
+        notes.append("Without masks the interval is over seeds alone, not over images.")
+    for row in (each.one, each.other):
+        if row.verdict == "unreliable":
+            notes.append(f"AutoAttack's result for {row.paper['method']} is unreliable.")
+        if row.unfinished:
+            notes.append(f"{row.paper['method']} lacks seed {', '.join(map(str, row.unfinished))}.")
+    return notes
+
+
+def _settled(each: Comparison) -> list[str]:
+    """How many seeds would settle a difference of this size, and what they cost."""
+    found = each.found
+    if each.differs or found.seed_part is None or min(found.seeds) < 2:
+        return []
+    if each.more_seeds is None:
+        return ["No number of seeds would settle a difference of this size on these images; more images might."]
+    more = 2 * each.more_seeds - sum(found.seeds)
+    cost = sum(
+        max(each.more_seeds - count, 0) * row.over_seeds("train_seconds").mean
+        for count, row in zip(found.seeds, (each.one, each.other), strict=True)
+    )
+    return [
+        f"A difference of this size would be settled (4 times of 5) by {each.more_seeds} seeds of each: "
+        f"{more} more, about {duration(cost)} of training."
+    ]
+
+
+def as_plain(each: Comparison) -> dict[str, Any]:
+    """For JSON."""
+    found = each.found
+    return {
+        "metric": each.metric,
+        "one": {"method": each.one.paper["method"], "plan": each.one.fingerprint},
+        "other": {"method": each.other.paper["method"], "plan": each.other.fingerprint},
+        "difference": found.value,
+        "interval": [found.low, found.high],
+        "p": found.p,
+        "p_holm": each.adjusted,
+        "differs": each.differs,
+        "df": found.df,
+        "seeds": list(found.seeds),
+        "images": found.images,
+        "variance": {"seeds": found.seed_part, "images": found.image_part},
+        "over_images": each.paired,
+        "seeds_needed": each.more_seeds,
+        "sentence": sentence(each),
+    }

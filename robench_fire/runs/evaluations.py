@@ -1,0 +1,89 @@
+"""What the seeds of a plan reached: evaluations that are alike, attacks by themselves, transfer, masks. No torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from robench_fire.errors import DataError
+from robench_fire.quantity import same
+from robench_fire.runs.folders import Run, evaluation_name, read_json
+from robench_fire.statistics.masks import packed
+
+Chosen = tuple[str, int, int, int]
+"""An evaluation: attack, number of test images, seed, batch size."""
+ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
+"""Evaluations that stand beside PGD-20 and AutoAttack; on whose images "transfer" is measured."""
+
+
+def shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
+    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
+    counts: defaultdict[Chosen, int] = defaultdict(int)
+    for evaluations in found.values():
+        for each in evaluations:
+            at_claim = each["norm"] == claim["kind"] and same(each["eps"], claim["eps"])
+            if at_claim and each["attack"] in ("aa", "pgd20"):
+                counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
+    return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
+
+
+def pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
+    """The evaluation that is ``chosen``, at the claimed norm and radius."""
+    wanted = (claim["kind"], *chosen)
+    for each in evaluations:
+        found = tuple(each[name] for name in ("norm", "attack", "examples", "seed", "batch_size"))
+        if found == wanted and same(each["eps"], claim["eps"]):
+            return each
+    return None
+
+
+def alone(
+    runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]], claim: dict[str, Any], chosen: Chosen
+) -> dict[str, dict[str, float]]:
+    """By attack, robust accuracy in the same setting, where that attack was run by itself on all seeds."""
+    made: dict[str, dict[str, float]] = {}
+    for name in ALONE:
+        found = {str(k): pick(runs[k].evaluations(), claim, (name, *chosen[1:])) for k in sorted(scored)}
+        if all(found.values()):
+            made[name] = {k: each["robust"] for k, each in found.items() if each}
+    hashes = {str(k): each["weights_sha256"] for k, each in sorted(scored.items())}
+    name, first = evaluation_name("transfer", claim["kind"], claim["eps"], chosen[1], chosen[2]), runs[min(scored)]
+    black = transferred(first, name, STANDARD, first.read("provenance.json")["paper"]["method"], hashes)
+    return made | ({"transfer": black} if black else {})
+
+
+def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[str, str]) -> dict[str, float]:
+    """By seed of ``source``, what its perturbed images leave of ``target``, as `robench transfer` wrote it above a run.
+
+    ``weights``: the hashes of the target's weights by seed; of others nothing is said.
+    """
+    for folder in run.folder.parents[1:6]:
+        if (path := folder / f"{name}.json").exists():
+            facts = read_json(path)
+            known = facts.get("weights_sha256", {})
+            values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
+            if source != target and known.get(target) == weights and len(values) == len(known[source]):
+                return dict(zip(known[source], values, strict=True))
+    return {}
+
+
+def masks(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """By seed, which test images are right, "clean" and "robust", packed; of seeds whose masks are still there.
+
+    Raises:
+        DataError: if a mask is not what its evaluation says.
+    """
+    found = {}
+    for seed, each in sorted(scored.items()):
+        names = (each[name] for name in ("attack", "norm", "eps", "examples", "seed", "batch_size"))
+        path = runs[seed].folder / f"eval.{evaluation_name(*names)}.npy"
+        if path.exists():
+            both = np.load(path, allow_pickle=False)
+            for mask, name in zip(both, ("clean", "robust"), strict=True):
+                if len(mask) != each["examples"] or abs(100 * mask.mean() - each[name]) > 1e-6:
+                    raise DataError(f"{path} is not the mask of its evaluation; move both away and evaluate again")
+            found[str(seed)] = {"clean": packed(both[0]), "robust": packed(both[1])}
+    return found

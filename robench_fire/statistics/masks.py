@@ -1,0 +1,30 @@
+"""Masks of booleans as text: bits, deflated, in base 85."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def packed(mask: NDArray[Any]) -> str:
+    """A mask (N,) as text; 10,000 images take at most 1.6 kB."""
+    return base64.b85encode(zlib.compress(np.packbits(mask.astype(bool)).tobytes(), 9)).decode()
+
+
+def unpacked(text: str, length: int) -> NDArray[np.bool_]:
+    """The mask (``length``,) that ``packed`` made the text of.
+
+    Raises:
+        ValueError: if it is no such text, or not of so many images.
+    """
+    try:
+        bits = zlib.decompress(base64.b85decode(text))
+    except (ValueError, zlib.error) as fault:
+        raise ValueError(f"not a packed mask: {fault}") from None
+    if len(bits) != -(-length // 8):
+        raise ValueError(f"a packed mask of {8 * len(bits)} images at most, not of {length}")
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=length).astype(bool)
