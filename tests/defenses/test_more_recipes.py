@@ -91,6 +91,7 @@ def test_matched_pretraining_has_a_new_head_and_a_tenth_of_the_rate(dataset: str
     tenth = {"lr": pytest.approx(shared["lr"] / 10), "start": "uniform", "strength": {}}
     assert protocol(plan) == shared | tenth
     assert plan.recipe.start == GivenWeights(of="some run", head="new")
+    assert work(plan.defense, plan.recipe).forward_equivalents == 3 + 2 * shared["steps"]
 
 
 LATE = {"nesterov": False, "batch": 128, "epochs": 200, "drops": [100, 150]}
