@@ -2,7 +2,7 @@
 
 from robench_fire.defenses import fire, rst_adv
 
-from robench_fire import Reported
+from robench_fire import Plan, Reported
 
 PAPER = fire.PAPER._replace(
     key="Picot2021Adversarial_RST",
@@ -13,4 +13,11 @@ PAPER = fire.PAPER._replace(
 DEFENSE = fire.DEFENSE
 
 matched = rst_adv.matched
-official = fire.official
+
+
+def official(plan: Plan) -> Plan:
+    """As FIRE's: its launch script for extra images, with the paper's cosine; on CIFAR-10 only."""
+    if plan.dataset != "cifar10":
+        raise plan.unreleased()
+    made: Plan = fire.official(plan)
+    return made

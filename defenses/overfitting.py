@@ -2,7 +2,7 @@
 
 from robench_fire.defenses import madry
 
-from robench_fire import Paper, Plan, Reported, Sgd, Steps
+from robench_fire import Augment, Paper, Plan, Reported, Sgd, Steps
 
 PAPER = Paper(
     key="Rice2020Overfitting",
@@ -29,7 +29,7 @@ def matched(plan: Plan) -> Plan:
 
 
 def official(plan: Plan) -> Plan:
-    """locuslab/robust_overfitting, --val: 200 epochs of batches of 128, attack in train mode."""
+    """locuslab/robust_overfitting, --val: 200 epochs of batches of 128, attack in train mode; CIFAR-100 is rotated."""
     if plan.dataset not in ("cifar10", "cifar100") or plan.recipe.extra:
         raise plan.unreleased()
     return plan.with_recipe(
@@ -38,5 +38,6 @@ def official(plan: Plan) -> Plan:
         batch_size=128,
         optimiser=Sgd(nesterov=False),
         schedule=LATE,
+        augment=Augment(rotate=15.0 if plan.dataset == "cifar100" else 0.0),
         normalise="dataset",
     )

@@ -10,7 +10,10 @@ PAPER = Paper(
     "Mung Chiang, Prateek Mittal, Matthias Hein",
     venue="NeurIPS Datasets and Benchmarks 2021",
     link="https://arxiv.org/abs/2010.09670",
-    reported=(Reported("cifar10", "Linf", "wrn-28-10", 94.78, 0.0, "RobustBench"),),
+    reported=(
+        Reported("cifar10", "Linf", "wrn-28-10", 94.78, 0.0, "RobustBench"),
+        Reported("cifar10", "L2", "wrn-28-10", 94.78, 0.0, "RobustBench"),
+    ),
 )
 
 DEFENSE = Standard()

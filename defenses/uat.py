@@ -27,7 +27,8 @@ PAPER = Paper(
 class Uat(Defense):
     """Alayrac et al., section 3: FT is CE(z', y) on labels and pseudo-labels; OT is KL(sg p‖q), which needs neither.
 
-    UAT++ is FT + lam OT; OT alone stands beside CE(z, y). One perturbation maximises what the variant penalises.
+    UAT++ is FT + lam OT; OT alone stands beside CE(z, y). One perturbation maximises what the variant penalises. No
+    training code was released, and lam is ours.
     """
 
     variant: Literal["OT", "FT", "++"] = "++"
@@ -50,6 +51,6 @@ DEFENSE = Uat()
 
 
 def matched(plan: Plan) -> Plan:
-    """As RST-adv brings its images; an attack on labels starts anywhere in the ball, one on smoothness beside x."""
+    """As RST-adv brings its images; the attack starts anywhere in the ball, as one on labels does."""
     made: Plan = rst_adv.matched(plan)
     return made.with_attack(start="uniform")

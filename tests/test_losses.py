@@ -10,6 +10,7 @@ import torch
 from divergences import (
     ADV,
     CLEAN,
+    DIVERGENCES,
     Divergence,
     each_angle,
     each_divergence,
@@ -26,7 +27,15 @@ from scipy.special import rel_entr
 from scipy.special import softmax as scipy_softmax
 from torch import Tensor
 
-from robench_fire.losses import cross_entropy, kl, log_softmax, squared_fisher_rao, squared_half_angle
+from robench_fire.losses import (
+    cross_entropy,
+    distance,
+    kl,
+    log_softmax,
+    squared_fisher_rao,
+    squared_half_angle,
+    squared_hellinger,
+)
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -81,6 +90,7 @@ def test_golden_cross_entropy() -> None:
         (kl, [0.56477646, 0.13247185]),
         (squared_half_angle, [0.30721300, 0.04861260]),
         (squared_fisher_rao, [1.22885201, 0.19445040]),
+        (squared_hellinger, [0.29942812, 0.04841599]),
     ],
 )
 def test_golden_rows(divergence: Divergence, rows: list[float]) -> None:
@@ -88,11 +98,12 @@ def test_golden_rows(divergence: Divergence, rows: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("divergence", "mean"),  # from the golden totals: (TRADES 6 - CE) / 6, (FIRE 12 - CE) / 12, (FIRE 48 - CE) / 12
+    ("divergence", "mean"),  # from the golden totals: (TRADES 6 - CE) / 6, (FIRE 12 - CE) / 12, and so on
     [
         (kl, (2.478733235444 - 0.386988312447) / 6),
         (squared_half_angle, (2.521941924150 - 0.386988312447) / 12),
         (squared_fisher_rao, (8.926802759257 - 0.386988312447) / 12),
+        (squared_hellinger, (2.474052933537 - 0.386988312447) / 12),
     ],
 )
 def test_golden_means(divergence: Divergence, mean: float) -> None:
@@ -165,6 +176,40 @@ def test_kl_is_not_symmetric() -> None:
 
 
 @generic
+@given(pairs(largest=10))
+def test_hellinger_restated(pair: Pair) -> None:
+    """H² = 2 (1 - BC), with the gradients q BC - √(p q) and p BC - √(p q)."""
+    p, q = (scipy_softmax(logits, axis=1) for logits in pair)
+    overlap = np.sqrt(p * q)
+    coefficient = overlap.sum(1, keepdims=True)
+    value, grad_a, grad_b = value_and_gradients(squared_hellinger, *tensors(pair))
+    np.testing.assert_allclose(value, 2 * (1 - coefficient[:, 0]), atol=1e-13)
+    np.testing.assert_allclose(grad_a, p * coefficient - overlap, atol=1e-13)
+    np.testing.assert_allclose(grad_b, q * coefficient - overlap, atol=1e-13)
+
+
+def test_hellinger_is_symmetric() -> None:
+    torch.testing.assert_close(squared_hellinger(CLEAN, ADV), squared_hellinger(ADV, CLEAN), rtol=0, atol=1e-15)
+
+
+def test_golden_distance() -> None:
+    assert distance(CLEAN, ADV).tolist() == pytest.approx([math.sqrt(3.5), math.sqrt(3)], abs=1e-12)
+
+
+@generic
+@given(pairs())
+def test_distance_restated(pair: Pair) -> None:
+    """‖a - b‖₂, with the unit vector from b to a as its gradient, and its opposite."""
+    apart = pair[0] - pair[1]
+    length = np.linalg.norm(apart, axis=1)
+    value, grad_a, grad_b = value_and_gradients(distance, *tensors(pair))
+    np.testing.assert_allclose(value, length, rtol=1e-12, atol=1e-150)
+    far = length > 1e-100  # nearer, the square underflows, and both count as equal
+    np.testing.assert_allclose(grad_a[far], apart[far] / length[far, None], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(grad_b, -grad_a, rtol=0, atol=0)
+
+
+@generic
 @given(pairs(), st.floats(-50, 50))
 @each_divergence
 def test_zero_at_equal_predictions(divergence: Divergence, pair: Pair, shift: float) -> None:
@@ -223,7 +268,7 @@ def test_gradcheck_on_both_sides_of_the_threshold(angle: Divergence, t: float) -
     assert torch.autograd.gradcheck(angle, (a, b), eps=1e-7, atol=1e-6)
 
 
-@each_divergence
+@pytest.mark.parametrize("divergence", [*DIVERGENCES, distance])
 def test_gradcheck_at_generic_points(divergence: Divergence) -> None:
     a, b = seeded(3, 5).requires_grad_(), seeded(3, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(divergence, (a, b))

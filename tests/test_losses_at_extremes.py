@@ -18,7 +18,15 @@ from divergences import (
 )
 from torch import Tensor
 
-from robench_fire.losses import cross_entropy, kl, log_softmax, squared_fisher_rao, squared_half_angle
+from robench_fire.losses import (
+    cross_entropy,
+    distance,
+    kl,
+    log_softmax,
+    squared_fisher_rao,
+    squared_half_angle,
+    squared_hellinger,
+)
 
 
 def confident(gap: float, own: int, dtype: torch.dtype) -> Tensor:
@@ -68,12 +76,31 @@ def test_finite_at_saturated_logits(divergence: Divergence, dtype: torch.dtype, 
     assert assert_finite(divergence, a, a + seeded(1, 10).to(dtype)).item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+def test_the_distance_of_equal_outputs_has_value_and_gradient_0(dtype: torch.dtype) -> None:
+    a = seeded(500, 10).to(dtype)
+    for each in value_and_gradients(distance, a, a):
+        assert each.eq(0).all()
+
+
+@pytest.mark.parametrize("apart", [1e-15, 1e-7, 1.0, 300.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_distance_of_near_and_far_outputs_has_a_gradient_of_length_1(dtype: torch.dtype, apart: float) -> None:
+    a, b = torch.zeros(1, 10, dtype=dtype), confident(apart, 0, dtype)
+    value, grad_a, grad_b = value_and_gradients(distance, a, b)
+    assert value.item() == pytest.approx(apart, rel=1e-2)
+    assert value.dtype == torch.float32
+    assert grad_b[0].tolist() == [1, *[0] * 9]
+    assert grad_a.equal(-grad_b)
+
+
 @pytest.mark.parametrize("gap", GAPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_finite_and_at_its_limit_at_opposite_logits(dtype: torch.dtype, gap: float) -> None:
     a, b = confident(gap, 0, dtype), confident(gap, 1, dtype)
     assert assert_finite(squared_fisher_rao, a, b).item() == pytest.approx(math.pi**2, abs=2e-3 if gap == 20 else 1e-5)
     assert assert_finite(squared_half_angle, a, b).item() == pytest.approx(math.pi**2 / 4, abs=1e-3)
+    assert assert_finite(squared_hellinger, a, b).item() == pytest.approx(2, abs=1e-3)
     assert assert_finite(kl, a, b).item() == pytest.approx(gap, rel=1e-5)
     assert cross_entropy(b, one_hot(torch.tensor([0]), 10)).item() == pytest.approx(gap, rel=1e-5)
 

@@ -9,51 +9,16 @@ from typing import Any
 
 import pytest
 from bundled_defenses import NAMES
+from protocols import FAMILY, SHARED, SHARED_MNIST, plan_of, protocol
+from repository import BOARDS
 
 from robench_fire.errors import RecipeError
-from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.recipe import Adam, Augment, Cosine, Extra, Sgd, Steps
+from robench_fire.problem.plan import fingerprint
+from robench_fire.problem.recipe import Adam, Augment, Extra, Steps
 from robench_fire.runs.compose import Request, compose
+from robench_fire.tables.model_info import from_model_info
 
 # Bundled defenses by name: recipes.
-
-
-def plan_of(name: str, dataset: str, profile: Profile, arch: str = "", extra_data: Path | None = None) -> Plan:
-    asked = Request(defense=name, dataset=dataset, profile=profile, arch=arch, extra_data=extra_data)
-    return compose(asked).plan
-
-
-def drops_of(plan: Plan) -> list[float] | str:
-    """The epochs, counted from 1, at which the rate drops."""
-    if isinstance(plan.recipe.schedule, Cosine):
-        return "cosine"
-    assert plan.recipe.schedule.factor == 0.1
-    return [round(share * plan.recipe.epochs, 6) for share in plan.recipe.schedule.at]
-
-
-def protocol(plan: Plan) -> dict[str, Any]:
-    """The facts of a plan that the published tables give."""
-    recipe, optimiser = plan.recipe, plan.recipe.optimiser
-    assert recipe.attack is not None
-    facts = {
-        "eps": str(plan.threat.eps),
-        "step": str(recipe.attack.step),
-        "steps": recipe.attack.steps,
-        "start": recipe.attack.start,
-        "mode": recipe.attack_mode,
-        "passes": " ".join(recipe.passes),
-        "lr": optimiser.lr,
-        "batch": recipe.batch_size,
-        "epochs": recipe.epochs,
-        "drops": drops_of(plan),
-        "augment": recipe.augment,
-        "select": recipe.select,
-        "strength": {name: value for name, value in vars(plan.defense).items() if name not in ("targets", "weights")},
-    }
-    if isinstance(optimiser, Sgd):
-        assert optimiser.momentum == 0.9
-        facts |= {"nesterov": optimiser.nesterov, "decay": optimiser.weight_decay}
-    return facts
 
 
 def beta(value: float) -> dict[str, Any]:
@@ -62,16 +27,6 @@ def beta(value: float) -> dict[str, Any]:
 
 def lam(value: float) -> dict[str, Any]:
     return {"lam": value, "distance": "half-angle"}
-
-
-SHARED = {
-    "eps": "8/255", "step": "2/255", "steps": 10, "start": "gaussian", "mode": "eval", "passes": "clean adv",
-    "lr": 0.1, "nesterov": True, "decay": 5e-4, "batch": 256, "epochs": 100, "drops": [75, 90],
-    "augment": Augment(pad=4, flip=True), "select": "last",
-}  # fmt: skip
-
-
-FAMILY = SHARED | {"eps": "0.031", "step": "0.007"}  # of TRADES
 
 
 SELF_ADAPTIVE = FAMILY | {
@@ -122,9 +77,6 @@ def test_official_mart_on_resnet_18() -> None:
         "lr": 0.01, "decay": 3.5e-3, "epochs": 120, "drops": [75, 90, 100], "strength": beta(5),
     }  # fmt: skip
     assert protocol(plan_of("mart", "cifar10", "official", arch="resnet-18")) == expected
-
-
-SHARED_MNIST = SHARED | {"eps": "0.3", "step": "0.01", "steps": 40, "lr": 0.01, "augment": Augment(pad=0, flip=False)}
 
 
 PLAIN_MNIST = SHARED_MNIST | {"nesterov": False, "decay": 0, "batch": 128}
@@ -211,3 +163,15 @@ def test_matched_recipe(name: str, dataset: str, shared: dict[str, Any], arch: s
 
 def test_matched_mart_is_gentler_on_resnet_18() -> None:
     assert protocol(plan_of("mart", "cifar10", "matched", arch="resnet-18"))["strength"] == beta(5)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(BOARDS.glob("*/Linf/*.json")), ids=lambda path: f"{path.parent.parent.name}-{path.stem}"
+)
+def test_a_committed_row_is_of_the_plan_that_its_file_makes(path: Path) -> None:
+    """So that no run of the board's methods is lost when files are rewritten, or the contract gets new words."""
+    row = from_model_info(path)
+    settings = tuple(("--set", name, str(value)) for name, value in row.facts["by_hand"].items())
+    arch = row.plan["recipe"]["arch"]
+    asked = Request(defense=row.plan["name"], dataset=row.dataset, profile=row.profile, arch=arch, settings=settings)
+    assert fingerprint(compose(asked).plan) == row.fingerprint

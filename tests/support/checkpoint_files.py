@@ -16,18 +16,20 @@ from robench_fire.models import architectures, checkpoints
 CPU = torch.device("cpu")
 
 
-def made(arch: str, shape: architectures.Shape) -> nn.Module:
-    return architectures.builder(arch, shape)(shape, 10)
+def made(arch: str, shape: architectures.Shape, classes: int = 10) -> nn.Module:
+    return architectures.builder(arch, shape)(shape, classes)
 
 
-def build() -> nn.Module:
-    return made("digits-cnn", (1, 8, 8))
+def build(classes: int = 10) -> nn.Module:
+    return made("digits-cnn", (1, 8, 8), classes)
 
 
-def weights() -> dict[str, Tensor]:
+def weights(classes: int = 10) -> dict[str, Tensor]:
     """Those of a trained model, so to speak: nothing is left at its initial value."""
     torch.manual_seed(5)
-    return {name: torch.rand_like(value.float()).to(value.dtype) + 1 for name, value in build().state_dict().items()}
+    return {
+        name: torch.rand_like(value.float()).to(value.dtype) + 1 for name, value in build(classes).state_dict().items()
+    }
 
 
 def saved(path: Path, content: object) -> Path:

@@ -1,0 +1,54 @@
+"""Which defenses bench takes, and which of them get the weights that a user gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bundled_defenses import NAMES
+from checkpoint_files import saved, weights
+from command_line import ran
+from repository import DIGITS_BOARD
+
+from robench_fire.cli.measure import FIRE_TABLE
+from robench_fire.problem.recipe import GivenWeights
+from robench_fire.problem.settings import to_plain
+from robench_fire.runs.folders import find
+from robench_fire.runs.given_weights import given
+from robench_fire.tables.model_info import from_model_info
+
+TINY = ("--seeds", "1", "--epochs", "1", "--no-eval", "--jobs", "1")
+
+
+def plans(folder: Path) -> dict[str, dict[str, object]]:
+    return {plan["name"]: plan["recipe"] for plan in (run.read("plan.json") for run in find(folder / "runs"))}
+
+
+def test_bench_alone_is_the_board_of_the_repository() -> None:
+    board = [from_model_info(path).plan["name"] for path in DIGITS_BOARD.glob("*.json")]
+    assert sorted(FIRE_TABLE.split(",")) == sorted(board)
+
+
+@pytest.mark.parametrize("words", ["train pretraining digits", "bench digits --defenses madry,pretraining"])
+def test_a_defense_that_is_named_must_get_its_weights(words: str, tmp_path: Path) -> None:
+    said = ran(tmp_path, *words.split(), *TINY, code=3).stderr
+    assert "pretraining begins from given weights: say --start FILE|RUN" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_given_weights_go_to_those_that_need_them(tmp_path: Path) -> None:
+    path = saved(tmp_path / "seven.safetensors", weights(classes=7))
+    ran(tmp_path, *"bench digits --defenses madry,pretraining --start".split(), str(path), *TINY)
+    recipes = plans(tmp_path)
+    assert set(recipes) == {"madry", "pretraining"}
+    assert "start" not in recipes["madry"]
+    of = given("--start", str(path)).identity.of
+    assert recipes["pretraining"]["start"] == to_plain(GivenWeights(of=of, head="new"))
+
+
+@pytest.mark.slow
+def test_all_are_those_that_need_no_weights(tmp_path: Path) -> None:
+    said = ran(tmp_path, *"bench digits --defenses all".split(), *TINY).stderr
+    left = [line for line in said.splitlines() if "left out" in line]
+    assert left == ["left out: pretraining begins from given weights: say --start FILE|RUN"]
+    assert set(plans(tmp_path)) == set(NAMES) - {"pretraining"}
