@@ -59,7 +59,7 @@ def _print(found: list[Any]) -> None:
         drawn.add_column(column, justify="left" if column in ("", "Verdict") else "right", no_wrap=True)
     for each in found:
         one = each.found
-        verdict = ("above" if one.value > 0 else "below") if each.differs else "cannot be told apart"
+        verdict = ("above" if one.value > 0 else "below") if each.differs else "undecided"
         drawn.add_row(
             f"{first.paper['method']} − {each.other.paper['method']}",
             f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", f"{each.adjusted:.3f}", verdict,

@@ -1,4 +1,4 @@
 """A run: what it is (compose), where it lies (folders), where it came from (provenance).
 
-Imports: problem, data, models.
+Imports: statistics, problem, data, models.
 """

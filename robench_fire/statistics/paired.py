@@ -3,8 +3,8 @@
 Each method is a matrix (seeds, images) of scores. Seeds are nested in the method (seed 0 of one has nothing to do with
 seed 0 of another), images are crossed with it. This is the design of multi-reader multi-case studies with readers
 nested within the test, and the interval is its marginal-mean analysis of variance with Satterthwaite's degrees of
-freedom: Hillis, "A marginal-mean ANOVA approach for analyzing multireader multicase radiological imaging data", Statistics in
-Medicine 33 (2014) 330-360. benchmarks/coverage.py checks its coverage on data with known truth.
+freedom: Hillis, "A marginal-mean ANOVA approach for analyzing multireader multicase radiological imaging data",
+Statistics in Medicine 33 (2014) 330-360. benchmarks/coverage.py checks its coverage on data with known truth.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
     twice = sum(_interaction(each) / each.size for each in (one, other))
     rest = max(over_images - twice, 0.0)
     below = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True)) + rest**2 / (images - 1)
-    df = (over_seeds + rest) ** 2 / below if below > 0 else min(counts) - 1.0
+    df = float((over_seeds + rest) ** 2 / below) if below > 0 else min(counts) - 1.0
     return _interval(value, over_seeds, rest, df, counts, images)
 
 
 def _interaction(scores: NDArray[Any]) -> float:
     """The mean square of what neither seed nor image explains."""
     rest = scores - scores.mean(1, keepdims=True) - scores.mean(0) + scores.mean()
-    return float(np.square(rest).sum()) / ((scores.shape[0] - 1) * (scores.shape[1] - 1))
+    return float(np.square(rest).sum() / ((scores.shape[0] - 1) * (scores.shape[1] - 1)))
 
 
 def _interval(

@@ -15,6 +15,8 @@ from robench_fire.files import write_json
 from robench_fire.models.names import display_name
 from robench_fire.quantity import same
 from robench_fire.runs.folders import MORE_DATA, read_json
+from robench_fire.statistics.masks import unpacked
+from robench_fire.statistics.summary import percent
 from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.tables.schema import problems
 
@@ -121,6 +123,9 @@ def _impossible(row: Row) -> str:
             right = values[name] * row.examples / 100
             if abs(right - round(right)) > 1e-6:
                 return f"seed {seed}'s {name} accuracy of {values[name]} % is no number of {row.examples:,} images"
+            mask = row.facts.get("masks", {}).get(str(seed), {}).get(name)
+            if mask is not None and abs(percent(unpacked(mask, row.examples)) - values[name]) > 1e-6:
+                return f"seed {seed}'s {name} accuracy of {values[name]} % is not that of its mask"
         low, high = intervals.get(str(seed)) or (0.0, 100.0)
         if not low <= values["robust"] <= high:
             robust = f"seed {seed}'s robust accuracy of {values['robust']} %"

@@ -1,0 +1,111 @@
+"""The difference of two methods over seeds and images: its interval, its extremes, what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from scipy.stats import t, ttest_ind, ttest_rel
+
+from robench_fire.statistics.paired import difference, holm, over_seeds, seeds_needed
+
+
+def drawn(seeds: int, images: int, skill: float, view: float, noise: float, number: int = 0) -> list[NDArray[Any]]:
+    """Real-valued scores of two methods with known spreads: images shared, and a view of them of each method's own."""
+    random = default_rng(number)
+    shared = random.normal(50, 20, images)
+    return [
+        shared
+        + random.normal(0, view, images)
+        + random.normal(0, skill, (seeds, 1))
+        + random.normal(0, noise, (seeds, images))
+        for _ in range(2)
+    ]
+
+
+def test_the_value_is_the_difference_of_the_means_and_turns_with_the_order() -> None:
+    one, other = drawn(4, 50, 1, 2, 3)
+    found, turned = difference(one, other), difference(other, one)
+    assert found.value == pytest.approx(one.mean() - other.mean())
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
+    assert turned.p == pytest.approx(found.p)
+
+
+def test_with_one_seed_it_is_the_paired_t_test_over_images() -> None:
+    one, other = (each[:1] for each in drawn(3, 40, 1, 2, 3))
+    found, known = difference(one, other), ttest_rel(one[0], other[0])
+    interval = known.confidence_interval(0.95)
+    assert found.p == pytest.approx(known.pvalue)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.seed_part is None
+
+
+def test_where_images_do_not_matter_it_is_welchs_t_test_over_seeds() -> None:
+    random = default_rng(1)
+    one, other = (random.normal(50, spread, (seeds, 1)).repeat(30, 1) for spread, seeds in ((1, 5), (3, 3)))
+    found, known = difference(one, other), ttest_ind(one[:, 0], other[:, 0], equal_var=False)
+    assert found.image_part == 0
+    assert found.p == pytest.approx(known.pvalue)
+    assert found.df == pytest.approx(known.df)
+
+
+def test_its_variance_is_the_one_that_the_data_were_drawn_with() -> None:
+    seeds, images, skill, view, noise = 4, 60, 1.5, 8.0, 10.0
+    found = [difference(*drawn(seeds, images, skill, view, noise, number)) for number in range(400)]
+    variance = np.mean([each.seed_part + each.image_part for each in found])  # type: ignore[operator]
+    truth = 2 * (skill**2 / seeds + view**2 / images + noise**2 / (seeds * images))
+    assert variance == pytest.approx(truth, rel=0.06)
+    assert np.var([each.value for each in found]) == pytest.approx(truth, rel=0.2)
+    assert 0.93 < np.mean([each.low <= 0 <= each.high for each in found]) < 0.98
+
+
+def test_two_equal_methods_differ_by_nothing() -> None:
+    same = np.full((3, 10), 100.0)
+    found = difference(same, same)
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_methods_that_never_vary_differ_for_certain() -> None:
+    found = difference(np.full((3, 10), 100.0), np.zeros((3, 10)))
+    assert (found.value, found.low, found.high, found.p) == (100, 100, 100, 0)
+
+
+@pytest.mark.parametrize("shapes", [((2, 10), (2, 11)), ((10,), (10,)), ((2, 1), (2, 1))])
+def test_other_images_are_refused(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(seeds, images\) of the same images"):
+        difference(*(np.zeros(shape) for shape in shapes))
+
+
+def test_over_seeds_alone_it_is_welchs() -> None:
+    one, other = [50.0, 52.0, 51.0], [49.0, 46.0]
+    found, known = over_seeds(one, other, 300), ttest_ind(one, other, equal_var=False)
+    assert found.p == pytest.approx(known.pvalue)
+    with pytest.raises(ValueError, match="expected at least two of each"):
+        over_seeds(one, [50.0], 300)
+
+
+def test_holm() -> None:
+    assert holm([]) == []
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_so_many_seeds_settle_a_difference_4_times_of_5() -> None:
+    """Of methods that lie 1.5 apart, whose spread is that of seeds: the number that it says shows it in 80 %."""
+    found = difference(*[np.array([[49.0 + up], [50.0 + up], [51.0 + up]]).repeat(20, 1) for up in (1.5, 0.0)])
+    needed = seeds_needed(found)
+    assert needed is not None
+    random, right = default_rng(2), 0
+    for _ in range(2000):
+        one, other = random.normal(1.5, 1, needed), random.normal(0, 1, needed)
+        right += ttest_ind(one, other).pvalue < 0.05
+    assert 0.77 < right / 2000 < 0.87
+
+
+def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
+    one, other = drawn(5, 30, 0.1, 10, 1)
+    found = difference(one, other)
+    assert abs(found.value) < t.ppf(0.975, 29) * found.image_part**0.5
+    assert seeds_needed(found) is None
