@@ -14,8 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from robench_fire.comparison.compare import compare, sentence
+from robench_fire.comparison.scores import chosen
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables.entries import Entry, entries_in
+from robench_fire.tables.model_info import find_rows
 from robench_fire.tables.render import render
 from robench_fire.tables.rows import Row
 
@@ -116,6 +119,35 @@ What can be concluded:
   ({most[1]}). Compare methods under AutoAttack only."""
 
 
+def digits_compare() -> str:
+    """What compare says of pairs of the digits board."""
+    rows = find_rows(ROOT / "leaderboards" / "digits")
+    pairs = (["fire", "trades"], ["madry", "fire"], ["fire_sa", "fire"])
+    return "\n".join(f"- {sentence(each)}" for names in pairs for each in compare(chosen(rows, names), "robust"))
+
+
+def coverage() -> str:
+    """How often the interval of compare holds the truth."""
+    settings = json.loads((ROOT / "results" / "coverage.json").read_text(encoding="utf-8"))["settings"]
+    lines = [
+        "| images | view | skill | seeds | coverage, % | false alarms, % | half width, points |",
+        "| ---: " * 7 + "|",
+    ]
+    cases = sorted({(each["images"], each["method"], each["seed"], each["seeds"]) for each in settings})
+    for case in cases:
+        own = {
+            each["gap"] > 0: each for each in settings
+            if (each["images"], each["method"], each["seed"], each["seeds"]) == case
+        }  # fmt: skip
+        images, view, skill, seeds = case
+        held = (own[False]["coverage"] + own[True]["coverage"]) / 2
+        lines.append(
+            f"| {images:,} | {view} | {skill} | {seeds} | {held:.1f} | {own[False]['alarms']:.1f} "
+            f"| {own[False]['half_width']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def cifar10_beside_the_paper() -> str:
     """The CIFAR-10 board and what the paper reports."""
     lines = ["| | clean | AutoAttack | PGD-20 | paper: clean | paper: AutoAttack |", "| --- |" + " ---: |" * 5]
@@ -179,7 +211,7 @@ def hellinger_row() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     made.__name__.replace("_", "-"): made
     for made in (digits_board, digits_trades, digits_reliability, digits_conclusions, digits_transfer,
-                 cifar10_beside_the_paper, cifar10_conclusions, hellinger_row)
+                 cifar10_beside_the_paper, cifar10_conclusions, hellinger_row, digits_compare, coverage)
 }  # fmt: skip
 """What stands between the marks, by the name in them."""
 
