@@ -237,3 +237,15 @@ def problem(
         need.defense, threat, recipe, train, validation, 10,
         begin=begin if need.begins else None, teacher=teacher if need.taught else None,
     )  # fmt: skip
+
+
+def defense_file(folder: Path, name: str) -> str:
+    """A defense file for a need, as a user would have one, without the changes of its recipe."""
+    path = folder / f"{name.replace(',', '').replace(' ', '_')}.py"
+    path.write_text(
+        f'"""{name}."""\n\nfrom needs import NEEDS\nfrom robench_fire import Paper\n\n'
+        'PAPER = Paper(key="Me2026Mine", method="Mine", title="T", authors="A", venue="V", link="https://example.org")\n'
+        f"DEFENSE = NEEDS[{name!r}].defense\n",
+        encoding="utf-8",
+    )
+    return str(path)

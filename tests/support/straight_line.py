@@ -172,11 +172,13 @@ def mixed(name: str, x: Tensor, target: Tensor, views: torch.Generator) -> tuple
     return x, (1 - cut / 64) * target + cut / 64 * target[partner]
 
 
+KERNELS = [f"{layer}.weight" for layer in ("features.0", "features.3", "classifier.0", "classifier.2")]
+
+
 def away(f: nn.Module, gradients: list[Tensor], gamma: float) -> list[Tensor]:
     """What is added to each weight: gamma of its norm along the gradient, for kernels."""
-    kernels = {f"{at}.weight" for at in ("features.0", "features.3", "classifier.0", "classifier.2")}
     return [
-        gamma * weight.detach().norm() / gradient.norm() * gradient if name in kernels else torch.zeros_like(weight)
+        gamma * weight.detach().norm() / gradient.norm() * gradient if name in KERNELS else torch.zeros_like(weight)
         for (name, weight), gradient in zip(f.named_parameters(), gradients, strict=True)
     ]
 
