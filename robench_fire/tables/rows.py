@@ -16,6 +16,10 @@ from robench_fire.statistics.summary import MeanStd, mean_std
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
+GIVEN = {
+    "start": "Training began from given weights, {}.",
+    "teacher": "Learnt from a teacher, {}, whose own training is not among the costs.",
+}
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
 
@@ -116,6 +120,9 @@ class Row:
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
+        for name, said in GIVEN.items():
+            if own := self.plan["recipe"].get(name):
+                notes.append(said.format(own["of"] if "/" in own["of"] else f"{own['of'][:12]} (SHA-256)"))
         if (self.norm, self.eps) == ("Linf", "0.031"):
             notes.append(SMALLER_EPS)
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
