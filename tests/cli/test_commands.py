@@ -254,8 +254,9 @@ def test_the_options_are_what_the_docs_promise(
     options = {word for word in out.replace("│", " ").replace(",", " ").split() if word.startswith("--")}
     assert options == {
         "--seeds", "--seed", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
-        "--extra-data", "--hide-labels", "--start", "--teacher", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
-        "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
+        "--extra-data", "--hide-labels", "--start", "--teacher", "--attack", "--examples", "--eval-seed",
+        "--eval-batch", "--no-eval", "--device", "--jobs", "--precision", "--attack-precision", "--compile",
+        "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--help",
     }  # fmt: skip
 
