@@ -85,6 +85,7 @@ def located(fault: BaseException) -> str:
     own = [
         (frame.f_code, line) for frame, line in traceback.walk_tb(fault.__traceback__)
         if str(frame.f_globals.get("__name__", "")).startswith(OWN_FILE)
+        and frame.f_code.co_filename != "<string>"  # what dataclasses generate
     ]  # fmt: skip
     if not own:
         return ""

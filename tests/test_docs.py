@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from command_line import ran
 from repository import ROOT
 
+from robench_fire.problem.dataset import Splits
+from robench_fire.problem.defense import Views
+from robench_fire.runs.compose import Request, compose
 from robench_fire.tables.entries import entries_in
 from robench_fire.tables.render import render
+from robench_fire.training.engine import train
+from robench_fire.training.setup import Problem
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/*.md"))
@@ -64,13 +71,39 @@ def test_there_is_a_board() -> None:
     assert ROOT / "leaderboards" / "digits" in BOARDS
 
 
+TEACHING = (ROOT / "docs" / "adding-a-defense.md").read_text(encoding="utf-8")
+EXAMPLES: dict[str, str] = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", TEACHING, re.DOTALL))
+
+
 def test_worked_example_runs(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "adding-a-defense.md").read_text(encoding="utf-8")
-    match = re.search(r"<!-- example: (\S+) -->\n```python\n(.*?)```", text, re.DOTALL)
-    assert match is not None
-    (tmp_path / match[1]).write_text(match[2], encoding="utf-8")
-    words = f"train ./{match[1]} digits --seeds 1 --epochs 2 --attack pgd20".split()
+    (tmp_path / "hellinger.py").write_text(EXAMPLES["hellinger.py"], encoding="utf-8")
+    words = "train ./hellinger.py digits --seeds 1 --epochs 2 --attack pgd20".split()
     assert "Hellinger" in ran(tmp_path, *words).stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_is_composed_and_trained(name: str, tmp_path: Path, checkpoint: Path, small: Splits) -> None:
+    """A short epoch; its terms are those of the file."""
+    (tmp_path / name).write_text(EXAMPLES[name], encoding="utf-8")
+    teacher = str(checkpoint) if "teacher_reads" in EXAMPLES[name] else ""
+    composed = compose(Request(defense=str(tmp_path / name), dataset="digits", teacher=teacher))
+    plan, images = composed.plan, small.train.take(slice(64))
+    recipe = replace(plan.recipe, epochs=2, batch_size=32)
+    given = Problem(plan.defense, plan.threat, recipe, images, images, 10, teacher=composed.teacher)
+    row = train(composed.build, given, seed=0, device=torch.device("cpu")).curve[-1]
+    terms = {key.removeprefix("loss_") for key in row if key.startswith("loss_")}
+    assert terms
+    assert all(f'"{term}"' in EXAMPLES[name] for term in terms - {"natural", "robust"})
+
+
+def test_every_need_has_an_example() -> None:
+    """Each word of the table, and each field of a defense that is not for logits."""
+    table = TEACHING.partition("## What a loss can be given")[2].partition("### ")[0]
+    for word in ("View", "features", "gradients_at", "over_batch", "Ramp", "teacher_reads", "AdversarialWeights"):
+        assert word in table
+        assert any(word in code for code in EXAMPLES.values())
+    for field in Views._fields[4:]:
+        assert f"views.{field}" in table
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

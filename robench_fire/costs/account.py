@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from robench_fire.costs.estimate import images_per_epoch
-from robench_fire.costs.flops import network_flops, update_flops
+from robench_fire.costs.flops import forward_flops, network_flops, update_flops
 from robench_fire.costs.work import work
 from robench_fire.devices.meters import matmul_rate, peak_memory
 from robench_fire.devices.precision import Format
@@ -54,12 +54,14 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
 
 
 def flops_per_image(build: Callable[[], nn.Module], problem: Problem) -> int:
-    """FLOPs of an update, divided by its images."""
+    """FLOPs of an update, divided by its images: the mean of all epochs, where these differ."""
     _, *sides = problem.train.images.shape
     shape = (sides[0], sides[1], sides[2])
-    done, teacher = work(problem.defense, problem.recipe), problem.teacher
-    taught = network_flops(lambda: teacher(None), shape).forward if teacher is not None and done.taught else 0
-    return update_flops(network_flops(build, shape), done, taught)
+    epochs, teacher = problem.recipe.epochs, problem.teacher
+    done = [work(problem.defense, problem.recipe, epoch / epochs) for epoch in range(1, epochs + 1)]
+    each = network_flops(build, shape, twice=done[0].through > 0)
+    taught = forward_flops(teacher(None), shape) if teacher is not None else 0
+    return sum(update_flops(each, one, taught) for one in done) // epochs
 
 
 def training_flops(build: Callable[[], nn.Module], problem: Problem) -> int:

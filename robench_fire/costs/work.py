@@ -11,27 +11,29 @@ from robench_fire.problem.recipe import Recipe, effective_passes
 class Work(NamedTuple):
     """Of each image of one update: forward passes, gradients back to it, and full ones, back to the weights.
 
-    ``taught``: forward passes of the teacher's network.
+    ``through``: full gradients that go back through a gradient to the image. ``taught``: forward passes of the
+    teacher's network.
     """
 
     forwards: int
     to_image: int
     to_weights: int
+    through: int = 0
     taught: int = 0
 
     @property
     def forward_equivalents(self) -> int:
         """As forward passes of the batch: an input gradient counts 1 more, a full backward 2 more."""
-        return self.forwards + self.to_image + 2 * self.to_weights + self.taught
+        return self.forwards + self.to_image + 2 * (self.to_weights + self.through) + self.taught
 
 
-def work(defense: Defense, recipe: Recipe) -> Work:
-    """What the engine does for an update, where weights are perturbed if they ever are.
+def work(defense: Defense, recipe: Recipe, progress: float = 1.0) -> Work:
+    """What the engine does for an update at ``progress`` = epoch / epochs, in the last epoch if that is not said.
 
     An attack step is a forward and an input gradient; clean logits are computed once, where an attack reads them.
     Then come the recipe's passes and those of further images, with a full backward for each that enters the loss; a
-    pass that is repeated has none. Perturbed weights take these twice. A gradient with respect to images is an input
-    gradient, and its own gradient a full one.
+    pass that is repeated has none. A loss that reads a gradient with respect to images has an input gradient for it,
+    and goes back through that. Perturbed weights take all passes twice.
     """
     attack = Work(0, 0, 0)
     if recipe.attack is not None:
@@ -39,8 +41,8 @@ def work(defense: Defense, recipe: Recipe) -> Work:
         attack = Work(int(defense.clean_in_inner) + steps, steps, 0)
     made = [*effective_passes(recipe, defense.clean_in_outer), *(view.name for view in defense.further)]
     slopes = len(defense.gradients_at)
-    passes = Work(len(made), slopes, len(set(made)) + slopes)
-    times = 1 + (defense.weights is not None)
+    passes = Work(len(made), slopes, len(set(made)), slopes)
+    times = 1 + (defense.weights is not None and defense.weights.active(progress))
     return Work(*(a + times * b for a, b in zip(attack, passes, strict=True)))._replace(
         taught=len(defense.teacher_reads)
     )

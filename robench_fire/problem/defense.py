@@ -114,7 +114,7 @@ class Defense:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, float) and not value >= 0:
+            if isinstance(value, (int, float)) and not value >= 0:
                 raise ValueError(f"{each.name} {value}: a coefficient must not be negative")
 
     def inner(self, views: Views) -> Tensor:

@@ -118,18 +118,34 @@ def _terms(defense: Defense, name: str, seen: Views, where: str) -> None:
     read = [seen.natural, seen.adv, *seen.more.values(), *seen.features.values(), *seen.gradients.values()]
     views = seen if defense.clean_in_outer else seen._replace(clean=None)
     if defense.gradients_at:
-        if type(defense).slope is Defense.slope:
-            raise RecipeError(f"{name}: gradients_at needs slope(self, views); see docs/adding-a-defense.md")
-        _shaped(f"{name}: slope", defense.slope(views._replace(gradients={})), (2,), where)
+        _slope(defense, name, views._replace(gradients={}), where)
+    made: set[str] = set()
     for function, shape in (("outer", (2,)), ("over_batch", ())):
         terms: Terms = getattr(defense, function)(views)
         if not isinstance(terms, dict) or not (terms or function == "over_batch"):
-            found = type(terms).__name__
-            raise RecipeError(f"{name}: {function} returns a {found}; expected terms by name, {{'robust': (N,)}}")
+            found, expected = type(terms).__name__, "{'robust': (N,)}" if function == "outer" else "{'spread': ()}"
+            raise RecipeError(f"{name}: {function} returns a {found}; expected terms by name, {expected}")
+        if both := made & {*terms}:
+            raise RecipeError(f"{name}: outer and over_batch both have a term {min(both)!r}; rename one")
+        made |= {*terms}
         for term, value in terms.items():
             what = f"{name}: {function}'s {term!r}"
             _shaped(what, value, shape, where)
             _differentiable(what, value, read, where)
+
+
+def _slope(defense: Defense, name: str, views: Views, where: str) -> None:
+    if type(defense).slope is Defense.slope:
+        raise RecipeError(f"{name}: gradients_at needs slope(self, views); see docs/adding-a-defense.md")
+    slope = defense.slope(views)
+    _shaped(f"{name}: slope", slope, (2,), where)
+    logits = {"clean": views.clean, "adv": views.adv, **views.more}
+    for image in defense.gradients_at:
+        read = [each for each in (logits[image], views.features.get(image)) if each is not None]
+        if not slope.requires_grad or not any(
+            grad is not None for grad in torch.autograd.grad(slope.sum(), read, retain_graph=True, allow_unused=True)
+        ):
+            raise RecipeError(f"{name}: slope does not depend on the image {image!r}, which gradients_at names")
 
 
 def _differentiable(what: str, value: Tensor, read: list[Tensor], where: str) -> None:
@@ -143,7 +159,7 @@ def _differentiable(what: str, value: Tensor, read: list[Tensor], where: str) ->
 def _shaped(what: str, value: object, shape: tuple[int, ...], where: str) -> None:
     if not isinstance(value, Tensor) or value.shape != shape:
         found = f"has shape {tuple(value.shape)} for 2 images" if isinstance(value, Tensor) else f"is {value!r:.60}"
-        expected = "one value per example, (N,)" if shape else "one value of the batch, (), there"
-        raise RecipeError(f"{what} {found}; a defense returns {expected}")
+        expected = "a defense returns one value per example, (N,)" if shape else "expected one of the batch, ()"
+        raise RecipeError(f"{what} {found}; {expected}")
     if not value.isfinite().all():
         raise RecipeError(f"{what} is not finite{where}; see the rules in docs/adding-a-defense.md")

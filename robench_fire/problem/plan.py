@@ -52,9 +52,11 @@ class Plan:
             passes, reads = ", ".join(self.recipe.passes), " and ".join(sorted(needed, reverse=True))
             raise RecipeError(f"recipe.passes {passes}: the loss of {self.name} reads {reads}")
         if self.recipe.augment.mix and not isinstance(self.defense.targets, HardLabels):
-            raise RecipeError(f"recipe.augment.mix: {self.name} keeps targets per image, and mixed images have two")
+            raise RecipeError(
+                f"recipe.augment.mix: {self.name} keeps targets per image, and mixed images have two; leave it out"
+            )
         if attack is None and (further := [each.name for each in self.defense.further]):
-            raise RecipeError(f"recipe.attack none: the loss of {self.name} reads the images {', '.join(further)}")
+            raise RecipeError(f"recipe.attack none: the loss of {self.name} reads {', '.join(further)} images; keep it")
         if attack and attack.steps * attack.step < eps * (1 - 1e-6):
             raise RecipeError(
                 f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "

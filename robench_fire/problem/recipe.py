@@ -198,6 +198,8 @@ class Recipe:
             raise ValueError(f"lr {self.optimiser.lr}: must be positive")
         if set(self.passes) - {"clean", "adv"} or not self.passes:
             raise ValueError(f"passes {self.passes}: choose from clean and adv")
+        if self.teacher and self.teacher.head != "kept":
+            raise ValueError("teacher.head new: only a network that is trained gets a new head")
         if self.extra and not 1 <= int(self.batch_size * self.extra.share) < self.batch_size:
             raise ValueError(f"extra.share {self.extra.share} of a batch of {self.batch_size} leaves one kind out")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

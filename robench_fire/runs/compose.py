@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,6 +116,21 @@ def compose(request: Request) -> Composed:
 
 
 def _compose(request: Request) -> Composed:
+    found, own = _resolved(request)
+    plan, dataset = found.plan, found.dataset
+    plan.check()  # here and below: a mistake is found before anything is spent
+    check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
+    architectures.builder(plan.recipe.arch, dataset.shape)
+    if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
+        raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
+    _unchanged(plan, own)
+    begin = beginning("--start", own["--start"], plan.recipe, dataset) if "--start" in own else None
+    teacher = _teacher(plan, dataset, own.get("--teacher"))
+    return found._replace(given=tuple(own.values()), begin=begin, teacher=teacher)
+
+
+def _resolved(request: Request) -> tuple[Composed, dict[str, Start]]:
+    """The plan as asked for, which nothing has been held against yet, and the weights that are given, by option."""
     defense = registry.load("defenses", request.defense)
     if request.code and defense.code != request.code:
         raise RecipeError(f"{request.defense} has changed since this command began; run it again to train the new one")
@@ -138,22 +153,14 @@ def _compose(request: Request) -> Composed:
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
     layers += _extended(plan, dataset, request)
-    layers += _given(layers[-1][1], request)
+    own = {flag: given(flag, text) for flag, text in request.given_weights}
+    layers += _given(layers[-1][1], own)
     plan = layers[-1][1]
     if request.arch:
         layers.append(("--arch", plan.with_recipe(arch=request.arch)))
     layers += _departures(defense, layers[-1][1], request)
     layers += _overridden(layers[-1][1], request)
-    plan = layers[-1][1]
-    plan.check()  # here and below: a mistake is found before anything is spent
-    check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
-    architectures.builder(plan.recipe.arch, dataset.shape)
-    if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
-        raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
-    own = {flag: given(flag, text) for flag, text in request.given_weights}
-    begin = beginning("--start", own["--start"], plan.recipe, dataset) if "--start" in own else None
-    teacher = _teacher(plan, dataset, own.get("--teacher"))
-    return Composed(plan, defense.module.PAPER, dataset, tuple(layers), tuple(own.values()), begin, teacher)
+    return Composed(layers[-1][1], defense.module.PAPER, dataset, tuple(layers)), own
 
 
 def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[tuple[str, Plan]]:
@@ -183,13 +190,20 @@ def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str,
     return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
 
 
-def _given(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
-    """The layers with the weights that a user gives."""
+def _given(plan: Plan, own: Mapping[str, Start]) -> list[tuple[str, Plan]]:
+    """The layers with the weights that a user gives, by option."""
     layers = []
-    for flag, text in request.given_weights:
-        identity = given(flag, text).identity
-        layers.append((flag, plan := plan.with_recipe(**{flag.removeprefix("--"): identity})))
+    for flag, start in own.items():
+        layers.append((flag, plan := plan.with_recipe(**{flag.removeprefix("--"): start.identity})))
     return layers
+
+
+def _unchanged(plan: Plan, own: Mapping[str, Start]) -> None:
+    """A plan that names other weights than those that are used would lie."""
+    for name, said in (("start", plan.recipe.start), ("teacher", plan.recipe.teacher)):
+        flag = f"--{name}"
+        if (said.of if said else None) != (own[flag].identity.of if flag in own else None):
+            raise RecipeError(f"recipe.{name} is what {flag} FILE|RUN names, and is not set in another way")
 
 
 def _teacher(plan: Plan, dataset: Dataset, own: Start | None) -> Callable[[int | None], nn.Module] | None:
@@ -204,7 +218,7 @@ def _teacher(plan: Plan, dataset: Dataset, own: Start | None) -> Callable[[int |
 def by_hand(request: Request) -> dict[str, Any]:
     """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
     own = replace(request, eps="", epochs=None, settings=())
-    recipe, asked = (dict(leaves(to_plain(compose(each).plan))) for each in (own, request))
+    recipe, asked = (dict(leaves(to_plain(_resolved(each)[0].plan))) for each in (own, request))
     shown = ("recipe.arch", "threat.eps", "claim.eps")
     changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
     return {path: value for path, value in changed.items() if path not in shown}

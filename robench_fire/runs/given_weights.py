@@ -84,8 +84,7 @@ def beginning(flag: str, start: Start, recipe: Recipe, dataset: Dataset) -> Call
         try:
             return checkpoints.find(start.of(seed), wanted, free=head).tensors
         except checkpoints.MisfitError as fault:
-            raise RecipeError(f"{flag} {fault}; it must be of {recipe.arch} for {dataset.num_classes} classes"
-                              + (" or others" if new else "")) from None  # fmt: skip
+            raise RecipeError(f"{flag} {fault}; {_way_out(start.of(seed), wanted, network, recipe.arch)}") from None
 
     tensors(None)
 
@@ -96,22 +95,36 @@ def beginning(flag: str, start: Start, recipe: Recipe, dataset: Dataset) -> Call
     return begin
 
 
+def _way_out(path: Path, wanted: checkpoints.Shapes, network: nn.Module, arch: str) -> str:
+    try:
+        checkpoints.find(path, wanted, free=last_layer(network))
+    except checkpoints.MisfitError:
+        return f"it must hold weights of {arch}"
+    return "it is of other classes: --set recipe.start.head=new gives it a new last layer"
+
+
 def teacher(flag: str, start: Start, name: str, arch: str, dataset: Dataset) -> Callable[[int | None], nn.Module]:
     """What loads the teacher of a seed: frozen, in eval mode, on the CPU.
 
     ``name`` and ``arch``: of the data set that is trained on, and of a file's network; a run knows its own.
 
     Raises:
-        RecipeError: if its images or its classes are not those of the data set.
+        RecipeError: if its images or its classes are not those of the data set, or a file is of another network.
+        DataError: if it cannot be read.
     """
 
     def load(seed: int | None) -> nn.Module:
         path = start.of(seed)
         run = Run(path.parent)
-        try:
-            source = source_of(run) if (run.folder / "plan.json").exists() else source_from_file(path, name, arch)
-        except DataError as fault:
-            raise RecipeError(f"{flag} {fault}") from None
+        if path == run.weights and (run.folder / "plan.json").exists():
+            source = source_of(run)
+        else:
+            try:
+                checkpoints.find(path, architectures.shapes(arch, dataset.shape, dataset.num_classes))
+            except checkpoints.MisfitError as fault:
+                fix = f"a file is read as {arch}, the network that is trained; for another one name the folder of a run"
+                raise RecipeError(f"{flag} {fault}; {fix}") from None
+            source = source_from_file(path, name, arch)
         own = source.parts()
         if (own.shape, own.num_classes) != (dataset.shape, dataset.num_classes):
             raise RecipeError(

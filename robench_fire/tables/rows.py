@@ -17,10 +17,10 @@ from robench_fire.statistics.summary import MeanStd, mean_std
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
-
-
-def _named(of: str) -> str:
-    return f"those of the run {of}" if "/" in of else f"of a file whose SHA-256 begins with {of[:12]}"
+GIVEN = {
+    "start": "Training began from given weights, {}.",
+    "teacher": "Learnt from a teacher, {}, whose own training is not among the costs.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,6 @@ class Row:
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
         notes = [self.hidden] if self.extra == "hidden" else []
-        notes += [
-            f"{verb} given weights, {_named(self.plan['recipe'][name]['of'])}."
-            for name, verb in (("start", "Begins from"), ("teacher", "Learns from"))
-            if self.plan["recipe"].get(name)
-        ]
         if len(self.per_seed) < SEEDS:
             notes.append(f"{len(self.per_seed)} of {SEEDS} seeds.")
         if self.unfinished:
@@ -123,6 +118,9 @@ class Row:
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
+        for name, said in GIVEN.items():
+            if own := self.plan["recipe"].get(name):
+                notes.append(said.format(own["of"] if "/" in own["of"] else f"{own['of'][:12]} (SHA-256)"))
         if (self.norm, self.eps) == ("Linf", "0.031"):
             notes.append(SMALLER_EPS)
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]

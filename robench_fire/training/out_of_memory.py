@@ -65,7 +65,7 @@ def _fits(state: State, setup: Setup, size: int) -> bool:
     index = torch.zeros(size, dtype=torch.int64, device=setup.device)
     streams = [Streams(*(torch.Generator(setup.device) for _ in Streams._fields)) for _ in state.seeds]
     try:
-        step(state, plain, [index] * len(state.seeds), 0.0, streams, Clock(setup.device))
+        step(state, plain, [index] * len(state.seeds), 1.0, streams, Clock(setup.device))
     except RuntimeError as fault:
         if not _is_short_of_memory(fault):
             raise

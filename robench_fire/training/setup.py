@@ -102,18 +102,25 @@ class Passes(nn.Module):
         further = [each.name for each in defense.further]
         self.model, self._names = model, [*effective_passes(recipe, defense.clean_in_outer), *further]
         self._seen: list[Tensor] = []
+        self._reading = False  # an attack's forwards would be kept until the next update
         if defense.features:
-            head = model.get_submodule(last_layer(model))
-            head.register_forward_pre_hook(lambda layer, given: self._seen.append(given[0]))
+            model.get_submodule(last_layer(model)).register_forward_pre_hook(self._note)
+
+    def _note(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if self._reading:
+            self._seen.append(given[0])
 
     def forward(self, images: dict[str, Tensor]) -> Outputs:
         found = Outputs({}, {})
-        for position, name in enumerate(self._names):
-            self._seen.clear()
-            with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self._names[position + 1 :]):
-                found.logits[name] = self.model(images[name])
-            if self._seen:
-                found.features[name] = self._seen.pop()
+        self._reading = True
+        try:
+            for position, name in enumerate(self._names):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self._names[position + 1 :]):
+                    found.logits[name] = self.model(images[name])
+                if self._seen:
+                    found.features[name] = self._seen.pop()
+        finally:
+            self._reading = False
         return found
 
 

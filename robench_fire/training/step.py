@@ -85,13 +85,17 @@ def _passed(setup: Setup, images: Images, seen: Views) -> Views:
     """What the loss sees after the train-mode passes: logits, features, gradients with respect to images."""
     defense = setup.problem.defense
     images = {name: each.detach().requires_grad_(name in defense.gradients_at) for name, each in images.items()}
+    if setup.problem.recipe.attack is None:  # x' is x, and one pass is made
+        images["clean"] = images["adv"] = images["clean"].requires_grad_(bool(defense.gradients_at))
     with autocast(setup.arithmetic.update, setup.device):
         logits, features = setup.passes(images)
     logits = {name: value.float() for name, value in logits.items()}
     clean = logits.pop("clean", None)
-    adv = logits.pop("adv", clean)  # without an attack x' is x
+    adv = logits.pop("adv", clean)
     assert adv is not None
     wide = {name: value.float() for name, value in features.items()}
+    if wide and "adv" not in wide:
+        wide["adv"] = wide["clean"]
     seen = seen._replace(clean=clean, adv=adv, more=logits, features=wide)
     if defense.gradients_at:
         slope = per_example(defense.slope(seen), seen.label, "slope").sum()

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from needs import NEEDS
+from needs import problem as problem_of
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from robench_fire.costs.account import flops_per_image
 from robench_fire.costs.flops import NetworkFlops, network_flops, update_flops
 from robench_fire.costs.work import work
 from robench_fire.models import architectures
+from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
@@ -67,6 +71,62 @@ def test_an_update_is_counted_as_the_engine_runs_it(defense: str, changes: dict[
     steps = recipe.attack.steps if recipe.attack else 0
     validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if recipe.attack else 0)
     assert counter.total == 2 * (40 * update_flops(each, work(plan.defense, recipe)) + validation)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_an_update_that_is_given_more_is_counted_as_the_engine_runs_it(name: str) -> None:
+    """Second attacks, further images, perturbed weights, gradients of gradients, a teacher."""
+    given = problem_of(name, 40, batch_size=16)
+    with Counter() as counter:
+        trained = train(DigitsCNN, given, seed=0, device=torch.device("cpu"))
+    each = network_flops(DigitsCNN, (1, 8, 8))
+    steps = given.recipe.attack.steps if given.recipe.attack else 0
+    validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if steps else 0)
+    own = 192 if name == "batch term" else 0  # the backward of a nuclear norm multiplies matrices, in the loss
+    expected = flops_per_image(DigitsCNN, given) + own
+    assert counter.total == 2 * (40 * expected + 30 * validation)
+    assert len(trained.curve) == 2
+
+
+class CountingForwards(DigitsCNN):
+    """Counts its forward passes."""
+
+    seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_forwards_of_an_update_that_is_given_more(name: str) -> None:
+    given = problem_of(name, 32, epochs=1, batch_size=32)
+    model, teacher = CountingForwards(), CountingForwards().eval()
+    taught = replace(given, teacher=lambda seed: teacher) if given.teacher else given
+    train(lambda: model, taught, seed=0, device=torch.device("cpu"))
+    validation = 1 + (given.recipe.attack.steps + 1 if given.recipe.attack else 0)
+    done = work(given.defense, given.recipe)
+    assert (model.seen - validation, teacher.seen) == (done.forwards, done.taught)
+
+
+FORWARDS = {
+    "further image": 2 * 2 + 1 + 3 * 3,  # steps of the attack, clean logits, passes with their gradients
+    "second attack": 4 * 2 + 1 + 3 * 3,
+    "features": 2 * 2 + 1 + 2 * 3,
+    "slopes": 2 * 2 + 1 * 3 + 1 + 2,
+    "slopes at both": 2 * 2 + 1 + 2 * 3 + 2 * (1 + 2),
+    "slopes without an attack": 3 + 1 + 2,
+    "perturbed weights": 2 * 2 + 1 + 2 * (2 * 3),
+    "perturbed weights, all at once": 4 * 2 + 1 + 2 * (3 * 3),
+    "teacher": 2 * 2 + 2 * 3 + 1,
+    "teacher of both": 2 * 2 + 1 + 2 * 3 + 2,
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), FORWARDS.items())
+def test_forward_equivalents(name: str, expected: int) -> None:
+    given = problem_of(name)
+    assert work(given.defense, given.recipe).forward_equivalents == expected
 
 
 def test_an_update_is_nearly_its_forward_equivalents() -> None:

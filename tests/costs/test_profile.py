@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import robench
+from needs import defense_file
 
 from robench_fire.costs import profile
 from robench_fire.costs.flops import network_flops, update_flops
@@ -50,6 +51,21 @@ def test_hidden_labels_cost_their_labeller(capsys: pytest.CaptureFixture[str]) -
     found = profiled(capsys, "rst_adv digits")
     images = found["epochs"] * 6 * 128
     assert found["training_seconds"]["1"] > images / found["images_per_second"]
+
+
+@pytest.mark.parametrize(
+    ("name", "equivalents"),
+    [("second attack", 4 * 10 + 1 + 9), ("features", 27), ("slopes", 26), ("batch term", 27),
+     ("perturbed weights, late", 2 * 10 + 1 + 2 * 6), ("teacher", 2 * 10 + 6 + 1)],
+)  # fmt: skip
+def test_what_a_loss_is_given_is_profiled(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoint: Path, name: str, equivalents: int
+) -> None:
+    teacher = f" --teacher {checkpoint}" if name == "teacher" else ""
+    found = profiled(capsys, f"{defense_file(tmp_path, name)} digits{teacher}")
+    assert found["forward_equivalents"] == equivalents
+    assert found["flops_per_image"] == pytest.approx(equivalents * 80128, rel=0.03)
+    assert found["mfu"] > 0
 
 
 def test_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import batch_norm_checks as norms
 import process_group_checks as checks
 import pytest
 import torch
+from needs import NEEDS
 from torch import Tensor, nn
 
 from robench_fire.devices.process_group import ALONE, Agreement, ProcessGroup
@@ -86,6 +88,21 @@ TRAININGS = [
 def test_two_processes_train_as_one(pair: list[Found], alone: Callable[[str], Any], name: str) -> None:
     """Also from where the other number of processes stopped after an epoch: two from one, and one from two."""
     same_training([found[name] for found in pair], alone(name))
+
+
+@pytest.mark.parametrize("name", checks.NEEDS)
+def test_two_processes_give_a_loss_what_one_does(pair: list[Found], alone: Callable[[str], Any], name: str) -> None:
+    same_training([found[name] for found in pair], alone(name))
+
+
+def test_what_several_processes_cannot_give_is_refused(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    said = "several processes cannot train this: its loss {}; use one device"
+    for found in pair:
+        assert found["batch term"] == said.format("is of the whole batch, which they part")
+        assert found["slopes"] == said.format("reads gradients of images, whose own gradient they do not average")
+    assert [alone(name) for name in checks.REFUSED] == ["", ""]
+    refused = {name for name in NEEDS if name.startswith(("batch", "slopes")) or name.endswith("slopes")}
+    assert set(checks.NEEDS) | refused | {"perturbed weights", "teacher"} == set(NEEDS)
 
 
 def test_every_training_is_tested() -> None:
@@ -185,11 +202,11 @@ def test_under_autocast(pair: list[Found], alone: Callable[[str], Any]) -> None:
 @pytest.mark.parametrize("rows", [1, 5, 8])
 def test_ghost_slices_stand_alone(pair: list[Found], rows: int) -> None:
     """Stated anew: torch's batch norm on every slice of four; the running statistics move by the slices' mean."""
-    expected, layer = {}, checks.norm()
+    expected, layer = {}, norms.norm()
     for turn in range(2):
-        x, weights = checks.batch(rows + turn)
+        x, weights = norms.batch(rows + turn)
         x.requires_grad_()
-        slices = [checks.norm() for _ in x.split(4)]
+        slices = [norms.norm() for _ in x.split(4)]
         for each in slices:
             each.load_state_dict(layer.state_dict())
             each.weight, each.bias = layer.weight, layer.bias
@@ -203,16 +220,16 @@ def test_ghost_slices_stand_alone(pair: list[Found], rows: int) -> None:
     expected |= {name: value.grad for name, value in layer.named_parameters()}
     expected |= {f"state {name}": value for name, value in layer.state_dict().items()}
     near(joined(pair, f"ghost {rows}", (rows, rows + 1)), expected)
-    near(checks.ghost(ALONE, rows), expected)
+    near(norms.ghost(ALONE, rows), expected)
 
 
 @pytest.mark.parametrize("kind", [Ghost, Synchronised])
 def test_replaced_batch_norms_evaluate_and_are_saved_as_before(kind: type[Ghost]) -> None:
-    plain, group = checks.norm(), ProcessGroup(0, 2, 4)
-    plain(checks.batch(6)[0])
+    plain, group = norms.norm(), ProcessGroup(0, 2, 4)
+    plain(norms.batch(6)[0])
     found = kind(plain, group).eval()
     assert list(found.state_dict()) == list(plain.state_dict())
-    x = checks.batch(3)[0]
+    x = norms.batch(3)[0]
     assert torch.equal(found(x), plain.eval()(x))
 
 

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from command_line import robench
+from needs import defense_file
 
+from robench_fire.errors import RecipeError
+from robench_fire.launching import distributed
+from robench_fire.launching.seed import Workplace
+from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import Run
 
 pytestmark = pytest.mark.slow
@@ -75,6 +80,15 @@ def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeyp
         assert [each["processes"] for each in found.read("provenance.json")["sessions"]] == sessions
         assert [each["examples"] for each in found.evaluations()] == [50]
         assert not (found.folder / "state.pt").exists()
+
+
+@pytest.mark.parametrize("name", ["batch term", "slopes"])
+def test_what_processes_cannot_give_to_a_loss_is_said_first(tmp_path: Path, name: str) -> None:
+    asked = Request(defense=defense_file(tmp_path, name), dataset="digits")
+    place = Workplace(output=tmp_path / "runs", data=tmp_path, device="cpu")
+    with pytest.raises(RecipeError, match=r"several processes cannot train \w+: its loss .*; use one device$"):
+        distributed.train(asked, [0], place, pytest.fail, pytest.fail)
+    assert not place.output.exists()
 
 
 def test_processes_end_with_torchrun(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import ran
+from needs import defense_file
 from torch import Tensor, nn
 
 from robench_fire.devices import precision
@@ -257,3 +258,6 @@ def test_the_command_trains_groups_and_goes_on_from_any_state(tmp_path: Path) ->
 def test_what_cannot_go_together_says_so(tmp_path: Path) -> None:
     common = "train rst_adv digits --epochs 2 --no-eval --device cpu --together --jobs 1 --seeds 2".split()
     assert "rst_adv labels images anew for every seed; leave out --together" in ran(tmp_path, *common, code=3).stderr
+    common[1] = defense_file(tmp_path, "features")
+    said = "its loss reads features, which stacked models do not give; leave out --together"
+    assert said in ran(tmp_path, *common, code=3).stderr

@@ -1,0 +1,251 @@
+"""A small defense for everything that a loss can ask for, and how it is trained: by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robench_fire.datasets import digits
+from robench_fire.losses import cross_entropy, kl, log_softmax
+from robench_fire.models.small_cnns import DigitsCNN
+from robench_fire.problem.adversarial_weights import AdversarialWeights
+from robench_fire.problem.defense import Defense, Ramp, Terms, View, Views
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Augment, CutMix, Mixup, Recipe, Sgd, Steps
+from robench_fire.problem.threat import Linf, Threat
+from robench_fire.quantity import Quantity
+from robench_fire.training.engine import initialised
+from robench_fire.training.setup import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trades(Defense):
+    """CE(z, y) + 6 KL(p‖q), with a coefficient that may move."""
+
+    lam: Ramp = Ramp(first=6.0, last=6.0)
+
+    def inner(self, views: Views) -> Tensor:
+        return kl(views.natural, views.adv)
+
+    def outer(self, views: Views) -> Terms:
+        return {
+            "natural": cross_entropy(views.natural, views.target),
+            "robust": self.lam.at(views.progress) * kl(views.natural, views.adv),
+        }
+
+
+def beyond(clean: Tensor, adv: Tensor) -> Tensor:
+    """x + 2 delta (Rade & Moosavi-Dezfooli 2022)."""
+    return (2 * adv - clean).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Helper(Trades):
+    """And the cross-entropy of helper images."""
+
+    further: ClassVar[tuple[View, ...]] = (View(name="helper", image=beyond),)
+
+    def outer(self, views: Views) -> Terms:
+        return super().outer(views) | {"helper": 0.5 * cross_entropy(views.more["helper"], views.target)}
+
+
+def wrong(defense: Defense, views: Views) -> Tensor:
+    """What a second attack maximises."""
+    return cross_entropy(views.adv, views.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoAttacks(Trades):
+    """And the cross-entropy of images that a second attack finds."""
+
+    further: ClassVar[tuple[View, ...]] = (View(name="wrong", gain=wrong),)
+
+    def outer(self, views: Views) -> Terms:
+        return super().outer(views) | {"wrong": cross_entropy(views.more["wrong"], views.target)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features(Trades):
+    """And the distance of the features."""
+
+    features: ClassVar[bool] = True
+
+    def outer(self, views: Views) -> Terms:
+        apart = views.features["clean"] - views.features["adv"]
+        return super().outer(views) | {"features": apart.square().mean(1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slopes(Defense):
+    """CE(z', y) and the squared norm of its gradient (Ross & Doshi-Velez 2018) at the perturbed images."""
+
+    clean_in_inner: ClassVar[bool] = False
+    clean_in_outer: ClassVar[bool] = False
+    gradients_at: ClassVar[tuple[str, ...]] = ("adv",)
+
+    def inner(self, views: Views) -> Tensor:
+        return cross_entropy(views.adv, views.target)
+
+    def slope(self, views: Views) -> Tensor:
+        return cross_entropy(views.adv, views.target)
+
+    def outer(self, views: Views) -> Terms:
+        return {"robust": self.slope(views), "slope": 0.1 * views.gradients["adv"].square().sum(1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlopesTwice(Trades):
+    """Penalises the gradient of KL(p‖q) with respect to both images."""
+
+    gradients_at: ClassVar[tuple[str, ...]] = ("clean", "adv")
+
+    def slope(self, views: Views) -> Tensor:
+        return kl(views.natural, views.adv)
+
+    def outer(self, views: Views) -> Terms:
+        return super().outer(views) | {
+            "slope": sum((each.square().sum(1) for each in views.gradients.values()), torch.zeros(()))
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoubleBackprop(Defense):
+    """The same penalty at clean images, in a recipe without an attack."""
+
+    clean_in_inner: ClassVar[bool] = False
+    gradients_at: ClassVar[tuple[str, ...]] = ("clean",)
+
+    def slope(self, views: Views) -> Tensor:
+        return cross_entropy(views.natural, views.target)
+
+    def outer(self, views: Views) -> Terms:
+        return {"natural": self.slope(views), "slope": 0.1 * views.gradients["clean"].square().sum(1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nuclear(Trades):
+    """And the nuclear norm of the logits' difference (Sriramanan et al. 2021), of the batch as a whole."""
+
+    def over_batch(self, views: Views) -> Terms:
+        apart = views.adv - views.natural
+        return {"nuclear": torch.linalg.matrix_norm(apart, "nuc") / len(apart)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Trades):
+    """KL(p‖q) counts for more where the clean image is classified with less confidence."""
+
+    def outer(self, views: Views) -> Terms:
+        right = (views.target * log_softmax(views.natural)).sum(1).exp().detach()
+        terms = super().outer(views)
+        return terms | {"robust": (1 - right) * terms["robust"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught(Defense):
+    """Both images are told the teacher's opinion of the clean one (RSLAD, Zi et al. 2021)."""
+
+    clean_in_inner: ClassVar[bool] = False
+    teacher_reads: ClassVar[tuple[str, ...]] = ("clean",)
+
+    def inner(self, views: Views) -> Tensor:
+        return kl(views.teacher["clean"], views.adv)
+
+    def outer(self, views: Views) -> Terms:
+        told = views.teacher["clean"]
+        return {"natural": kl(told, views.natural) / 6, "robust": 5 * kl(told, views.adv) / 6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtTwice(Trades):
+    """Each image is told the teacher's opinion of itself."""
+
+    teacher_reads: ClassVar[tuple[str, ...]] = ("clean", "adv")
+
+    def outer(self, views: Views) -> Terms:
+        told = views.teacher
+        return super().outer(views) | {"told": kl(told["clean"], views.natural) + kl(told["adv"], views.adv)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A defense with the changes of its recipe, and whether it begins from given weights or has a teacher."""
+
+    defense: Defense
+    changes: dict[str, Any] = field(default_factory=dict)
+    begins: bool = False
+
+    @property
+    def taught(self) -> bool:
+        return bool(self.defense.teacher_reads)
+
+
+CLEAN: dict[str, Any] = {"attack": None, "passes": ("clean",)}
+AWP = AdversarialWeights(gamma=0.02)
+NEEDS = {
+    "further image": Need(defense=Helper()),
+    "second attack": Need(defense=TwoAttacks()),
+    "features": Need(defense=Features()),
+    "slopes": Need(defense=Slopes()),
+    "slopes at both": Need(defense=SlopesTwice()),
+    "slopes without an attack": Need(defense=DoubleBackprop(), changes=CLEAN),
+    "batch term": Need(defense=Nuclear()),
+    "ramp": Need(defense=Trades(lam=Ramp(first=1.0, last=9.0, begin=0.25, end=0.75))),
+    "coefficient of an example": Need(defense=Weighted()),
+    "perturbed weights": Need(defense=Trades(weights=AWP)),
+    "perturbed weights, late": Need(defense=Trades(weights=replace(AWP, start=0.5))),
+    "perturbed weights, all at once": Need(defense=replace(TwoAttacks(), weights=AWP)),
+    "perturbed weights, slopes": Need(defense=replace(Slopes(), weights=AWP)),
+    "mixup": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=Mixup(alpha=0.5))}),
+    "cutmix": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=CutMix())}),
+    "teacher": Need(defense=Taught()),
+    "teacher of both": Need(defense=TaughtTwice()),
+    "start": Need(defense=Trades(), begins=True),
+}
+RECIPE = Recipe(
+    arch="digits-cnn",
+    attack=Pgd(steps=2, step=Quantity("0.1"), start="uniform"),
+    epochs=2,
+    batch_size=64,
+    optimiser=Sgd(lr=0.05),
+    schedule=Steps(at=()),
+    augment=Augment(pad=0, flip=False),
+)
+LINF = Linf(eps=Quantity("0.2"))
+
+
+def problem(
+    name: str, images: int = 64, threat: Threat = LINF, build: Callable[[], nn.Module] = DigitsCNN, **changes: Any
+) -> Problem:
+    """The training of a need on so many digits; what is given to it are initial weights of other seeds."""
+    need, full = NEEDS[name], digits.DATASET.splits(Path())
+    recipe = replace(RECIPE, **need.changes, **changes)
+    train, validation = full.train.take(slice(images)), full.validation.take(slice(30))
+
+    def begin(model: nn.Module, seed: int) -> None:
+        model.load_state_dict(initialised(build, seed + 200).state_dict())
+
+    def teacher(seed: int | None) -> nn.Module:
+        return initialised(build, (seed or 0) + 100).eval().requires_grad_(False)
+
+    return Problem(
+        need.defense, threat, recipe, train, validation, 10,
+        begin=begin if need.begins else None, teacher=teacher if need.taught else None,
+    )  # fmt: skip
+
+
+def defense_file(folder: Path, name: str) -> str:
+    """A defense file for a need, as a user would have one, without the changes of its recipe."""
+    path = folder / f"{name.replace(',', '').replace(' ', '_')}.py"
+    path.write_text(
+        f'"""{name}."""\n\nfrom needs import NEEDS\nfrom robench_fire import Paper\n\n'
+        'PAPER = Paper(key="Me2026Mine", method="Mine", title="T", authors="A", venue="V", link="https://example.org")\n'
+        f"DEFENSE = NEEDS[{name!r}].defense\n",
+        encoding="utf-8",
+    )
+    return str(path)
