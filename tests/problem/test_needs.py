@@ -95,7 +95,7 @@ def test_weights_are_perturbed_by_a_positive_share(gamma: float) -> None:
 def test_weights_are_perturbed_from_a_share_of_the_epochs_on(start: float) -> None:
     with pytest.raises(ValueError, match=r"start .*: a share of the epochs, at least 0 and below 1"):
         AdversarialWeights(start=start)
-    assert [AdversarialWeights(start=0.5).active(epoch / 4) for epoch in (1, 2, 3, 4)] == [False, False, True, True]
+    assert [AdversarialWeights(start=0.5).active(epoch / 4) for epoch in (1, 2, 3, 4)] == [False, True, True, True]
 
 
 def test_what_is_new_is_set_and_enters_the_fingerprint(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ NEEDS = {
     "ramp": Need(defense=Trades(lam=Ramp(first=1.0, last=9.0, begin=0.25, end=0.75))),
     "coefficient of an example": Need(defense=Weighted()),
     "perturbed weights": Need(defense=Trades(weights=AWP)),
-    "perturbed weights, late": Need(defense=Trades(weights=replace(AWP, start=0.5))),
+    "perturbed weights, late": Need(defense=Trades(weights=replace(AWP, start=0.75))),
     "perturbed weights, all at once": Need(defense=replace(TwoAttacks(), weights=AWP)),
     "perturbed weights, slopes": Need(defense=replace(Slopes(), weights=AWP)),
     "mixup": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=Mixup(alpha=0.5))}),

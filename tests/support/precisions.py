@@ -9,7 +9,7 @@ import torch
 
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
-from robench_fire.problem.defense import Defense
+from robench_fire.problem.defense import Defense, Standard
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
@@ -34,5 +34,6 @@ def defense(name: str) -> Defense:
 
 
 def problem(small: Splits, name: str = "fire", **changes: Any) -> Problem:
-    recipe = replace(RECIPE, **changes)
-    return Problem(defense(name), Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10)
+    own, recipe = defense(name), replace(RECIPE, **changes)
+    recipe = replace(recipe, attack=None) if isinstance(own, Standard) else recipe
+    return Problem(own, Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10)

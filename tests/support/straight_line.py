@@ -184,7 +184,7 @@ def away(f: nn.Module, gradients: list[Tensor], gamma: float) -> list[Tensor]:
 
 
 def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbed_from: float) -> nn.Module:
-    """The network of seed 0 after all epochs; weights are perturbed by 0.02 later than at ``perturbed_from``."""
+    """The network of seed 0 after all epochs; weights are perturbed by 0.02 from ``perturbed_from`` on."""
     gains, loss = STATEMENTS[name]
     f = initialised(build, 200 if name == "start" else 0)
     teacher = initialised(build, 100).eval()
@@ -200,7 +200,7 @@ def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbe
             adv = [climbed(f, known, gain, noise) for gain in gains]
             f.train()
             moves = []
-            if known.progress > perturbed_from:
+            if known.progress >= perturbed_from:
                 kept = {key: value.clone() for key, value in f.named_buffers()}
                 moves = away(f, list(torch.autograd.grad(loss(f, known, adv), list(f.parameters()))), 0.02)
                 f.load_state_dict(kept, strict=False)

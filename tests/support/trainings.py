@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Split, Splits
-from robench_fire.problem.defense import Defense
+from robench_fire.problem.defense import Defense, Standard
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
@@ -37,7 +38,9 @@ def defense(name: str) -> Defense:
 
 
 def problem(small: Splits, name: str = "fire", recipe: Recipe = RECIPE, extra: Split | None = None) -> Problem:
-    return Problem(defense(name), Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra)
+    own = defense(name)
+    recipe = replace(recipe, attack=None) if isinstance(own, Standard) else recipe
+    return Problem(own, Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra)
 
 
 def trained(given: Problem, seed: int = 0, build: Callable[[], nn.Module] = DigitsCNN, **more: Any) -> Trained:

@@ -34,7 +34,7 @@ def test_every_need_has_a_statement() -> None:
 def perturbed_from(name: str) -> float:
     """The share of the epochs from which on a need's weights are perturbed."""
     weights = NEEDS[name].defense.weights
-    return 1.0 if weights is None else weights.start  # type: ignore[attr-defined]
+    return 2.0 if weights is None else weights.start  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", NEEDS)
