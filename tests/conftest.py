@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests start shares the cores with others
@@ -19,9 +20,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import timm  # noqa: F401  # its import warns about torch.jit, once
 
+from processes import FORKS
 from weights_to_evaluate import initial
 
 from robench_fire.datasets import digits
+from robench_fire.devices import workers
+from robench_fire.evaluation.autoattack import attack_sets, square
+from robench_fire.evaluation.autoattack.attack_sets import AttackedBlock
+from robench_fire.launching import local
 from robench_fire.problem.dataset import Splits
 
 
@@ -44,6 +50,23 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "mine.pt"
 
 
+@pytest.fixture(scope="module")
+def brief_attacks() -> Iterator[None]:
+    """Targeted attacks aim at three classes, not nine, and Square asks 500 times, not 5,000: for tests of the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttackedBlock, "targets", property(lambda attacked: range(2, 5)))
+        for module in (square, attack_sets):
+            patch.setattr(module, "QUERIES", 500)
+        yield
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes are forked from one that has imported everything, instead of importing it each anew."""
+    for module in (workers, local):
+        monkeypatch.setattr(module, "CONTEXT", FORKS)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """A file's tests stay in one worker: what it makes for all of them is made once."""
@@ -54,5 +77,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The slow ones first, so that no worker is left alone with them at the end.
+
+    Of those the bundle, which other files share: while one worker makes it the next would have to wait.
+    """
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name != "test_bundle.py"))

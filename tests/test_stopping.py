@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +11,12 @@ from concurrent.futures import Future
 from ctypes import c_int
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import launch_tasks
 import numpy as np
 import pytest
+from processes import Started, forked, interpreted
 
 from robench_fire import cli, stopping
 from robench_fire.devices import workers
@@ -41,40 +42,14 @@ DEFENSE = Stuck()
 """
 
 
-class Started:
-    """A robench command at work in a process group of its own."""
-
-    def __init__(self, folder: Path, words: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "robench_fire", *words.split()],
-            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    def wait_for(self, happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 100
-        while not happened():
-            assert self._process.poll() is None, self._process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def group(self, signum: int) -> None:
-        """As a terminal and a batch system do."""
-        os.killpg(self._process.pid, signum)
-
-    def parent(self, signum: int) -> None:
-        self._process.send_signal(signum)
-
-    def ended(self) -> tuple[int, list[str]]:
-        """Its exit code and stderr, once it ends; no process of its group may be left."""
-        try:
-            said = self._process.communicate(timeout=60)[1]
-            with pytest.raises(ProcessLookupError):
-                os.killpg(self._process.pid, 0)
-        finally:
-            if self._process.poll() is None:
-                self.group(signal.SIGKILL)
-        return self._process.returncode, said.splitlines()
+def ended(command: Started, code: int) -> list[str]:
+    """What an interrupted command said before its last line, to stderr; no process of its group may be left."""
+    left = command.wait(60)
+    with pytest.raises(ProcessLookupError):
+        command.send_group(0)
+    *said, last = command.stderr.splitlines()
+    assert (left, last) == (code, INTERRUPTED)
+    return said
 
 
 Robench = Callable[[str], None]
@@ -104,18 +79,18 @@ WORDS = "train madry digits --seeds 3 --epochs 6 --set recipe.attack.steps=2 --s
 
 
 @pytest.mark.parametrize(
-    ("whom", "signum", "code"), [(Started.group, signal.SIGINT, 130), (Started.parent, signal.SIGTERM, 75)]
+    ("started", "send", "signum", "code"),
+    [(interpreted, Started.send_group, signal.SIGINT, 130), (forked, Started.send, signal.SIGTERM, 75)],
 )
 def test_training_in_two_processes(
-    tmp_path: Path, robench: Robench, whom: Callable[[Started, int], None], signum: int, code: int
+    tmp_path: Path, robench: Robench, started: Any, send: Callable[[Started, int], None], signum: int, code: int
 ) -> None:
-    command = Started(tmp_path, WORDS + " --jobs 2")
-    command.wait_for(lambda: len(list(tmp_path.rglob("curve.jsonl"))) >= 2)
-    before = {run.folder for run in find(tmp_path)}
-    whom(command, signum)
-    ended, said = command.ended()
-    assert (ended, said[-1]) == (code, INTERRUPTED)
-    assert all(line.startswith(("training: about", "madry seed")) for line in said[:-1]), said
+    with started(tmp_path, *WORDS.split(), "--jobs", "2") as command:
+        command.wait_for(lambda: len(list(tmp_path.rglob("curve.jsonl"))) >= 2)
+        before = {run.folder for run in find(tmp_path)}
+        send(command, signum)
+        said = ended(command, code)
+    assert all(line.startswith(("training: about", "madry seed")) for line in said), said
     assert {run.folder for run in find(tmp_path)} == before
     assert not list(tmp_path.rglob(".*.partial"))
     curves = {path: path.read_text() for path in tmp_path.rglob("curve.jsonl")}
@@ -133,13 +108,12 @@ def test_training_in_two_processes(
 def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:
     robench("train madry digits --seeds 1 --epochs 1 --no-eval")
     (run,) = find(tmp_path)
-    words = f"eval {run.folder} --attack apgd-t --examples 50 --batch-size 5 --jobs"
-    command = Started(tmp_path, f"{words} 2")
-    command.wait_for(lambda: list(run.folder.glob("*.state")))
-    command.group(signal.SIGINT)
-    ended, said = command.ended()
-    assert (ended, said[-1]) == (130, INTERRUPTED)
-    assert all(line.startswith("madry seed 0: apgd-t 0.2") for line in said[:-1]), said
+    words = f"eval {run.folder} --attack apgd-t --examples 30 --batch-size 5 --jobs"
+    with forked(tmp_path, *words.split(), "2") as command:
+        command.wait_for(lambda: list(run.folder.glob("*.state")))
+        command.send_group(signal.SIGINT)
+        said = ended(command, 130)
+    assert all(line.startswith("madry seed 0: apgd-t 0.2") for line in said), said
     assert not list(run.folder.glob(".*.partial"))
     assert not list(run.folder.glob("*.npy"))
     robench(f"{words} 1")
@@ -154,24 +128,22 @@ def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:
 
 def test_a_second_signal_ends_what_does_not_stop(tmp_path: Path) -> None:
     (tmp_path / "stuck.py").write_text(STUCK)
-    command = Started(tmp_path, "train ./stuck.py digits --seeds 2 --no-eval --jobs 2")
-    command.wait_for(lambda: len(list(tmp_path.rglob("provenance.json"))) == 2)
-    command.group(signal.SIGINT)
-    time.sleep(2 * stopping.ECHO)
-    command.group(signal.SIGINT)
-    began = time.monotonic()
-    ended, said = command.ended()
+    with forked(tmp_path, *"train ./stuck.py digits --seeds 2 --no-eval --jobs 2".split()) as command:
+        command.wait_for(lambda: len(list(tmp_path.rglob("provenance.json"))) == 2)
+        command.send_group(signal.SIGINT)
+        time.sleep(2 * stopping.ECHO)
+        command.send_group(signal.SIGINT)
+        began = time.monotonic()
+        said = ended(command, 130)
     assert time.monotonic() - began < stopping.PATIENCE / 2
-    assert (ended, said[-1]) == (130, INTERRUPTED)
-    assert all(line.startswith(("training: about", "stuck seed")) for line in said[:-1]), said
+    assert all(line.startswith(("training: about", "stuck seed")) for line in said), said
 
 
 def test_ctrl_c_while_nothing_is_trained_yet(tmp_path: Path) -> None:
-    command = Started(tmp_path, "bench digits --jobs 2")
-    command.wait_for(lambda: (tmp_path / "runs").exists())  # checked; the estimate follows
-    command.group(signal.SIGINT)
-    ended, said = command.ended()
-    assert (ended, said[-1]) == (130, INTERRUPTED)
+    with forked(tmp_path, *"bench digits --jobs 2".split()) as command:
+        command.wait_for(lambda: (tmp_path / "runs").exists())  # checked; the estimate follows
+        command.send_group(signal.SIGINT)
+        ended(command, 130)
 
 
 @pytest.fixture
@@ -224,7 +196,7 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left == [130]  # and what cannot be unwound ends all the same, with the first one's code
 
 
-@pytest.mark.usefixtures("listening")
+@pytest.mark.usefixtures("listening", "forked_workers")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_no_task_begins_after_a_signal(tmp_path: Path, jobs: int) -> None:
     each = {name: partial(launch_tasks.stops_its_parent, tmp_path, name, os.getpid()) for name in "abcdef"}
@@ -235,7 +207,7 @@ def test_no_task_begins_after_a_signal(tmp_path: Path, jobs: int) -> None:
     assert {f"{name} ended" for name in begun if len(name) == 1} <= begun  # its step, at least
 
 
-@pytest.mark.usefixtures("listening")
+@pytest.mark.usefixtures("listening", "forked_workers")
 def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "PATIENCE", 0.5)
     stuck = partial(launch_tasks.never_ends, tmp_path, os.getpid())

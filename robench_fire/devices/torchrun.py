@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -155,6 +156,8 @@ def last_word() -> Iterator[bool]:
     own, store = os.environ["RANK"], None
     speaker = own.encode() if first() else b""  # where the store cannot be reached
     with suppress(Exception):
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        socket.create_connection(place, timeout=10).close()  # refused at once if torchrun is gone; torch tries for long
         store = next(rendezvous("env://", timeout=timedelta(seconds=10)))[0]
         speaker = store.compare_set("robench/speaker", "", own)
     yield speaker == own.encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import process_group_checks as checks
 import pytest
 import torch
 from needs import NEEDS
+from processes import FORKS
 from torch import Tensor, nn
 
 from robench_fire.devices.process_group import ALONE, Agreement, ProcessGroup
@@ -37,8 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pair(folder: Path) -> list[Found]:
     """What each of two processes finds, by check: all checks in one go, as processes take long to start."""
-    context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=checks.run, args=(folder, rank, 2)) for rank in range(2)]
+    both = [FORKS.Process(target=checks.run, args=(folder, rank, 2)) for rank in range(2)]
     for process in both:
         process.start()
     for process in both:

@@ -15,7 +15,6 @@ from safetensors.torch import load, save
 from small_evaluation import FULL, NAME, TEST, beside, placed, run, trained
 
 from robench_fire.data.batches import to_float
-from robench_fire.devices import workers
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images, resumable
 from robench_fire.evaluation.record import Block, Record
@@ -23,7 +22,7 @@ from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
 from robench_fire.runs.model_source import ModelSource
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("brief_attacks")]
 
 CPU = torch.device("cpu")
 
@@ -148,7 +147,7 @@ class Whole(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(brief_attacks: None, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     source, states, write = placed(tmp_path_factory.mktemp("whole")), [], Record.write
 
     def saved(self: Record, path: Path) -> None:
@@ -191,14 +190,6 @@ def test_under_l2_too(source: ModelSource) -> None:
     wanted = replace(FULL, norm="L2", eps=("0.8",), examples=20)
     run(source, wanted)
     assert check(source, "aa-L2-0.8-20-batch10", "L2", 0.8, 20) > 5
-
-
-def test_two_processes_find_the_same_images(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "cores", lambda: 2)
-    monkeypatch.delattr(resumable, "here")
-    run(source, replace(FULL, jobs=2))
-    assert beside(source, ".adv.safetensors").read_bytes() == whole.images
-    assert not beside(source, ".adv").exists()
 
 
 def test_shards_join_to_the_same_images(source: ModelSource, whole: Whole) -> None:

@@ -19,11 +19,12 @@ from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.summary import percent
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("brief_attacks")]
 
 
 def test_autoattack_is_stronger_than_pgd_and_both_only_count_correct_images(model: nn.Module, small: Splits) -> None:
-    pgd, aa = run("pgd20", model, small.test), run("aa", model, small.test)
+    few = small.test.take(slice(32))
+    pgd, aa = run("pgd20", model, few), run("aa", model, few)
     assert 80 < percent(pgd.clean) <= 100
     assert np.array_equal(pgd.clean, aa.clean)
     assert not (pgd.robust & ~pgd.clean).any()
@@ -55,7 +56,7 @@ def test_fgsm_is_one_step_of_the_radius_along_the_sign(model: nn.Module, small: 
 
 
 def test_the_same_seed_gives_the_same_mask(model: nn.Module, small: Splits) -> None:
-    few = small.test.take(slice(12))
+    few = small.test.take(slice(6))
     assert np.array_equal(run("aa", model, few).robust, run("aa", model, few).robust)
     assert np.array_equal(run("pgd20", model, few).robust, run("pgd20", model, few).robust)
 
@@ -66,7 +67,7 @@ def test_evaluation_leaves_model_and_generators_alone(model: nn.Module, small: S
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    run("aa", model, small.test.take(slice(8)))
+    run("aa", model, small.test.take(slice(4)))
     assert torch.equal(torch.rand(2), expected)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -74,7 +75,7 @@ def test_evaluation_leaves_model_and_generators_alone(model: nn.Module, small: S
 
 
 def test_larger_radius_breaks_more(model: nn.Module, small: Splits) -> None:
-    few = small.test.take(slice(16))
+    few = small.test.take(slice(8))
     robust = [percent(run("aa", model, few, Linf(eps=Quantity(eps))).robust) for eps in ("0.02", "0.1", "0.9")]
     assert robust == sorted(robust, reverse=True)
     assert robust[-1] == 0
@@ -113,7 +114,7 @@ def test_only_what_the_threat_model_allows_counts() -> None:
 
 
 def flags(model: nn.Module, split: Split) -> list[str]:
-    return run("aa", model, split.take(slice(6))).flags
+    return run("aa", model, split.take(slice(3))).flags
 
 
 def test_a_plain_model_has_no_flags(model: nn.Module, small: Splits) -> None:

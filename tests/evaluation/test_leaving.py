@@ -10,6 +10,7 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
+from robench_fire.evaluation.autoattack import square
 from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, AttackedBlock, Heard, inside, perturb
 from robench_fire.evaluation.autoattack.attacked_model import attacked_model
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Leaving
@@ -168,10 +169,13 @@ def test_fab_begins_with_every_target_and_ends_with_those_of_the_images_left() -
     [((8, 1, 8, 8), LINF), ((4, 1, 16, 16), LINF), ((3, 3, 16, 15), times(LINF, 0.5))],
     ids=["tiny", "grey", "colour"],
 )
-def test_square_ends_where_upstream_does_with_fewer_questions(shape: tuple[int, ...], threat: Threat) -> None:
+def test_square_ends_where_upstream_does_with_fewer_questions(
+    shape: tuple[int, ...], threat: Threat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(square, "QUERIES", 2500)
     x = torch.rand(shape, generator=torch.Generator().manual_seed(1))
     forward, seen = recorded(linear)
-    theirs = SquareAttack(forward, eps=float(threat.eps), n_queries=5000, resc_schedule=False, device="cpu")
+    theirs = SquareAttack(forward, eps=float(threat.eps), n_queries=square.QUERIES, resc_schedule=False, device="cpu")
     theirs.init_hyperparam(x)
     with torch.random.fork_rng():
         torch.manual_seed(0)

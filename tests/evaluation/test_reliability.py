@@ -20,7 +20,7 @@ from robench_fire.evaluation.reliability import Check
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Split, Splits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("brief_attacks")]
 
 OWN, RADIUS = "AutoAttack's own checks", "accuracy reaches 0 as eps grows"
 
@@ -87,10 +87,11 @@ def said(found: Result) -> list[str]:
 def test_masked_gradients_make_a_result_unreliable(
     model: Callable[[], nn.Module], reasons: list[str], small: Splits
 ) -> None:
-    found = masks("aa", model(), small.test)
+    few = small.test.take(slice(40))
+    found = masks("aa", model(), few)
     assert found.after["apgd-ce"] > found.after["square"] + 10
     clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
-    verdict = reliability.judged("aa", attacked(model(), small.test)[0], clean, robust, said(found), [])
+    verdict = reliability.judged("aa", attacked(model(), few)[0], clean, robust, said(found), [])
     assert verdict["verdict"] == "unreliable"
     assert all(reason in "; ".join(verdict["reasons"]) for reason in reasons)
     failures = [each["name"] for each in verdict["checks"] if each["passed"] is False]
@@ -99,10 +100,11 @@ def test_masked_gradients_make_a_result_unreliable(
 
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_an_honest_model_is_reliable(adversarial: bool, small: Splits) -> None:
-    found = masks("aa", taught(0, adversarial), small.test)
+    few = small.test.take(slice(40))
+    found = masks("aa", taught(0, adversarial), few)
     assert found.flags == []
     assert bool(found.robust.mean() > 0.7) == adversarial
-    ring, _ = attacked(taught(0, adversarial), small.test)
+    ring, _ = attacked(taught(0, adversarial), few)
     clean, robust = torch.from_numpy(found.clean), torch.from_numpy(found.robust)
     verdict = reliability.judged("aa", ring, clean, robust, found.flags, [])
     assert verdict["verdict"] == "reliable"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import FORKS
 from small_evaluation import FULL, NAME, TEST, Facts, beside, child, placed, run, trained
 
 from robench_fire.devices import workers
@@ -97,15 +97,13 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole) -> None:
     """Five in a folder, then to the end; of a second call only what the first left undone is run."""
-    context, target = multiprocessing.get_context("forkserver"), child
-    context.set_forkserver_preload(["robench_fire.evaluation.resumable", "robench_fire.datasets.digits", "pytest"])
     draw, kills, continued, folders = random.Random(0), 0, 0, itertools.count()
     while kills < 10:  # a process may end before it is killed: then there is one folder more
         source, end, done = placed(folder := tmp_path / str(next(folders))), kills + 5, 0
         state, stored = beside(source, ".state"), beside(source, ".json")
         while not stored.exists():
             continued += 0 < done < 20
-            process = context.Process(target=target, args=(source, begun := context.Event()))
+            process: Any = FORKS.Process(target=child, args=(source, begun := FORKS.Event()))
             process.start()
             assert begun.wait(60)
             if kills < end:
@@ -123,6 +121,7 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole) -> Non
     assert continued >= 3
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("saves", [0, 15])
 def test_two_processes_agree(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)

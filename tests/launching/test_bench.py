@@ -8,14 +8,13 @@ import pickle
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import ran
+from processes import forked
 
 from robench_fire.runs.folders import Run, find
 from robench_fire.tables.rows import collect
@@ -25,15 +24,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder after a small real bench with AutoAttack, two processes at a time, and what it printed."""
+    """A folder after a small real bench with AutoAttack, and what it printed."""
     folder = tmp_path_factory.mktemp("bench")
-    words = "bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 2"
+    words = "bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 12 --jobs 1"
     return folder, ran(folder, *words.split()).stdout
 
 
 def test_bench_prints_a_row_for_each_defense(benched: tuple[Path, str]) -> None:
     folder, out = benched
-    assert "digits, Linf, eps 0.2, 40 test images" in out
+    assert "digits, Linf, eps 0.2, 12 test images" in out
     rows = {row.plan["name"]: row for row in collect(folder / "runs")}
     assert set(rows) == {"fire", "rst_adv"}
     for row in rows.values():
@@ -64,7 +63,7 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
         for evaluation in run.evaluations():
             clean, robust = np.load(run.folder / f"eval.{evaluation['name']}.npy")
             assert clean.dtype == bool
-            assert len(clean) == 40
+            assert len(clean) == 12
             assert not (robust & ~clean).any()
             assert evaluation["clean"] == pytest.approx(100 * clean.mean())
             assert evaluation["robust"] == pytest.approx(100 * robust.mean())
@@ -77,7 +76,7 @@ def test_run_folder_holds_what_a_stranger_needs(benched: tuple[Path, str]) -> No
 def test_the_same_command_again_does_nothing(benched: tuple[Path, str]) -> None:
     folder, out = benched
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".safetensors", ".npy")}
-    again = ran(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 40 --jobs 1".split())
+    again = ran(folder, *"bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 12 --jobs 1".split())
     assert again.stdout == out
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -90,8 +89,8 @@ def test_a_seed_whose_weights_are_elsewhere_is_tabulated_and_not_trained_again(
     (weights,) = tmp_path.glob("runs/digits/Linf/fire/*/seed-1/weights.safetensors")
     weights.unlink()
     assert ran(tmp_path, "table", "--json").stdout == before
-    train = "train fire digits --seeds 2 --epochs 4 --examples 40 --jobs 1"
-    for command in (train, "eval runs/digits/Linf/fire --examples 40", "transfer runs/digits/Linf --examples 40"):
+    train = "train fire digits --seeds 2 --epochs 4 --examples 12 --jobs 1"
+    for command in (train, "eval runs/digits/Linf/fire --examples 12", "transfer runs/digits/Linf --examples 12"):
         said = ran(tmp_path, *command.split(), code=4).stderr
         assert "seed-1/weights.safetensors is not here: bring it back" in said
     assert ran(tmp_path, "table", "--json").stdout == before
@@ -99,10 +98,10 @@ def test_a_seed_whose_weights_are_elsewhere_is_tabulated_and_not_trained_again(
 
 def test_more_seeds_extend_the_row(benched: tuple[Path, str]) -> None:
     folder, _ = benched
-    ran(folder, *"train fire digits --seeds 3 --epochs 4 --examples 40 --attack pgd20 --output more --jobs 1".split())
+    ran(folder, *"train fire digits --seeds 3 --epochs 1 --examples 20 --attack pgd20 --output more --jobs 1".split())
     (row,) = collect(folder / "more")
     assert row.attack == "pgd20"
-    ran(folder, *"train fire digits --seeds 0,2 --epochs 4 --examples 20 --output more --jobs 1".split())
+    ran(folder, *"train fire digits --seeds 0,2 --epochs 1 --examples 10 --output more --jobs 1".split())
     (row,) = collect(folder / "more")
     assert (row.attack, sorted(row.per_seed), row.unfinished) == ("aa", [0, 2], (1,))
 
@@ -140,20 +139,20 @@ def test_table_and_board(benched: tuple[Path, str]) -> None:
 
 
 def test_a_training_at_another_radius_is_evaluated_at_both(tmp_path: Path) -> None:
-    words = "train fire digits --seeds 2 --epochs 2 --examples 20 --set threat.eps=0.1 --jobs 1".split()
+    words = "train fire digits --seeds 1 --epochs 2 --examples 8 --set threat.eps=0.1 --jobs 1".split()
     said = ran(tmp_path, *words)
     (row,) = collect(tmp_path)
-    there = {str(run.seed): run.read("eval.aa-Linf-0.1-20.json")["robust"] for run in find(tmp_path)}
+    there = {str(run.seed): run.read("eval.aa-Linf-0.1-8.json")["robust"] for run in find(tmp_path)}
     assert (row.eps, row.attack, row.facts["at_training_radius"]) == ("0.2", "aa", there)
     assert all(there[str(seed)] >= values["robust"] for seed, values in row.per_seed.items())
     assert any(note.startswith("Trained at eps 0.1, where AutoAttack leaves ") for note in row.footnotes())
     assert "where AutoAttack leaves" in " ".join(said.stdout.split())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
-    assert len(before) == 2 * 2 * 2  # radii, attacks, seeds
+    assert len(before) == 2 * 2  # radii, attacks
     assert ran(tmp_path, *words).stdout == said.stdout
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     claimed = ran(tmp_path, *"table --eps 0.1 --format md".split()).stdout
-    assert "digits, Linf, eps 0.1, 20 test images" in claimed
+    assert "digits, Linf, eps 0.1, 8 test images" in claimed
     assert "Trained at" not in claimed
 
 
@@ -163,7 +162,7 @@ def test_divergence_is_exit_5_and_says_where(tmp_path: Path) -> None:
     assert "Traceback" not in said.stderr
 
 
-LONG = "train fire_sa digits --seeds 1 --epochs 12 --set recipe.attack.steps=4 --no-eval".split()
+LONG = "train fire_sa digits --seeds 1 --epochs 8 --set recipe.attack.steps=4 --no-eval".split()
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +176,17 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_interrupted_training_continues_to_the_same_weights(
     tmp_path: Path, uninterrupted: Run, signum: int, code: int
 ) -> None:
-    command = [sys.executable, "-m", "robench_fire", *LONG]
-    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("curve.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    started.send_signal(signum)
-    assert started.wait(60) == code
-    assert "Traceback" not in started.communicate()[1]
+    with forked(tmp_path, *LONG) as command:
+        command.wait_for(lambda: list(tmp_path.rglob("curve.jsonl")))
+        command.send(signum)
+        assert command.wait(60) == code
+        assert "Traceback" not in command.stderr
     (run,) = find(tmp_path)
     done = len((run.folder / "curve.jsonl").read_text().splitlines())
-    assert 1 <= done < 12
+    assert 1 <= done < 8
     ran(tmp_path, *LONG)
     assert len(run.read("provenance.json")["sessions"]) == 2
-    assert len((run.folder / "curve.jsonl").read_text().splitlines()) == 12
+    assert len((run.folder / "curve.jsonl").read_text().splitlines()) == 8
     assert {path.name for path in run.folder.iterdir()} == {
         ".lock", "plan.json", "provenance.json", "curve.jsonl", "weights.safetensors", "train.json",
     }  # fmt: skip
@@ -199,17 +195,15 @@ def test_interrupted_training_continues_to_the_same_weights(
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     words = "train fire digits --seeds 2 --epochs 500 --no-eval --jobs 2".split()
-    started = subprocess.Popen([sys.executable, "-m", "robench_fire", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.rglob("state.pt"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started.kill()
-    started.wait()
-    time.sleep(2)
-    sizes = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
-    time.sleep(2)
-    assert len(sizes) == 2
-    assert sizes == [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
+    with forked(tmp_path, *words) as command:
+        command.wait_for(lambda: len(list(tmp_path.rglob("state.pt"))) == 2)
+        command.send(signal.SIGKILL)
+        command.wait()
+        time.sleep(2)
+        sizes = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
+        time.sleep(2)
+        assert len(sizes) == 2
+        assert sizes == [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
@@ -250,12 +244,18 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
 
 
 def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
+    """The bench of one process at a time finds nothing left to do."""
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
         "from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER\n"
         "DEFENSE = replace(TRADES, beta=3.0)\n"
     )
-    ran(tmp_path, *"train ./mine.py digits --seeds 2 --epochs 1 --attack pgd20 --jobs 2".split())
-    (row,) = collect(tmp_path)
-    assert row.plan["name"] == "mine"
-    assert row.plan["defense"]["beta"] == 3.0
+    words = "bench digits --defenses ./mine.py,fire --seeds 1 --epochs 1 --examples 12 --jobs".split()
+    said = ran(tmp_path, *words, "2").stdout
+    rows = {row.plan["name"]: row for row in collect(tmp_path)}
+    assert set(rows) == {"mine", "fire"}
+    assert rows["mine"].plan["defense"]["beta"] == 3.0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".safetensors", ".npy")}
+    assert len(before) == 2 * 4  # weights, two attacks' masks, the images that broke the model
+    assert ran(tmp_path, *words, "1").stdout == said
+    assert before == {path: path.stat().st_mtime_ns for path in before}

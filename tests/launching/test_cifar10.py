@@ -46,11 +46,12 @@ def quiet(stage: str, done: int, total: int, note: str) -> None:
     pass
 
 
+@pytest.mark.usefixtures("brief_attacks")
 def test_fire_learns_on_a_few_hundred_images(cifar10: Splits, tmp_path: Path) -> None:
     settings = (("--set", "recipe.batch_size", "32"), ("--set", "recipe.attack.steps", "4"))
     composed = compose(Request(defense="fire", dataset="cifar10", arch="wrn-10-1", epochs=6, settings=settings))
     plan, few = composed.plan, cifar10.train.take(slice(192))
-    problem = Problem(plan.defense, plan.threat, plan.recipe, few, cifar10.validation.take(slice(100)), 10)
+    problem = Problem(plan.defense, plan.threat, plan.recipe, few, cifar10.validation.take(slice(20)), 10)
     trained = train(composed.build, problem, seed=0, device=CPU, state_file=tmp_path / "state.pt")
     assert trained.curve[-1]["loss"] < trained.curve[0]["loss"]
     model = composed.build()

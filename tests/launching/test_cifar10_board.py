@@ -12,6 +12,7 @@ import pytest
 from repository import ROOT
 from safetensors.torch import load_file
 
+from robench_fire.devices import meters
 from robench_fire.tables.entries import entries_in
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,7 @@ def board(verb: str, folder: Path, *more: str) -> str:
         patch.chdir(folder)
         patch.setattr("sys.argv", [str(SCRIPT), verb, *TOY, *more])
         patch.setattr("signal.signal", lambda *_: None)
+        patch.setitem(meters.SIZES, "cpu", meters.SIZES["cpu"][:1])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     return out.getvalue()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import signal
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import robench
 from needs import defense_file
+from processes import Started, forked, interpreted
 
 from robench_fire.errors import RecipeError
 from robench_fire.launching import distributed
@@ -23,20 +24,15 @@ from robench_fire.runs.folders import Run
 pytestmark = pytest.mark.slow
 
 TRAIN = ["train", "fire", "digits", "--seeds", "1", "--epochs", "3", "--device", "cpu"]
+SLOW = ["--set", "recipe.attack.steps=15", "--no-eval"]  # there is time to kill it between two epochs
+
+Begin = Callable[..., AbstractContextManager[Started]]
 
 
-SLOW = ["--set", "recipe.attack.steps=30", "--no-eval"]  # there is time to kill it between two epochs
-
-
-def two_processes(output: Path, *words: str) -> subprocess.Popen[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    return subprocess.Popen(
-        [*launcher, "robench_fire", *words, "--output", str(output)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+def two_processes(begin: Begin, output: Path, *words: str) -> AbstractContextManager[Started]:
+    """torchrun, itself in a new interpreter or forked, with two new interpreters."""
+    launcher = ["--standalone", "--nproc-per-node", "2", "-m", "robench_fire"]
+    return begin(Path(), *launcher, *words, "--output", str(output), module="torch.distributed.run")
 
 
 def rows(run: Run) -> list[dict[str, float]]:
@@ -60,15 +56,16 @@ def stop(*_: Any) -> None:
 
 def test_torchrun_trains_and_the_first_process_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 0 has been begun by one process, seed 1 by none."""
-    words = [*TRAIN, "--attack", "pgd20", "--examples", "50", "--jobs", "1"]
+    words = [*TRAIN, "--epochs", "2", "--attack", "pgd20", "--examples", "50", "--jobs", "1"]
     one, two = tmp_path / "one", tmp_path / "two"
     with monkeypatch.context() as patch:
         patch.setattr(Run, "write_curve", stop)
         assert robench(*words, "--output", str(two)) == 1
     assert robench(*words, "--seeds", "2", "--output", str(one)) == 0
-    process = two_processes(two, *words, "--seeds", "2")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    with two_processes(interpreted, two, *words, "--seeds", "2") as process:
+        code = process.wait()
+        said = process.stdout + process.stderr
+    assert code == 0, said
     assert said.count("trained by 2 processes") == 2
     assert said.count("FIRE") == 1  # its row
     for seed, sessions in ((0, [1, 2]), (1, [2])):
@@ -93,18 +90,15 @@ def test_what_processes_cannot_give_to_a_loss_is_said_first(tmp_path: Path, name
 
 def test_processes_end_with_torchrun(tmp_path: Path) -> None:
     """Killed, it cannot end them."""
-    process = two_processes(tmp_path, *TRAIN, "--epochs", "500", "--no-eval")
-    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) >= 2
-    process.kill()
-    deadline = time.monotonic() + 40
-    while any(_runs(child) for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.communicate()
+    with two_processes(forked, tmp_path, *TRAIN, "--epochs", "500", "--no-eval") as process:
+        process.wait_for(lambda: list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) >= 2
+        process.send(signal.SIGKILL)
+        deadline = time.monotonic() + 40
+        while any(_runs(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     assert len(rows(the_run(tmp_path))) < 500
 
 
@@ -118,12 +112,11 @@ def _runs(pid: str) -> bool:
 def test_killed_in_two_processes_continues_in_one(tmp_path: Path) -> None:
     slow, tmp_path = tmp_path / "one", tmp_path / "two"
     assert robench(*TRAIN, *SLOW, "--output", str(slow)) == 0
-    process = two_processes(tmp_path, *TRAIN, *SLOW)
-    while not list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
+    with two_processes(forked, tmp_path, *TRAIN, *SLOW) as process:
+        process.wait_for(lambda: list(tmp_path.glob("digits/Linf/fire/*/seed-0/curve.jsonl")))
+        process.send(signal.SIGTERM)
+        process.wait(60)
+        said = process.stdout + process.stderr
     assert said.count("robench: interrupted; finished epochs") == 1
     done = len(rows(the_run(tmp_path)))
     assert 1 <= done < 3

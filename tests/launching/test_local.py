@@ -20,7 +20,7 @@ def task(name: str, *given: object) -> Task:
     return partial(getattr(launch_tasks, name), *given)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, 2])  # in new interpreters
 def test_failures_stop_no_other_run(tmp_path: Path, jobs: int) -> None:
     heard: list[Event] = []
     tasks = {
@@ -40,6 +40,7 @@ def test_failures_stop_no_other_run(tmp_path: Path, jobs: int) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_only_the_run_whose_worker_dies_fails(tmp_path: Path) -> None:
     heard: list[Event] = []
     tasks = {
@@ -54,6 +55,7 @@ def test_only_the_run_whose_worker_dies_fails(tmp_path: Path) -> None:
     assert {"b", "c", "died"} == {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_nothing_is_heard_of_a_run_after_its_end(tmp_path: Path) -> None:
     heard: list[Event] = []
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import forked
 
 from robench_fire import cli
 from robench_fire.errors import UsageError
@@ -73,11 +73,6 @@ def here(words: str) -> list[str]:
     return ["robench", *words.split(), "--jobs", "1"]
 
 
-def started(cluster: Any, folder: Path, words: str) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "robench_fire", *there(cluster, words)[1:]]
-    return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 Robench = Callable[..., str]
 
 
@@ -101,13 +96,6 @@ def robench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def epochs(folder: Path) -> list[str]:
     """The rows of the only run's curve so far."""
     return [row for path in folder.rglob("curve.jsonl") for row in path.read_text().splitlines()]
@@ -121,17 +109,19 @@ def results(run: Run) -> dict[str, bytes]:
 def test_a_lost_node_costs_an_epoch_and_an_interruption_none(tmp_path: Path, cluster: Any, robench: Robench) -> None:
     """A run that loses its machine goes on on another, is interrupted there, and ends in this process."""
     words = "train fire digits --seeds 1 --epochs 24 --set recipe.attack.steps=4 --no-eval"
-    driver = started(cluster, tmp_path, words)
-    wait_for(lambda: len(epochs(tmp_path)) >= 3)
-    before = epochs(tmp_path)
-    (node,) = filter(at_work, cluster.worker_nodes)
-    cluster.remove_node(node, allow_graceful=False)
-    (run,) = find(tmp_path)
-    wait_for(lambda: len(run.read("provenance.json")["sessions"]) == 2 and len(epochs(tmp_path)) > len(before) + 1)
-    assert "in use by another process" in robench(there(cluster, words), code=2)
-    driver.send_signal(signal.SIGTERM)
-    out, err = driver.communicate(timeout=60)
-    assert (driver.returncode, out) == (75, ""), err
+    with forked(tmp_path, *there(cluster, words)[1:]) as driver:
+        driver.wait_for(lambda: len(epochs(tmp_path)) >= 3)
+        before = epochs(tmp_path)
+        (node,) = filter(at_work, cluster.worker_nodes)
+        cluster.remove_node(node, allow_graceful=False)
+        (run,) = find(tmp_path)
+        driver.wait_for(
+            lambda: len(run.read("provenance.json")["sessions"]) == 2 and len(epochs(tmp_path)) > len(before) + 1
+        )
+        assert "in use by another process" in robench(there(cluster, words), code=2)
+        driver.send(signal.SIGTERM)
+        code, out, err = driver.wait(60), driver.stdout, driver.stderr
+    assert (code, out) == (75, ""), err
     assert "fire seed 0: its machine or worker process was lost; it continues on another" in err
     assert "the same command continues" in err
     interrupted = epochs(tmp_path)

@@ -18,6 +18,7 @@ import torch
 
 from robench_fire.data import fetching
 from robench_fire.datasets import digits
+from robench_fire.devices import meters
 from robench_fire.evaluation import reliability
 from robench_fire.evaluation.autoattack import square
 from robench_fire.evaluation.autoattack.attack_sets import AttackedBlock
@@ -63,20 +64,21 @@ def _coloured(split: Split) -> Split:
 
 @cache
 def splits() -> Splits:
-    """160 training, 40 validation and 24 test images."""
-    parts = zip(digits.DATASET.splits(Path()), (160, 40, TEST), strict=True)
+    """120 training, 10 validation and 24 test images."""
+    parts = zip(digits.DATASET.splits(Path()), (120, 10, TEST), strict=True)
     return Splits(*(_coloured(part.take(slice(count))) for part, count in parts))
 
 
 @contextmanager
 def cut() -> Iterator[None]:
-    """CIFAR-10 is these images. AutoAttack aims at one class and asks Square little; the battery uses six images."""
+    """CIFAR-10 is these images. AutoAttack aims at one class and asks Square little; the battery uses three images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "splits", lambda name, dataset, folder: splits())
         patch.setattr(AttackedBlock, "targets", property(lambda attacked: range(2, 3)))
         patch.setattr(square, "QUERIES", 50)
-        patch.setattr(reliability, "IMAGES", 6)
-        patch.setattr(reliability, "ENOUGH", 6)
+        patch.setattr(reliability, "IMAGES", 3)
+        patch.setattr(reliability, "ENOUGH", 3)
+        patch.setitem(meters.SIZES, "cpu", meters.SIZES["cpu"][:1])
         yield
 
 

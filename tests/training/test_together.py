@@ -236,6 +236,7 @@ def test_extra_images_are_shared(small: Splits) -> None:
     assert together(given)[0].curve[0]["loss"] == pytest.approx(alone(given, 0).curve[0]["loss"], rel=2e-3)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_command_trains_groups_and_goes_on_from_any_state(tmp_path: Path) -> None:
     """Seed 1 is trained alone before; the others go together, in two processes, into the usual folders."""
     common = "train fire digits --epochs 2 --set recipe.attack.steps=4 --no-eval --device cpu".split()

@@ -76,9 +76,9 @@ def more(small: Splits) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def digits(small: Splits) -> tuple[Tensor, Tensor]:
-    """24 images and their labels, of which two are wrong."""
-    x, label = to_float(small.test.images)[:24], small.test.labels[:24].clone()
-    label[[1, 20]] = (label[[1, 20]] + 1) % 10
+    """16 images and their labels, of which two are wrong."""
+    x, label = to_float(small.test.images)[:16], small.test.labels[:16].clone()
+    label[[1, 15]] = (label[[1, 15]] + 1) % 10
     return x, label
 
 
@@ -127,7 +127,7 @@ def ours(
 def test_each_attack(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat, name: str, restarts: int) -> None:
     expected = upstream(model, *digits, threat, "custom", name, apgd=restarts, fab=restarts)
     assert expected.tolist() == ours(model, *digits, threat, [Attack(name, restarts=restarts)]).tolist()
-    assert 0 < expected.sum() < 22
+    assert 0 < expected.sum() < 14
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=Quantity("0.2")), L2(eps=Quantity("0.8"))], ids=lambda threat: threat.norm)
@@ -142,7 +142,7 @@ def test_fab_t_however_many_target_classes_at_once(
     model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat
 ) -> None:
     expected = upstream(model, *digits, threat, "custom", "fab-t")
-    assert 0 < expected.sum() < 22
+    assert 0 < expected.sum() < 14
     for room in (len(digits[0]), 90, ROOMY):
         assert expected.tolist() == ours(model, *digits, threat, SETS["fab-t"], room).tolist()
 
@@ -151,7 +151,7 @@ def test_fab_t_however_many_target_classes_at_once(
 def test_the_standard_set(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
     expected = upstream(model, *digits, threat, "standard")
     assert expected.tolist() == ours(model, *digits, threat, SETS["aa"]).tolist()
-    assert 0 < expected.sum() < 22
+    assert 0 < expected.sum() < 14
 
 
 @pytest.mark.parametrize(("name", "version", "few"), [("aa-plus", "plus", 8), ("aa-rand", "rand", 8)])
