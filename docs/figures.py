@@ -126,6 +126,63 @@ def digits_compare() -> str:
     return "\n".join(f"- {sentence(each)}" for names in pairs for each in compare(chosen(rows, names), "robust"))
 
 
+SIGNS = (  # method, the one it is compared with, what is published of the two (AutoAttack), and the sign of that
+    ("Standard", "Madry", "94.78 / 0.00 against 87.14 / 44.04 (RobustBench, other networks)", "below"),
+    ("Hellinger", "TRADES", "50.52 against 50.47 (FIRE, Tables 3 and 1)", "above"),
+    ("Hellinger", "FIRE", "50.52 against 51.45 (FIRE, Table 3)", "below"),
+    ("Overfitting", "Madry", "51.72 against 44.07 (FIRE, Table 2)", "above"),
+    ("Madry-AWP", "Madry", "53.97 against 44.04 (AWP's README, RobustBench)", "above"),
+    ("TRADES-AWP", "TRADES", "56.17 against 53.08 (RobustBench)", "above"),
+    ("MART-AWP", "MART", "above, in the AWP paper", "above"),
+    ("RST-AWP", "RST-adv", "60.04 against 59.53 (RobustBench, 500,000 extra images)", "above"),
+    ("FIRE-AWP", "FIRE", "nothing: a combination of ours", ""),
+    ("MART+RST", "RST-adv", "56.69 against 59.69 (FIRE, Table 2)", "below"),
+    ("FIRE+RST", "RST-adv", "59.97 against 59.69 (FIRE, Table 2)", "above"),
+    ("UAT", "RST-adv", "56.03 against 59.53 (RobustBench, other networks)", "below"),
+    ("Pre-training", "Madry", "54.92 against 44.04 (RobustBench)", "above"),
+    ("ARR-KL", "TRADES", "no number: its text breaks off", ""),
+    ("ARR-L2", "TRADES", "no number: its text breaks off", ""),
+    ("VAT", "TRADES", "no robust accuracy", ""),
+)
+
+
+def digits_all_board() -> str:
+    """Every method on digits."""
+    return render(list(entries("all/digits").values()), "md")
+
+
+def digits_all_signs() -> str:
+    """What papers say of pairs, and whether digits show it."""
+    rows = find_rows(ROOT / "leaderboards" / "all" / "digits")
+    lines = [
+        "| method | against | published | on digits, points of AutoAttack | shown |",
+        "| --- | --- | --- | ---: | --- |",
+    ]
+    for method, other, said, sign in SIGNS:
+        (each,) = compare(chosen(rows, [method, other]), "robust")
+        found = each.found
+        seen = ("above" if found.value > 0 else "below") if each.differs else ""
+        shown = "cannot be told" if not seen else "–" if not sign else "yes" if seen == sign else "no, the opposite"
+        lines.append(f"| {method} | {other} | {said} | {found.value:+.2f} ± {found.half:.2f} | {shown} |")
+    return "\n".join(lines)
+
+
+def digits_attacks() -> str:
+    """Each attack by itself, of the methods that all of them were run on."""
+    known = [each for each in entries("all/digits").values() if each.alone("square")]
+    return render(known, "md", attacks=True)
+
+
+def digits_features() -> str:
+    """How far PGD-20 moves features, and how many images a linear classifier of them still gets right."""
+    found = json.loads((ROOT / "results" / "digits-features.json").read_text(encoding="utf-8"))
+    lines = ["| method | moved | linear probe, clean, % | linear probe, perturbed, % |", "| --- | ---: | ---: | ---: |"]
+    for method, means in found.items():
+        moved, clean, adv = (MeanStd(**means[name]) for name in ("moved", "separable_clean", "separable_perturbed"))
+        lines.append(f"| {method} | {moved:.3f} | {clean} | {adv} |")
+    return "\n".join(lines)
+
+
 def coverage() -> str:
     """How often the interval of compare holds the truth."""
     settings = json.loads((ROOT / "results" / "coverage.json").read_text(encoding="utf-8"))["settings"]
@@ -211,7 +268,8 @@ def hellinger_row() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     made.__name__.replace("_", "-"): made
     for made in (digits_board, digits_trades, digits_reliability, digits_conclusions, digits_transfer,
-                 cifar10_beside_the_paper, cifar10_conclusions, hellinger_row, digits_compare, coverage)
+                 cifar10_beside_the_paper, cifar10_conclusions, hellinger_row, digits_compare, coverage,
+                 digits_all_board, digits_all_signs, digits_attacks, digits_features)
 }  # fmt: skip
 """What stands between the marks, by the name in them."""
 
