@@ -22,7 +22,7 @@ from robench_fire.training.engine import train
 from robench_fire.training.setup import Problem
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/*.md"))
+BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").rglob("*.md"))
 
 
 def figures() -> ModuleType:
@@ -57,7 +57,7 @@ def test_no_mean_is_typed_by_hand(page: Path) -> None:
     assert not re.findall(r"\d+\.\d+ ± \d+\.\d+", text)
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.name)
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.relative_to(ROOT / "leaderboards").as_posix())
 @pytest.mark.parametrize("style", ["md", "html"])
 def test_generated_tables_equal_their_rows(board: Path, style: str) -> None:
     folders = [path for path in board.iterdir() if path.is_dir()]
@@ -68,7 +68,7 @@ def test_generated_tables_equal_their_rows(board: Path, style: str) -> None:
 
 
 def test_there_is_a_board() -> None:
-    assert ROOT / "leaderboards" / "digits" in BOARDS
+    assert {ROOT / "leaderboards" / name for name in ("digits", "cifar10", "all/digits")} <= set(BOARDS)
 
 
 TEACHING = (ROOT / "docs" / "adding-a-defense.md").read_text(encoding="utf-8")

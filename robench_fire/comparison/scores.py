@@ -50,10 +50,8 @@ def _named(rows: Sequence[Row], name: str) -> Row:
     if not found:
         raise UsageError(unknown("row", name, {row.plan["name"] for row in rows}))
     if len(found) > 1:
-        plans = ", ".join(row.fingerprint for row in found)
-        raise UsageError(
-            f"{name} is {len(found)} rows here; name one by its plan: {plans} (`robench table` says what differs)"
-        )
+        plans = " or ".join(dict.fromkeys(row.fingerprint for row in found))
+        raise UsageError(f"{name} is {len(found)} rows here: name a folder with one of them, or its plan, {plans}")
     return found[0]
 
 

@@ -97,7 +97,9 @@ def test_a_name_of_no_row_and_of_two_is_refused(runs: Path) -> None:
     with pytest.raises(UsageError, match="unknown row 'frie': did you mean fire"):
         chosen(rows.collect(runs), ["frie"])
     write_five(runs, settings=(("--set", "defense.lam", "20"),))
-    with pytest.raises(UsageError, match=r"fire is 2 rows here; name one by its plan: [0-9a-f]{12}, [0-9a-f]{12}"):
+    with pytest.raises(
+        UsageError, match=r"fire is 2 rows here: name a folder .*, or its plan, [0-9a-f]{12} or [0-9a-f]{12}"
+    ):
         chosen(rows.collect(runs), ["fire"])
 
 
