@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
+from robench_fire.cli.measure import FIRE_TABLE
 from robench_fire.cli.options import epochs, seeds, settings
 from robench_fire.cli.progress_display import listening, say
 from robench_fire.costs.estimate import estimate
@@ -39,7 +40,6 @@ from robench_fire.errors import RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.bench import bench
 from robench_fire.launching.seed import Workplace, run_folder
-from robench_fire.problem import registry
 from robench_fire.quantity import duration
 from robench_fire.runs import folders
 from robench_fire.runs.compose import Request, compose
@@ -69,7 +69,7 @@ def board(asked: argparse.Namespace) -> dict[str, Request]:
         defense="", dataset=asked.dataset, profile="short", arch=asked.arch, epochs=epochs(asked.epochs),
         settings=settings(asked.batch_size, "", asked.precision, "", None),
     )  # fmt: skip
-    rows = {name: replace(own, defense=name) for name in registry.names("defenses")}
+    rows = {name: replace(own, defense=name) for name in FIRE_TABLE.split(",")}
     return rows | {HIDDEN: replace(rows["fire"], hide_labels=True)}
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from robench_fire.errors import DataError
 from robench_fire.quantity import same
 from robench_fire.runs.folders import Run, evaluation_name, read_json
 from robench_fire.statistics.masks import packed
+from robench_fire.statistics.summary import percent
 
 Chosen = tuple[str, int, int, int]
 """An evaluation: attack, number of test images, seed, batch size."""
@@ -71,10 +71,9 @@ def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[
 
 
 def masks(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """By seed, which test images are right, "clean" and "robust", packed; of seeds whose masks are still there.
+    """By seed, which test images are right, "clean" and "robust", packed; of seeds whose own masks are there.
 
-    Raises:
-        DataError: if a mask is not what its evaluation says.
+    A file that does not give its evaluation's accuracies is not its mask, and left out.
     """
     found = {}
     for seed, each in sorted(scored.items()):
@@ -82,8 +81,7 @@ def masks(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict
         path = runs[seed].folder / f"eval.{evaluation_name(*names)}.npy"
         if path.exists():
             both = np.load(path, allow_pickle=False)
-            for mask, name in zip(both, ("clean", "robust"), strict=True):
-                if len(mask) != each["examples"] or abs(100 * mask.mean() - each[name]) > 1e-6:
-                    raise DataError(f"{path} is not the mask of its evaluation; move both away and evaluate again")
-            found[str(seed)] = {"clean": packed(both[0]), "robust": packed(both[1])}
+            pairs = list(zip(("clean", "robust"), both, strict=True))
+            if all(len(mask) == each["examples"] and abs(percent(mask) - each[name]) < 1e-6 for name, mask in pairs):
+                found[str(seed)] = {name: packed(mask) for name, mask in pairs}
     return found

@@ -12,7 +12,7 @@ from written_runs import CLEAN, ROBUST, write_five, write_run
 
 from robench_fire.comparison.compare import compare, sentence
 from robench_fire.comparison.scores import chosen, scores
-from robench_fire.errors import DataError, UsageError
+from robench_fire.errors import UsageError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import find
 from robench_fire.statistics.paired import difference
@@ -142,13 +142,16 @@ def test_an_unreliable_row_is_kept_and_marked(runs: Path) -> None:
     assert "AutoAttack's result for FIRE is unreliable." in sentence(each)
 
 
-def test_a_mask_of_other_accuracy_is_refused(runs: Path) -> None:
+def test_a_mask_of_other_accuracy_is_left_out(runs: Path) -> None:
     path = next(runs.rglob("fire/*/seed-0/eval.aa-*.npy"))
     masks = np.load(path)
     masks[1, 0] = not masks[1, 0]
     np.save(path, masks)
-    with pytest.raises(DataError, match="is not the mask of its evaluation"):
-        rows.collect(runs)
+    fire, trades = chosen(rows.collect(runs), ["fire", "trades"])
+    assert scores(fire, "robust") is None
+    assert scores(trades, "robust") is not None
+    (each,) = compare([fire, trades], "robust")
+    assert not each.paired
 
 
 def test_the_command_compares_a_board_and_says_the_same_as_json(runs: Path, tmp_path: Path) -> None:

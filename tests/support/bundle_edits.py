@@ -18,6 +18,7 @@ from torch import Tensor
 from robench_fire.data.batches import to_float
 from robench_fire.files import sha256, write_text
 from robench_fire.problem import registry
+from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 from robench_fire.submission.bundle import checkpoints, read, write
 from robench_fire.submission.checks.check import entry_for
@@ -131,7 +132,8 @@ def forged(change: Callable[[np.ndarray], object]) -> Break:
     def changed(folder: Path) -> None:
         claim = read(folder)
         masks(change)(folder)
-        clean, robust = (percent(mask) for mask in np.load(folder / "evidence/masks.npy"))
+        found = np.load(folder / "evidence/masks.npy")
+        clean, robust = map(percent, found)
         after = dict.fromkeys(claim.facts["after"], robust)
         seeds = claim.row.per_seed | {0: claim.row.per_seed[0] | {"clean": clean, "robust": robust}}
         log = (folder / "evidence/autoattack.log").read_text()
@@ -140,11 +142,13 @@ def forged(change: Callable[[np.ndarray], object]) -> Break:
             re.sub(r"(initial accuracy: )[\d.]+%", rf"\g<1>{clean:.2f}%", log)
         )
         facts = claim.facts | {"clean": clean, "robust": robust, "after": after}
-        evaluator = claim.row.facts["evaluator"] | {"robust_intervals": {}}
+        own = {name: packed(mask) for name, mask in zip(("clean", "robust"), found, strict=True)}
+        more = {"masks": claim.row.facts["masks"] | {"0": own}}
+        more["evaluator"] = claim.row.facts["evaluator"] | {"robust_intervals": {}}
         issued(
             folder,
             facts=facts,
-            row=replace(claim.row, per_seed=seeds, facts=claim.row.facts | {"evaluator": evaluator}),
+            row=replace(claim.row, per_seed=seeds, facts=claim.row.facts | more),
         )
 
     return changed
