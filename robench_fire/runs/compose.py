@@ -21,7 +21,7 @@ from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import differing, leaves, to_plain
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
-from robench_fire.runs.given_weights import Start, beginning, given
+from robench_fire.runs.given_weights import WeightFiles, beginning, given
 from robench_fire.runs.given_weights import teacher as taught_by
 
 
@@ -60,7 +60,7 @@ class Composed(NamedTuple):
     paper: Paper
     dataset: Dataset
     layers: tuple[tuple[str, Plan], ...]
-    given: tuple[Start, ...] = ()
+    given: tuple[WeightFiles, ...] = ()
     begin: Callable[[nn.Module, int], None] | None = None
     teacher: Callable[[int | None], nn.Module] | None = None
 
@@ -129,7 +129,7 @@ def _compose(request: Request) -> Composed:
     return found._replace(given=tuple(own.values()), begin=begin, teacher=teacher)
 
 
-def _resolved(request: Request) -> tuple[Composed, dict[str, Start]]:
+def _resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
     """The plan as asked for, which nothing has been held against yet, and the weights that are given, by option."""
     defense = registry.load("defenses", request.defense)
     if request.code and defense.code != request.code:
@@ -190,7 +190,7 @@ def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str,
     return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
 
 
-def _given(plan: Plan, own: Mapping[str, Start]) -> list[tuple[str, Plan]]:
+def _given(plan: Plan, own: Mapping[str, WeightFiles]) -> list[tuple[str, Plan]]:
     """The layers with the weights that a user gives, by option."""
     layers = []
     for flag, start in own.items():
@@ -198,7 +198,7 @@ def _given(plan: Plan, own: Mapping[str, Start]) -> list[tuple[str, Plan]]:
     return layers
 
 
-def _unchanged(plan: Plan, own: Mapping[str, Start]) -> None:
+def _unchanged(plan: Plan, own: Mapping[str, WeightFiles]) -> None:
     """A plan that names other weights than those that are used would lie."""
     for name, said in (("start", plan.recipe.start), ("teacher", plan.recipe.teacher)):
         flag = f"--{name}"
@@ -206,7 +206,7 @@ def _unchanged(plan: Plan, own: Mapping[str, Start]) -> None:
             raise RecipeError(f"recipe.{name} is what {flag} FILE|RUN names, and is not set in another way")
 
 
-def _teacher(plan: Plan, dataset: Dataset, own: Start | None) -> Callable[[int | None], nn.Module] | None:
+def _teacher(plan: Plan, dataset: Dataset, own: WeightFiles | None) -> Callable[[int | None], nn.Module] | None:
     reads = bool(plan.defense.teacher_reads)
     if own is not None and not reads:
         raise RecipeError(f"--teacher: the loss of {plan.name} reads no teacher; leave it out")

@@ -21,8 +21,8 @@ from robench_fire.runs.model_source import source_from_file, source_of
 ANY = -1  # the seed of weights that are for every seed
 
 
-class Start(NamedTuple):
-    """``identity`` is for the plan; ``files`` are the weights by seed."""
+class WeightFiles(NamedTuple):
+    """What a user gives: ``identity`` is for the plan; ``files`` are the weights by seed."""
 
     identity: GivenWeights
     files: Mapping[int, Path]
@@ -42,7 +42,7 @@ class Start(NamedTuple):
         return self.files[seed]
 
 
-def given(flag: str, text: str) -> Start:
+def given(flag: str, text: str) -> WeightFiles:
     """What a user names: a file, the folder of a run with one or several seeds.
 
     Raises:
@@ -53,7 +53,7 @@ def given(flag: str, text: str) -> Start:
     if not path.is_dir():
         if not path.is_file():
             raise DataError(f"{flag} {text}: no such file or folder; `robench ls runs` lists the runs")
-        return Start(GivenWeights(of=sha256(path)), {ANY: path})
+        return WeightFiles(GivenWeights(of=sha256(path)), {ANY: path})
     runs = [run for run in find(path) if run.trained]
     if not runs:
         raise DataError(f"{flag} {text} holds no trained run; `robench ls runs` lists them")
@@ -62,13 +62,13 @@ def given(flag: str, text: str) -> Start:
     if missing := [run for run in runs if not run.weights.exists()]:
         raise DataError(f"{flag} {text}: {missing[0].weights} is not here")
     if len(runs) == 1:
-        return Start(GivenWeights(of=sha256(runs[0].weights)), {ANY: runs[0].weights})
-    return Start(
+        return WeightFiles(GivenWeights(of=sha256(runs[0].weights)), {ANY: runs[0].weights})
+    return WeightFiles(
         GivenWeights(of="/".join(runs[0].folder.resolve().parts[-5:-1])), {run.seed: run.weights for run in runs}
     )
 
 
-def beginning(flag: str, start: Start, recipe: Recipe, dataset: Dataset) -> Callable[[nn.Module, int], None]:
+def beginning(flag: str, start: WeightFiles, recipe: Recipe, dataset: Dataset) -> Callable[[nn.Module, int], None]:
     """What puts the weights of a seed into its freshly initialised model, all but a new head.
 
     Raises:
@@ -103,7 +103,7 @@ def _way_out(path: Path, wanted: checkpoints.Shapes, network: nn.Module, arch: s
     return "it is of other classes: --set recipe.start.head=new gives it a new last layer"
 
 
-def teacher(flag: str, start: Start, name: str, arch: str, dataset: Dataset) -> Callable[[int | None], nn.Module]:
+def teacher(flag: str, start: WeightFiles, name: str, arch: str, dataset: Dataset) -> Callable[[int | None], nn.Module]:
     """What loads the teacher of a seed: frozen, in eval mode, on the CPU.
 
     ``name`` and ``arch``: of the data set that is trained on, and of a file's network; a run knows its own.

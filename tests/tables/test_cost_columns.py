@@ -40,6 +40,7 @@ def ours(method: str, session: dict[str, Any] = GPU, spent: dict[str, Any] = SPE
         "verdicts": {str(seed): FIRE.facts["verdicts"]["0"] for seed in values},
         "cost": measured if spent else {},
         "evaluator": FIRE.facts["evaluator"] | {"robust_intervals": {}},
+        "masks": {},
     }
     about = {"per_seed": values, "facts": facts, "paper": FIRE.paper | {"method": method}, "pgd20": {}}
     return of_row(replace(FIRE, **about))
