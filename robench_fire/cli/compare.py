@@ -62,7 +62,11 @@ def _print(found: list[Any]) -> None:
         verdict = ("above" if one.value > 0 else "below") if each.differs else "undecided"
         drawn.add_row(
             f"{first.paper['method']} − {each.other.paper['method']}",
-            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", f"{each.adjusted:.3f}", verdict,
+            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), verdict,
         )  # fmt: skip
     console.print(drawn)
     console.print()
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

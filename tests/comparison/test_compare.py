@@ -164,6 +164,15 @@ def test_the_command_compares_a_board_and_says_the_same_as_json(runs: Path, tmp_
     assert (found["seeds"], found["images"], found["over_images"]) == ([5, 5], 300, True)
 
 
+def test_a_tiny_p_value_is_no_zero(runs: Path, tmp_path: Path) -> None:
+    for run in find(runs):
+        for path in run.folder.glob("eval.aa-*.json"):
+            if "trades" in path.parts:
+                path.write_text(json.dumps(run.read(path.name) | {"robust": 10.0}))
+    write_masks(runs)
+    assert "< 0.001" in ran(tmp_path, *"compare runs fire trades".split()).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
