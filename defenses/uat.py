@@ -25,7 +25,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class Uat(Defense):
-    """Alayrac et al., section 3: FT is CE(z', y) on labels and pseudo-labels; OT is KL(sg p‖q), which needs neither.
+    """Alayrac et al. 2019: FT is CE(z', y) on labels and pseudo-labels; OT is KL(sg p‖q), which needs neither.
 
     UAT++ is FT + lam OT; OT alone stands beside CE(z, y). One perturbation maximises what the variant penalises. No
     training code was released, and lam is ours.

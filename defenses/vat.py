@@ -19,7 +19,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class Vat(Defense):
-    """CE(z, y) + alpha KL(sg p‖q): Miyato et al., eq. 5 and 8; the current prediction stands for the true one."""
+    """CE(z, y) + alpha KL(sg p‖q): Miyato et al. 2018; the current prediction stands for the true one."""
 
     alpha: float = 1.0
 

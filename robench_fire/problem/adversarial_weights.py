@@ -21,7 +21,7 @@ class WeightPerturbation(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialWeights:
-    """Adversarial weight perturbation: each kernel moves uphill by ``gamma`` of its own norm (Wu et al. 2020, eq. 10).
+    """Adversarial weight perturbation: each kernel moves uphill by ``gamma`` of its own norm (Wu et al. 2020).
 
     v = gamma ‖w‖ g / ‖g‖ for every tensor that is called weight and has more than one dimension: batch norm and biases
     stay. ``start``: the share of the epochs from which on. g is the loss's gradient on the batch of the update.
