@@ -29,9 +29,11 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
+from robench_fire.boards.rows import collect as collected
+from robench_fire.boards.rows import ranked
+from robench_fire.cli.common.options import epochs, seeds, settings
+from robench_fire.cli.common.progress_display import listening, say
 from robench_fire.cli.measure import FIRE_TABLE
-from robench_fire.cli.options import epochs, seeds, settings
-from robench_fire.cli.progress_display import listening, say
 from robench_fire.costs.estimate import estimate
 from robench_fire.costs.work import work
 from robench_fire.data.fetching import data_folder
@@ -46,8 +48,6 @@ from robench_fire.runs.compose import Request, compose
 from robench_fire.statistics.summary import mean_std
 from robench_fire.tables import render
 from robench_fire.tables.entries import of_row
-from robench_fire.tables.rows import collect as collected
-from robench_fire.tables.rows import ranked
 
 BOARD, STRENGTH = "board", "strength"
 HIDDEN = "fire, hidden labels"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
+import figures
 import pytest
 import torch
 from command_line import ran
@@ -25,25 +24,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").rglob("*.md"))
 
 
-def figures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_figures_are_those_of_the_files_that_hold_them(page: Path) -> None:
     """`python docs/figures.py` writes them."""
     text = page.read_text(encoding="utf-8")
-    assert figures().written(text) == text
+    assert figures.written(text) == text
 
 
 def test_every_block_of_figures_stands_on_a_page_once() -> None:
     named = re.findall(r"<!-- figures: ([\w-]+) -->", "".join(page.read_text(encoding="utf-8") for page in PAGES))
-    assert sorted(named) == sorted(figures().BLOCKS)
+    assert sorted(named) == sorted(figures.BLOCKS)
 
 
 OWN_FIGURES = {"performance.md", "deviations.md", "defenses.md", "results.md", "submitting.md"}
@@ -53,7 +43,7 @@ OWN_FIGURES = {"performance.md", "deviations.md", "defenses.md", "results.md", "
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in OWN_FIGURES], ids=lambda path: path.name)
 def test_no_mean_is_typed_by_hand(page: Path) -> None:
     """So that one figure cannot stand in two places with two values."""
-    text = figures().MARK.sub("", page.read_text(encoding="utf-8"))
+    text = figures.MARK.sub("", page.read_text(encoding="utf-8"))
     assert not re.findall(r"\d+\.\d+ ± \d+\.\d+", text)
 
 

@@ -1,6 +1,7 @@
 """The commands: arguments to calls, results to text.
 
-Imports: statistics, problem, devices, data, models, runs, costs, evaluation, tables, comparison, launching, submission.
+Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, tables, comparison, launching,
+submission.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from robench_fire import __version__, stopping
-from robench_fire.cli import attack, measure, prepare, read
+from robench_fire.cli import attack, listing, measure, prepare
+from robench_fire.cli.common.groups import grouped
 from robench_fire.cli.compare import compare
-from robench_fire.cli.groups import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
+from robench_fire.cli.table import table
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
@@ -35,12 +37,12 @@ app.command()(grouped(measure.bench))
 app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(grouped(attack.features))
-app.command()(read.table)
+app.command()(table)
 app.command()(compare)
 app.command()(grouped(submit))
-app.command()(grouped(read.show))
+app.command()(grouped(listing.show))
 app.command()(grouped(profile))
-app.command()(read.ls)
+app.command()(listing.ls)
 app.command()(prepare.data)
 app.command()(prepare.doctor)
 

@@ -13,8 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from robench_fire.cli import options as o
-from robench_fire.cli.groups import FileOptions
+from robench_fire.cli.common import options as o
+from robench_fire.cli.common.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.statistics.summary import MeanStd, mean_std
 
@@ -66,7 +66,7 @@ def evaluate(
 def _evaluate_all(
     named: Callable[[], list[ModelSource]], wanted: dict[str, Any], data_dir: Path | None, device: str
 ) -> list[dict[str, Any]]:
-    from robench_fire.cli.progress_display import listening, say
+    from robench_fire.cli.common.progress_display import listening, say
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.evaluator import Evaluations
@@ -148,7 +148,7 @@ def transfer(
     json: o.Json = False,
 ) -> None:
     """Black-box robustness: every defense attacked with images that PGD-20 perturbed on every other one."""
-    from robench_fire.cli.progress_display import listening
+    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.transfer import transfer as run
@@ -179,7 +179,7 @@ def features(
     """What a network's features are like: how far PGD-20 moves them, how separable classes are in them."""
     if embedding not in ("pca", "tsne"):
         raise UsageError(f"--embedding {embedding}: choose pca or tsne")
-    from robench_fire.cli.progress_display import listening
+    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.features import features as run

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from robench_fire.cli import options as o
+from robench_fire.cli.common import options as o
 from robench_fire.errors import DataError, UsageError
 
 
@@ -34,13 +34,13 @@ def compare(
     """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
     if len(names) < 2:
         raise UsageError("name two rows or more: the one that is compared, then those it is compared with")
+    from robench_fire.boards.labels import chosen, labelled
+    from robench_fire.boards.model_info import find_rows
     from robench_fire.comparison import compare as comparing
-    from robench_fire.comparison.scores import chosen
-    from robench_fire.tables.model_info import find_rows
 
     if not source.exists():
         raise DataError(f"{source} does not exist; name a board or a folder of runs")
-    rows = find_rows(source, eps)
+    rows = labelled(find_rows(source, eps))
     if not rows:
         raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
     found = comparing.compare(chosen(rows, names), metric.value)
@@ -61,7 +61,7 @@ def _print(found: list[Any]) -> None:
         one = each.found
         verdict = ("above" if one.value > 0 else "below") if each.differs else "undecided"
         drawn.add_row(
-            f"{first.paper['method']} − {each.other.paper['method']}",
+            f"{first.name} − {each.other.name}",
             f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), verdict,
         )  # fmt: skip
     console.print(drawn)

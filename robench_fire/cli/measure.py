@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from robench_fire.cli import options as o
-from robench_fire.cli.groups import EvaluationOptions, PlaceOptions, RecipeOptions
+from robench_fire.cli.common import options as o
+from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
 from robench_fire.errors import GivenWeightsError, RobenchError
 
@@ -63,7 +63,7 @@ def _given(request: Request, every: bool) -> Request | None:
     Raises:
         GivenWeightsError: where it lacks some and may not be left out.
     """
-    from robench_fire.cli.progress_display import say
+    from robench_fire.cli.common.progress_display import say
     from robench_fire.runs.compose import compose
 
     bare = replace(request, start="", teacher="")
@@ -82,11 +82,11 @@ def _given(request: Request, every: bool) -> Request | None:
 def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:
     evaluations = evaluation.read()
     place.check()
-    from robench_fire.cli.progress_display import listening, say
+    from robench_fire.cli.common.progress_display import listening, say
     from robench_fire.launching import distributed
     from robench_fire.launching.bench import bench as alone
     from robench_fire.tables import render
-    from robench_fire.tables.entries import of_row
+    from robench_fire.tables.entries import of_row, told_apart
 
     if (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")) == str(len(numbers)) and numbers == [*range(len(numbers))]:
         trained = f"seeds 0 to {numbers[-1]}" if len(numbers) > 1 else "seed 0 alone"
@@ -95,7 +95,7 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
     run = distributed.bench if torchrun.count() > 1 else partial(alone, together=place.together, cluster=cluster)
     rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)
     if rows:
-        render.show([of_row(row) for row in rows], "terminal", Console())
+        render.show(told_apart([of_row(row) for row in rows]), "terminal", Console())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {place.output}")
     if failed:

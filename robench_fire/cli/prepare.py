@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from robench_fire.cli import options as o
+from robench_fire.cli.common import options as o
 from robench_fire.errors import RobenchError
 
 
@@ -24,7 +24,7 @@ def data(
     executing anything in it. Without a file, rst_adv hides the labels of half of the training images and pseudo-labels
     them itself. docs/data.md says more.
     """
-    from robench_fire.cli.progress_display import listening
+    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data import fetching
     from robench_fire.problem import registry
     from robench_fire.progress import Event

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from robench_fire.cli import options as o
-from robench_fire.cli.groups import RecipeOptions
+from robench_fire.cli.common import options as o
+from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.quantity import digits, duration, scaled
 from robench_fire.runs.folders import SEEDS
 
@@ -45,7 +45,7 @@ def profile(
 def _profiled(
     asked: Request, device: str, compiling: bool | None, trace: Path | None, data_dir: Path | None
 ) -> dict[str, Any]:
-    from robench_fire.cli.progress_display import listening
+    from robench_fire.cli.common.progress_display import listening
     from robench_fire.costs.profile import profile as run
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robench_fire.cli import options as o
-from robench_fire.cli.groups import FileOptions, PaperOptions
+from robench_fire.cli.common import options as o
+from robench_fire.cli.common.groups import FileOptions, PaperOptions
 from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _proved(
     make: Make | None, folder: Path, data_dir: Path | None, device: str, examples: int
 ) -> tuple[list[Check], Path]:
     """What the check of a bundle finds, and where it lies; it is made first, where there is a way to make it."""
-    from robench_fire.cli.progress_display import listening
+    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.progress import Event

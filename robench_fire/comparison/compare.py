@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from robench_fire.boards.rows import Row
 from robench_fire.comparison.scores import Metric, check_comparable, scores
 from robench_fire.errors import UsageError
 from robench_fire.quantity import duration
 from robench_fire.statistics.paired import Difference, difference, holm, over_seeds, seeds_needed
-from robench_fire.tables.rows import Row
 
 POINTS = {"clean": "clean accuracy", "average": "the average of clean accuracy and AutoAttack"}
 
@@ -57,7 +57,7 @@ def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]
     values = [_per_seed(row, metric) for row in (one, other)]
     if min(map(len, values)) < 2:
         lacking = one if pair[0] is None else other
-        raise UsageError(f"{lacking.paper['method']} has a single seed and no masks: nothing says how far it varies; "
+        raise UsageError(f"{lacking.name} has a single seed and no masks: nothing says how far it varies; "
                          "publish it again from its run folders")  # fmt: skip
     return over_seeds(values[0], values[1], one.examples), False
 
@@ -69,7 +69,7 @@ def _per_seed(row: Row, metric: Metric) -> list[float]:
 
 def sentence(each: Comparison) -> str:
     """The verdict, for a reader who wants one sentence."""
-    found, names = each.found, (each.one.paper["method"], each.other.paper["method"])
+    found, names = each.found, (each.one.name, each.other.name)
     seeds = f"{found.seeds[0]}" if found.seeds[0] == found.seeds[1] else f"{found.seeds[0]} and {found.seeds[1]}"
     basis = f"95 %, {seeds} seed{'s' * (found.seeds != (1, 1))}, {found.images:,} images"
     where = POINTS.get(each.metric, "AutoAttack" if each.one.attack == "aa" else "PGD-20")
@@ -92,9 +92,9 @@ def caveats(each: Comparison) -> list[str]:
         notes.append("Without masks the interval is over seeds alone, not over images.")
     for row in (each.one, each.other):
         if row.verdict == "unreliable":
-            notes.append(f"AutoAttack's result for {row.paper['method']} is unreliable.")
+            notes.append(f"AutoAttack's result for {row.name} is unreliable.")
         if row.unfinished:
-            notes.append(f"{row.paper['method']} lacks seed {', '.join(map(str, row.unfinished))}.")
+            notes.append(f"{row.name} lacks seed {', '.join(map(str, row.unfinished))}.")
     return notes
 
 
@@ -121,8 +121,8 @@ def as_plain(each: Comparison) -> dict[str, Any]:
     found = each.found
     return {
         "metric": each.metric,
-        "one": {"method": each.one.paper["method"], "plan": each.one.fingerprint},
-        "other": {"method": each.other.paper["method"], "plan": each.other.fingerprint},
+        "one": {"method": each.one.paper["method"], "name": each.one.name, "plan": each.one.fingerprint},
+        "other": {"method": each.other.paper["method"], "name": each.other.name, "plan": each.other.fingerprint},
         "difference": found.value,
         "interval": [found.low, found.high],
         "p": found.p,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from robench_fire.boards.rows import Row, collect, ranked
 from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
 from robench_fire.devices.device import use
@@ -28,7 +29,6 @@ from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose
-from robench_fire.tables.rows import Row, collect, ranked
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
 """(number of runs, what they are) to a listener that lives as long as the context."""

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from robench_fire.boards.rows import Row
 from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
 from robench_fire.devices import torchrun
@@ -23,7 +24,6 @@ from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose
-from robench_fire.tables.rows import Row
 from robench_fire.training.setup import refuses_processes
 
 

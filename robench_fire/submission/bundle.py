@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from robench_fire.boards.model_info import from_model_info, to_model_info
+from robench_fire.boards.schema import NAME
 from robench_fire.data.batches import to_float
 from robench_fire.errors import DataError
 from robench_fire.evaluation import adversarial_images
@@ -22,8 +24,6 @@ from robench_fire.runs.model_source import ModelSource
 from robench_fire.submission.claims.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
 from robench_fire.submission.claims.lacking import Missing
 from robench_fire.submission.draft import marked
-from robench_fire.tables.model_info import from_model_info, to_model_info
-from robench_fire.tables.schema import NAME
 
 SUMS = "SHA256SUMS"
 CHECKED = "evidence/robustbench_check.json"

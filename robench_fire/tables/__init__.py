@@ -1,4 +1,4 @@
-"""Rows and boards: RobustBench's model_info, published results, texts, pages. Loads no torch.
+"""Tables of rows of ours and of published ones: texts, data, pages. Loads no torch.
 
-Imports: statistics, problem, data, models, runs, evaluation.
+Imports: statistics, data, models, runs, evaluation, boards.
 """

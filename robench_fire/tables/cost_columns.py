@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from robench_fire.boards.rows import Row
 from robench_fire.quantity import digits, scaled
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables.entries import Entry
-from robench_fire.tables.rows import Row
 
 COLUMNS = ("Device time", "FLOPs", "Energy", "Per point", "Images/s", "MFU")
 """What a table of costs shows of each row; all of them numbers."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards.labels import labelled
+from robench_fire.boards.model_info import BOARD_KEY, SUFFIXES, find_rows
+from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.models.names import display_name
@@ -16,8 +19,6 @@ from robench_fire.quantity import Quantity, same
 from robench_fire.runs.folders import SEEDS, find, read_json
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables import published_rows
-from robench_fire.tables.model_info import BOARD_KEY, SUFFIXES, find_rows
-from robench_fire.tables.rows import Row
 
 OURS, PUBLISHED = "ours", "published"
 REEVALUATED, CHECKPOINT = "published weights, our evaluation", "a checkpoint, our evaluation"
@@ -90,7 +91,7 @@ def of_row(row: Row) -> Entry:
     """A row of ours."""
     aa, paper = row.attack == "aa", row.paper
     return Entry(
-        origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=paper["method"], title=paper["title"],
+        origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=row.name, title=paper["title"],
         link=paper["link"], authors=paper["authors"], venue=paper["venue"], architecture=row.architecture,
         dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
         clean=row.over_seeds("clean"), robust=row.over_seeds("robust") if aa else None,
@@ -223,7 +224,13 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
         found += [replace(each, place=str(source)) for each in here if each not in found]  # sources may hold each other
     if not found:
         raise DataError(_nothing(sources, eps))
-    return found
+    return told_apart(found)
+
+
+def told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """The same entries; those of ours that share a method with the label of what differs."""
+    rows = iter(labelled([each.row for each in entries if each.row]))
+    return [replace(of_row(next(rows)), place=each.place) if each.row else each for each in entries]
 
 
 def _nothing(sources: Sequence[Path], eps: str) -> str:

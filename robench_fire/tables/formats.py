@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from robench_fire.boards.model_info import BOARD_KEY, to_model_info
 from robench_fire.runs.folders import MORE_DATA
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import PUBLISHED, Entry
-from robench_fire.tables.model_info import BOARD_KEY, to_model_info
 from robench_fire.tables.table import NUMBERS, Table
 
 

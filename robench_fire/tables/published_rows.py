@@ -13,11 +13,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards.schema import unreadable
 from robench_fire.data.fetching import data_folder
 from robench_fire.errors import DataError
 from robench_fire.files import write_text
 from robench_fire.runs.folders import read_json
-from robench_fire.tables.schema import unreadable
 
 Fields = dict[str, str]
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from robench_fire.boards import model_info
+from robench_fire.boards.rows import Row
 from robench_fire.files import write_text
-from robench_fire.tables import formats, model_info
+from robench_fire.tables import formats
 from robench_fire.tables.entries import Entry, beside, entries_in
 from robench_fire.tables.page import page
-from robench_fire.tables.rows import Row
 from robench_fire.tables.table import tables
 from robench_fire.tables.terminal import draw
 

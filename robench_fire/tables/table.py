@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from robench_fire.problem.settings import differing, leaves
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.summary import MeanStd, tied
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside
-from robench_fire.tables.rows import said_value
 
 ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
 """Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
@@ -108,30 +105,15 @@ def _bold(entries: Sequence[Entry]) -> list[str]:
 
 
 def _apart(entries: Sequence[Entry]) -> list[list[str]]:
-    """For each entry, a note that tells it from others that would read the same: what differs between their plans."""
-    alike: defaultdict[tuple[object, ...], list[Entry]] = defaultdict(list)
+    """For each entry, a note that tells it from the same plan, measured here and elsewhere: where it is from."""
+    places: defaultdict[str, set[str]] = defaultdict(set)
     for entry in entries:
-        alike[_read(entry)].append(entry)
-    return [[note] if (note := _unlike(entry, alike[_read(entry)])) else [] for entry in entries]
-
-
-def _read(entry: Entry) -> tuple[object, ...]:
-    """What a reader sees of an entry's plan; not of how many of its seeds are there."""
-    seeds = re.compile(r"\d+ of \d+ seeds\.|Seed .* not trained to the end, or not evaluated alike\.")
-    return entry.method, entry.architecture, tuple(note for note in entry.notes if not seeds.fullmatch(note))
-
-
-def _unlike(entry: Entry, alike: Sequence[Entry]) -> str:
-    """The settings of an entry's plan that another plan of the same name does not have."""
-    if entry.row is None or len(alike) < 2:
-        return ""
-    own, others = entry.row.plan, [each.row.plan for each in alike if each.row and each is not entry]
-    paths = dict.fromkeys(path for other in others for path in differing(own, other))
-    known = dict(leaves(own))
-    said = ", ".join(f"{path} {said_value(known[path])}" for path in paths if known.get(path, "") != "")
-    if not said and any(each.place != entry.place for each in alike):  # one plan, measured here and elsewhere
-        said = f"from {entry.place}"
-    return f"This {entry.method}: {said}." if said else ""
+        if entry.row:
+            places[entry.method].add(entry.place)
+    return [
+        [f"This {entry.method}: from {entry.place}."] if len(places[entry.method]) > 1 and entry.row else []
+        for entry in entries
+    ]
 
 
 def _above(other: Entry, entry: Entry, published: bool) -> bool:

@@ -10,12 +10,12 @@ from checkpoint_files import saved, weights
 from command_line import ran
 from repository import DIGITS_BOARD
 
+from robench_fire.boards.model_info import from_model_info
 from robench_fire.cli.measure import FIRE_TABLE
 from robench_fire.problem.recipe import GivenWeights
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.folders import find
 from robench_fire.runs.given_weights import given
-from robench_fire.tables.model_info import from_model_info
 
 TINY = ("--seeds", "1", "--epochs", "1", "--no-eval", "--jobs", "1")
 

@@ -14,7 +14,7 @@ from repository import DIGITS_BOARD
 from written_runs import write_run
 
 from robench_fire.cli import _interrupted
-from robench_fire.cli.options import seeds
+from robench_fire.cli.common.options import seeds
 from robench_fire.errors import UsageError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import find
@@ -121,7 +121,7 @@ def test_missing_data_names_the_command(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_every_evaluation_has_an_option() -> None:
-    from robench_fire.cli.options import ATTACKS
+    from robench_fire.cli.common.options import ATTACKS
     from robench_fire.evaluation.evaluate import SETS
 
     assert sorted(ATTACKS) == sorted(SETS)
@@ -216,7 +216,7 @@ BEGINNINGS = {
 
 
 def test_every_format_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    from robench_fire.cli.read import Format
+    from robench_fire.cli.table import Format
     from robench_fire.tables.render import FORMATS
 
     assert [each.value for each in Format] == list(FORMATS) == list(BEGINNINGS)

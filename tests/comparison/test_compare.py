@@ -10,13 +10,14 @@ import pytest
 from command_line import ran
 from written_runs import CLEAN, ROBUST, write_five, write_run
 
+from robench_fire.boards import model_info, rows
+from robench_fire.boards.labels import chosen
 from robench_fire.comparison.compare import compare, sentence
-from robench_fire.comparison.scores import chosen, scores
+from robench_fire.comparison.scores import scores
 from robench_fire.errors import UsageError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import find
 from robench_fire.statistics.paired import difference
-from robench_fire.tables import model_info, rows
 
 
 def write_masks(root: Path) -> None:

@@ -12,11 +12,11 @@ from bundled_defenses import NAMES
 from protocols import FAMILY, SHARED, SHARED_MNIST, plan_of, protocol
 from repository import BOARDS
 
+from robench_fire.boards.model_info import from_model_info
 from robench_fire.errors import RecipeError
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.recipe import Adam, Augment, Extra, Steps
 from robench_fire.runs.compose import Request, compose
-from robench_fire.tables.model_info import from_model_info
 
 # Bundled defenses by name: recipes.
 

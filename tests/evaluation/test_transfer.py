@@ -9,10 +9,10 @@ import pytest
 import torch
 from command_line import robench
 
+from robench_fire.boards import model_info
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.transfer import _next, transfer
 from robench_fire.runs.folders import Run, find
-from robench_fire.tables import model_info
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ import pytest
 from command_line import ran
 from processes import forked
 
+from robench_fire.boards.rows import collect
 from robench_fire.runs.folders import Run, find
-from robench_fire.tables.rows import collect
 
 pytestmark = pytest.mark.slow
 

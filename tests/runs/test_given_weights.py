@@ -10,12 +10,12 @@ from command_line import ran
 from needs import defense_file
 from written_runs import write_run
 
+from robench_fire.boards.rows import collect
 from robench_fire.files import sha256
 from robench_fire.models import checkpoints
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, find
-from robench_fire.tables.rows import collect
 from robench_fire.training.engine import initialised
 
 SHORT = "--no-eval --device cpu --jobs 1 --epochs 1 --set recipe.attack.steps=1 --set recipe.attack.step=0.2".split()

@@ -14,6 +14,8 @@ import torch
 from bundle_claims import AA, INFO, facts_of
 from safetensors.torch import load_file
 
+from robench_fire.boards import schema
+from robench_fire.boards.rows import collect
 from robench_fire.data.batches import to_float
 from robench_fire.datasets import cifar10
 from robench_fire.errors import UsageError
@@ -24,8 +26,6 @@ from robench_fire.submission.checks.check import entry_for
 from robench_fire.submission.claims.claim import ZERO
 from robench_fire.submission.texts import drive_id
 from robench_fire.submission.zoo_entry import ZooEntry, registered
-from robench_fire.tables import schema
-from robench_fire.tables.rows import collect
 
 pytestmark = pytest.mark.slow
 

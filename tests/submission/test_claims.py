@@ -12,6 +12,7 @@ from bundle_claims import AA, INFO, facts_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robench_fire.boards.rows import collect
 from robench_fire.errors import UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source
@@ -20,7 +21,6 @@ from robench_fire.runs.folders import Run, read_json
 from robench_fire.runs.model_source import source_of
 from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admissible, choose
 from robench_fire.submission.claims.from_runs import claimed, default_name
-from robench_fire.tables.rows import collect
 
 pytestmark = pytest.mark.slow
 

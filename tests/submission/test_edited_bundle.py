@@ -41,9 +41,9 @@ from bundle_checks import (
     told,
 )
 
+from robench_fire.boards.rows import Row
 from robench_fire.submission.bundle import read
 from robench_fire.submission.checks import check
-from robench_fire.tables.rows import Row
 
 pytestmark = pytest.mark.slow
 

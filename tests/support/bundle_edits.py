@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from submission_runs import splits
 from torch import Tensor
 
+from robench_fire.boards.rows import Row
 from robench_fire.data.batches import to_float
 from robench_fire.files import sha256, write_text
 from robench_fire.problem import registry
@@ -23,7 +24,6 @@ from robench_fire.statistics.summary import percent
 from robench_fire.submission.bundle import checkpoints, read, write
 from robench_fire.submission.checks.check import entry_for
 from robench_fire.submission.texts import rendered
-from robench_fire.tables.rows import Row
 
 
 def sum_up(bundle: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards import rows
 from robench_fire.models.names import display_name
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request, by_hand, compose
 from robench_fire.runs.folders import Run, evaluation_name
-from robench_fire.tables import rows
 
 CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
 

@@ -13,9 +13,9 @@ import pytest
 from repository import DIGITS_BOARD
 from rich.console import Console
 
+from robench_fire.boards import model_info
 from robench_fire.quantity import digits, scaled
 from robench_fire.statistics.summary import MeanStd
-from robench_fire.tables import model_info
 from robench_fire.tables.cost_columns import cost, device_time
 from robench_fire.tables.entries import Entry, entries_in, of_row, published
 from robench_fire.tables.render import render, show

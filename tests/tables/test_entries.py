@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from published_entries import BY_NAME
 
+from robench_fire.boards.model_info import publish
+from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ
 from robench_fire.models.names import display_name
@@ -27,8 +29,6 @@ from robench_fire.tables.entries import (
     of_row,
     reevaluated,
 )
-from robench_fire.tables.model_info import publish
-from robench_fire.tables.rows import Row
 
 
 def write_evaluation(folder: Path, key: str, attack: str, robust: float, **changes: Any) -> Path:

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from measured_entries import BOLD, FIRE, one, ours
 
+from robench_fire.boards.model_info import to_model_info
 from robench_fire.tables.formats import tex
-from robench_fire.tables.model_info import to_model_info
 from robench_fire.tables.render import render
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from published_entries import ALL, BY_NAME
 
+from robench_fire.boards.schema import NAME
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import (
     OURS,
@@ -17,7 +18,6 @@ from robench_fire.tables.entries import (
     beside,
     published,
 )
-from robench_fire.tables.schema import NAME
 
 RADII = {
     ("cifar10", "Linf"): {"8/255", "0.031"}, ("cifar10", "L2"): {"0.5"}, ("cifar100", "Linf"): {"8/255", "0.031"},

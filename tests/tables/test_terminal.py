@@ -12,7 +12,7 @@ from measured_entries import BOARD, one, ours
 from repository import BOARDS
 from rich.console import Console
 
-from robench_fire.tables.entries import Entry, entries_in
+from robench_fire.tables.entries import Entry, entries_in, told_apart
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table
 
@@ -76,11 +76,10 @@ def test_architectures_are_abbreviated_on_a_terminal(name: str, short: str) -> N
     assert name in render(given, "md")
 
 
-def test_rows_that_would_read_the_same_say_what_differs() -> None:
+def test_rows_of_one_method_are_called_by_what_differs() -> None:
     one_, two = ours("FIRE", 50.0), ours("FIRE", 52.0)
     assert one_.row is not None
     plan = {**one_.row.plan, "recipe": {**one_.row.plan["recipe"], "batch_size": 64}}
-    found = one(one_, replace(two, row=replace(one_.row, plan=plan)))
-    said = sorted(found.notes[mark - 1] for marks in found.marks for mark in marks)
-    assert said == ["This FIRE: recipe.batch_size 128.", "This FIRE: recipe.batch_size 64."]
+    given = told_apart([one_, replace(two, row=replace(one_.row, plan=plan, fingerprint="other"))])
+    assert sorted(each.method for each in one(*given).entries) == ["FIRE batch_size=128", "FIRE batch_size=64"]
     assert one(one_, ours("MART", 52.0)).notes == []

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards.model_info import MATHJAX, reported, to_model_info
+from robench_fire.boards.rows import Row
+from robench_fire.boards.schema import problems
 from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.models import robustbench_zoo
 from robench_fire.models.names import display_name
@@ -17,9 +20,6 @@ from robench_fire.problem import registry
 from robench_fire.runs.model_source import ModelSource, source_from_file
 from robench_fire.submission.claims.lacking import Missing
 from robench_fire.tables.entries import published
-from robench_fire.tables.model_info import MATHJAX, reported, to_model_info
-from robench_fire.tables.rows import Row
-from robench_fire.tables.schema import problems
 
 ONLY = "the only one that is trained"
 ZERO = "the one that is submitted unless another rule is asked for"

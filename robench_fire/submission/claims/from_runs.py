@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards.model_info import SUFFIXES
+from robench_fire.boards.rows import Row, collect
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.resumable import is_judged
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, extra_of
 from robench_fire.submission.claims.claim import SeedClaim, choose, count, doubts, kept_validation
 from robench_fire.submission.claims.lacking import NOT_JUDGED, Missing, lacking, refusal, unreliable
-from robench_fire.tables.model_info import SUFFIXES
-from robench_fire.tables.rows import Row, collect
 
 
 def seeds_at(folder: Path) -> list[Run]:

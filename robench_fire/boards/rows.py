@@ -28,7 +28,8 @@ class Row:
     """One plan, summarised over its seeds.
 
     ``per_seed``: for each seed "clean", "robust" and "train_seconds". ``attack``: "aa" or "pgd20", what ``robust``
-    means. ``unfinished``: seeds that have no such evaluation yet. Everything else is as recorded.
+    means. ``unfinished``: seeds that have no such evaluation yet. ``label``: what tells it from others of its method,
+    see labels.labelled. Everything else is as recorded.
     """
 
     paper: dict[str, Any]
@@ -44,6 +45,12 @@ class Row:
     unfinished: tuple[int, ...]
     pgd20: dict[int, float]
     facts: dict[str, Any]
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called: by the user, or by what tells it from others, or as its paper calls the method."""
+        return str(self.facts.get("label") or self.label or self.paper["method"])
 
     def over_seeds(self, measure: str) -> MeanStd:
         return mean_std([values[measure] for _, values in sorted(self.per_seed.items())])

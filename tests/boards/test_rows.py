@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from written_runs import CLEAN, HASH, OFFICIAL, ROBUST, write_at, write_five, write_run
 
+from robench_fire.boards import model_info, rows
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import extra_of
-from robench_fire.tables import model_info, rows
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
 

@@ -6,10 +6,13 @@ The one place where percentages become strings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
+from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
 from robench_fire.files import write_json
 from robench_fire.models.names import display_name
@@ -17,8 +20,6 @@ from robench_fire.quantity import same
 from robench_fire.runs.folders import MORE_DATA, read_json
 from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import percent
-from robench_fire.tables.rows import SMALLER_EPS, Row, collect, ranked
-from robench_fire.tables.schema import problems
 
 MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench's own files have it
 SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden", "given": "_given"}
@@ -180,6 +181,8 @@ def _is_board_file(path: Path) -> bool:
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:
     """Write each row to board/<dataset>/<norm>/<Key>.json, extra_of after the key ("_extra", "_hidden", "_given").
 
+    What a label adds to the method's name comes after it ("_lam-20"); a plan that is there keeps its file.
+
     Raises:
         DataError: if a row has no AutoAttack result, its file belongs to another plan, or it would not be what
             RobustBench reads; nothing is written then.
@@ -188,12 +191,12 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
     for row in rows:
         if row.attack != "aa":
             raise DataError(f"{row.paper['method']} has no AutoAttack result; run `robench eval RUN --attack aa`")
-        stem = row.paper["key"] + SUFFIXES[row.extra]
-        path = board / row.dataset / row.norm / f"{stem}.json"
+        path = _file(row, board / row.dataset / row.norm)
         other = chosen.get(path) or (from_model_info(path) if path.exists() else row)
         if (other.fingerprint, other.eps) != (row.fingerprint, row.eps):
             both = f"{other.fingerprint} at {other.eps} and {row.fingerprint} at {row.eps}"
-            raise DataError(f"two plans of {row.paper['method']} ({both}) claim {path}; name one run, or move it away")
+            fix = "publish one, or tell them apart by --label PLAN=TEXT"
+            raise DataError(f"two plans of {row.paper['method']} ({both}) claim {path}; {fix}")
         if path not in chosen or not _poorer(row, other):
             chosen[path] = row
     for path, row in chosen.items():
@@ -209,3 +212,14 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
     for path, info in infos.items():
         write_json(path, info)
     return list(chosen)
+
+
+def _file(row: Row, folder: Path) -> Path:
+    """Where a row lies on a board, or is to lie."""
+    stem = str(row.paper["key"]) + SUFFIXES[row.extra]
+    for path in sorted(folder.glob(f"{stem}*.json")):
+        there = from_model_info(path)
+        if (there.fingerprint, there.eps) == (row.fingerprint, row.eps):
+            return path
+    added = row.name.removeprefix(row.paper["method"]).strip()
+    return folder / (stem + "_" * bool(added) + re.sub(r"[^A-Za-z0-9-]+", "-", added).strip("-") + ".json")

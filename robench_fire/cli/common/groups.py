@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from robench_fire.cli import options as o
+from robench_fire.cli.common import options as o
 from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
 

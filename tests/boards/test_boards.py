@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from written_runs import CLEAN, OFFICIAL, ROBUST, write_at, write_five, write_run
 
+from robench_fire.boards import model_info, rows
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
-from robench_fire.tables import model_info, render, rows
+from robench_fire.tables import render
 from robench_fire.tables.entries import entries_in, of_row
 
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from repository import BOARDS
 
-from robench_fire.tables.schema import problems
+from robench_fire.boards.schema import problems
 
 COMMITTED = sorted(path for norm in ("Linf", "L2") for path in BOARDS.glob(f"*/{norm}/*.json"))
 
@@ -88,7 +88,7 @@ def test_a_file_of_robustbenchs_with_a_null_is_not_what_we_write() -> None:
 
 
 def test_the_schema_is_one() -> None:
-    text = resources.files("robench_fire.tables").joinpath("model_info.schema.json").read_text(encoding="utf-8")
+    text = resources.files("robench_fire.boards").joinpath("model_info.schema.json").read_text(encoding="utf-8")
     Draft202012Validator.check_schema(json.loads(text))
 
 

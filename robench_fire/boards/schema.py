@@ -46,7 +46,7 @@ def _validator(may_lack: tuple[str, ...] = ()) -> Any:
     """For a submission; or, with what an entry may lack, for one that may have other fields too."""
     from jsonschema import Draft202012Validator  # here, because it takes a moment to import
 
-    text = resources.files("robench_fire.tables").joinpath("model_info.schema.json").read_text(encoding="utf-8")
+    text = resources.files("robench_fire.boards").joinpath("model_info.schema.json").read_text(encoding="utf-8")
     schema = json.loads(text)
     if may_lack:
         needed = [name for name in schema["required"] if name not in may_lack]

@@ -1,0 +1,157 @@
+"""What tells rows of one method apart, and the rows that a user means by a name or a setting."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from robench_fire.boards.rows import Row, said_value
+from robench_fire.errors import UsageError, unknown
+from robench_fire.problem.settings import leaves
+from robench_fire.quantity import Quantity, same
+
+KINDS = {"": "", "file": "extra data", "hidden": "hidden labels", "given": "given weights"}  # of extra_of, as said
+ANYWAY = ("name", "profile", "recipe.extra", "recipe.extra.source")  # leaves that are told in another way
+
+
+def labelled(rows: Sequence[Row]) -> list[Row]:
+    """The same rows, those that share a method, data set, norm and radius with a label of exactly what differs.
+
+    As "FIRE lam=20", where the others have another lam; "FIRE short", where they are of another profile. A label that
+    was given by hand stays.
+    """
+    alike: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[row.paper["method"], row.dataset, row.norm, str(float(Quantity(row.eps)))].append(row)
+    labels = {id(row): label for group in alike.values() for row, label in zip(group, _labels(group), strict=True)}
+    return [replace(row, label=labels[id(row)]) for row in rows]
+
+
+def _labels(group: Sequence[Row]) -> list[str]:
+    """One for each of the rows of a method; "" for a method whose name is enough."""
+    if len({row.fingerprint for row in group}) < 2:
+        return [""] * len(group)
+    kinds = [(row.profile, KINDS[row.extra]) for row in group]
+    several = [len({kind[part] for kind in kinds}) > 1 for part in (0, 1)]
+    found = []
+    for row, kind in zip(group, kinds, strict=True):
+        peers = [other.plan for other, its in zip(group, kinds, strict=True) if its == kind]
+        said = [part for part, apart in zip(kind, several, strict=True) if apart and part]
+        found.append(" ".join([row.paper["method"], *said, *_settings(row.plan, peers)]))
+    plans: defaultdict[str, set[str]] = defaultdict(set)
+    for row, label in zip(group, found, strict=True):
+        plans[label].add(row.fingerprint)
+    return [
+        f"{label} {row.fingerprint}" if len(plans[label]) > 1 else label
+        for row, label in zip(group, found, strict=True)
+    ]
+
+
+def _settings(plan: Mapping[str, Any], peers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the plan has where one of its peers has something else, as "lam=20"."""
+    own, others = dict(leaves(plan)), [dict(leaves(peer)) for peer in peers]
+    paths = [path for path in own if path not in ANYWAY and any(other.get(path) != own[path] for other in others)]
+    ends = Counter(path.rpartition(".")[2] for path in paths)
+    return [f"{_short(path, ends)}={_said(path, own[path])}" for path in paths]
+
+
+def _short(path: str, ends: Mapping[str, int]) -> str:
+    """The end of a path that no other path has; a radius always with whose it is."""
+    end = path.rpartition(".")[2]
+    return ".".join(path.split(".")[-2:]) if ends[end] > 1 or end == "eps" else end
+
+
+def _said(path: str, value: Any) -> str:
+    text = said_value(value).replace(", ", ",")
+    return text[:8] if path == "code" or path.endswith("sha256") else text
+
+
+def names(row: Row) -> tuple[str, ...]:
+    """What a user may call a row."""
+    plan, paper = str(row.plan["name"]), row.paper
+    return plan, str(paper["method"]), str(paper["key"]), row.fingerprint, row.name
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: fire-sa, fire_sa and FIRE+SA are one."""
+    return " ".join(name.lower().replace("-", "_").replace("+", "_").split())
+
+
+def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
+    """The row that each name is of: a label, a defense, a method as its paper calls it, a key, a plan's fingerprint.
+
+    Raises:
+        UsageError: for a name of no row, or of several.
+    """
+    return [_one(rows, name) for name in asked]
+
+
+def _one(rows: Sequence[Row], name: str) -> Row:
+    found = [row for row in rows if plain(name) == plain(row.name)] or _called(rows, name)
+    if len(found) > 1:
+        told = " or ".join(dict.fromkeys(f'"{row.name}"' for row in found))
+        if len({row.name for row in found}) < len(found):
+            told = f"a folder with one of them, or its plan, {' or '.join(dict.fromkeys(r.fingerprint for r in found))}"
+        raise UsageError(f"{name} is {len(found)} rows here: name {told}")
+    return found[0]
+
+
+def _called(rows: Sequence[Row], name: str) -> list[Row]:
+    found = [row for row in rows if plain(name) in map(plain, names(row))]
+    if not found:
+        raise UsageError(unknown("row", name, {row.label or row.plan["name"] for row in rows}))
+    return found
+
+
+def filtered(rows: Sequence[Row], only: Sequence[str] = (), where: Sequence[str] = ()) -> list[Row]:
+    """The rows with one of the names ``only`` (none: all), and all of the settings ``where``, "defense.lam=6".
+
+    Raises:
+        UsageError: for a name or a setting that no row has, or a setting that is none.
+    """
+    called = [row for name in only for row in _called(rows, name)]
+    kept = [row for row in rows if not only or any(row is each for each in called)]
+    wanted = [_setting(text, [row.plan for row in rows]) for text in where]
+    return [row for row in kept if all(has(row.plan, *each) for each in wanted)]
+
+
+def _setting(text: str, plans: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    path, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not path or not value:
+        raise UsageError(f"--where {text}: expected PATH=VALUE, like defense.lam=6")
+    known = {each for plan in plans for each, _ in leaves(plan)}
+    if known and path not in known:
+        raise UsageError(f"--where {text}: {unknown('setting', path, known)}")
+    return path, value
+
+
+def has(plan: Mapping[str, Any], path: str, value: str) -> bool:
+    """Whether a plan has a value at a path; numbers are compared as numbers."""
+    own = said_value(dict(leaves(plan)).get(path)).replace(" ", "")
+    try:
+        return own == value.replace(" ", "") or same(own, value)
+    except ValueError:
+        return own.lower() == value.lower()
+
+
+def given(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
+    """The rows with labels of the user's, "NAME=LABEL"; "NAME=" takes one away.
+
+    Raises:
+        UsageError: for a text without a name or "=", a name of no row or of several, or a label that is there twice.
+    """
+    found = {id(row): row for row in rows}
+    for text in asked:
+        name, equals, label = text.rpartition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--label {text}: expected ROW=LABEL, a row as it is called now and what to call it")
+        row = _one(rows, name.strip())
+        found[id(row)] = replace(row, facts=row.facts | {"label": " ".join(label.split())})
+    made = list(found.values())
+    labels = Counter(plain(row.name) for row in made)
+    for row in made:
+        if row.facts.get("label") and labels[plain(row.name)] > 1:
+            raise UsageError(f"--label {row.name}: another row is called that; choose another one")
+    return made
