@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ ANYWAY = ("name", "profile", "recipe.extra", "recipe.extra.source")  # leaves th
 def labelled(rows: Sequence[Row]) -> list[Row]:
     """The same rows, those that share a method, data set, norm and radius with a label of exactly what differs.
 
-    As "FIRE lam=20", where the others have another lam; "FIRE short", where they are of another profile. A label that
-    was given by hand stays.
+    "FIRE" and "FIRE lam=20"; "FIRE short" beside another profile. The row of the method's own recipe keeps its name
+    alone. A label that was given by hand stays.
     """
     alike: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -33,28 +33,32 @@ def _labels(group: Sequence[Row]) -> list[str]:
     """One for each of the rows of a method; "" for a method whose name is enough."""
     if len({row.fingerprint for row in group}) < 2:
         return [""] * len(group)
-    kinds = [(row.profile, KINDS[row.extra]) for row in group]
-    several = [len({kind[part] for kind in kinds}) > 1 for part in (0, 1)]
-    found = []
-    for row, kind in zip(group, kinds, strict=True):
-        peers = [other.plan for other, its in zip(group, kinds, strict=True) if its == kind]
-        said = [part for part, apart in zip(kind, several, strict=True) if apart and part]
-        found.append(" ".join([row.paper["method"], *said, *_settings(row.plan, peers)]))
-    plans: defaultdict[str, set[str]] = defaultdict(set)
-    for row, label in zip(group, found, strict=True):
-        plans[label].add(row.fingerprint)
+    for by_hand in (True, False):  # what its recipe did not say is enough, where that tells all apart
+        found = [_label(row, group, by_hand) for row in group]
+        pairs = {(label, row.fingerprint) for label, row in zip(found, group, strict=True)}
+        plans = Counter(label for label, _ in pairs)
+        if max(plans.values()) == 1:
+            return found
     return [
-        f"{label} {row.fingerprint}" if len(plans[label]) > 1 else label
-        for row, label in zip(group, found, strict=True)
+        f"{label} {row.fingerprint}" if plans[label] > 1 else label for label, row in zip(found, group, strict=True)
     ]
 
 
-def _settings(plan: Mapping[str, Any], peers: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What the plan has where one of its peers has something else, as "lam=20"."""
-    own, others = dict(leaves(plan)), [dict(leaves(peer)) for peer in peers]
+def _label(row: Row, group: Sequence[Row], by_hand: bool) -> str:
+    """``by_hand``: with nothing of what the recipe itself says, so that a method's own row keeps its name."""
+    kind, kinds = _kind(row), [_kind(other) for other in group]
+    said = [part for at, part in enumerate(kind) if part and len({each[at] for each in kinds}) > 1]
+    peers = [other.plan for other, its in zip(group, kinds, strict=True) if its == kind]
+    own, others = dict(leaves(row.plan)), [dict(leaves(peer)) for peer in peers]
     paths = [path for path in own if path not in ANYWAY and any(other.get(path) != own[path] for other in others)]
     ends = Counter(path.rpartition(".")[2] for path in paths)
-    return [f"{_short(path, ends)}={_said(path, own[path])}" for path in paths]
+    shown = [path for path in paths if not by_hand or path in row.facts["by_hand"]]
+    return " ".join([row.paper["method"], *said, *(f"{_short(path, ends)}={_said(path, own[path])}" for path in shown)])
+
+
+def _kind(row: Row) -> tuple[str, str]:
+    """What decides many settings at once: a profile other than the usual, and data beyond the data set's."""
+    return "" if row.profile == "matched" else row.profile, KINDS[row.extra]
 
 
 def _short(path: str, ends: Mapping[str, int]) -> str:
@@ -64,7 +68,7 @@ def _short(path: str, ends: Mapping[str, int]) -> str:
 
 
 def _said(path: str, value: Any) -> str:
-    text = said_value(value).replace(", ", ",")
+    text = f"{value:g}" if isinstance(value, float) else said_value(value).replace(", ", ",")
     return text[:8] if path == "code" or path.endswith("sha256") else text
 
 
