@@ -8,6 +8,7 @@ from typing import Any
 from figures_boards import ROOT, apart, entries, flattered, listed, row, verdicts
 
 from robench_fire.statistics.summary import MeanStd, mean_std
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import entries_in
 from robench_fire.tables.render import render
 
@@ -72,7 +73,7 @@ def digits_all_board() -> str:
 def digits_attacks() -> str:
     """Each attack by itself, of the methods that all of them were run on."""
     known = [each for each in entries("all/digits").values() if each.alone("square")]
-    return render(known, "md", attacks=True)
+    return render(known, "md", shown=Shown(attacks=True))
 
 
 def digits_features() -> str:

@@ -1,6 +1,6 @@
 """The commands: arguments to calls, results to text.
 
-Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, tables, comparison, launching,
+Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, comparison, tables, launching,
 submission.
 """
 
@@ -37,7 +37,7 @@ app.command()(grouped(measure.bench))
 app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(grouped(attack.features))
-app.command()(table)
+app.command()(grouped(table))
 app.command()(compare)
 app.command()(grouped(submit))
 app.command()(grouped(listing.show))

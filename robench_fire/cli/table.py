@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.groups import TableOptions
 from robench_fire.errors import UsageError
 
 
@@ -27,25 +28,19 @@ class Format(str, Enum):
 
 
 def table(
+    wanted: TableOptions,
     sources: Annotated[
         list[Path] | None,
         typer.Argument(help="Run folders, boards, evaluated weights of RobustBench's. (default: --output)"),
     ] = None,
     output: o.Output = Path("runs"),
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
-    paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False,
     update: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE|FOLDER", help="With --published, and from now on: figures of a newer RobustBench model_info."
         ),
     ] = None,
-    cost: Annotated[
-        bool, typer.Option("--cost", help="What a seed cost (time, FLOPs, energy), not how it was trained.")
-    ] = False,
-    attacks: Annotated[bool, typer.Option("--attacks", help="What each attack by itself leaves.")] = False,
-    wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
@@ -55,11 +50,10 @@ def table(
 
     if json and format_ not in (Format.terminal, Format.json):
         raise UsageError(f"--json and --format {format_.value}: choose one")
-    if cost and attacks:
-        raise UsageError("--cost and --attacks: each takes the place of other columns; choose one")
-    _update(update, published)
-    found = entries.entries_in(sources or [output], eps)
-    render.show(found, "json" if json else format_.value, Console(), paper, published, cost, wide, attacks)
+    shown = wanted.shown()
+    _update(update, shown.published)
+    found = wanted.of(entries.entries_in(sources or [output], eps))
+    render.show(found, "json" if json else format_.value, Console(), shown, wanted.wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:

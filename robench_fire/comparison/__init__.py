@@ -1,4 +1,4 @@
 """Whether two rows differ, and what it takes to know.
 
-Imports: statistics, boards.
+Imports: statistics, problem, boards.
 """

@@ -7,16 +7,20 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from robench_fire.boards.rows import Row
-from robench_fire.comparison.scores import Metric, check_comparable, scores
-from robench_fire.errors import UsageError
+from robench_fire.comparison.scores import Metric, check_comparable, per_seed, scores
+from robench_fire.errors import RobenchError, UsageError
 from robench_fire.quantity import duration
-from robench_fire.statistics.paired import Difference, difference, holm, over_seeds, seeds_needed
+from robench_fire.statistics.paired import Difference, difference, holm, images_needed, over_seeds, seeds_needed
 
 POINTS = {"clean": "clean accuracy", "average": "the average of clean accuracy and AutoAttack"}
 
 
 class Comparison(NamedTuple):
-    """``adjusted``: Holm's p value among all that were compared at once. ``more_seeds``: see needed."""
+    """One row less another.
+
+    ``adjusted``: Holm's p value among all that were compared at once. ``more_seeds``, ``more_images``: how many would
+    settle it; None where it is settled, or not so many would. ``most_images``: that there are.
+    """
 
     one: Row
     other: Row
@@ -25,6 +29,8 @@ class Comparison(NamedTuple):
     adjusted: float
     paired: bool
     more_seeds: int | None
+    more_images: int | None
+    most_images: int
 
     @property
     def differs(self) -> bool:
@@ -44,9 +50,17 @@ def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
     made = [_difference(first, other, metric) for other in others]
     adjusted = holm([found.p for found, _ in made])
     return [
-        Comparison(first, other, metric, found, p, paired, None if p < 0.05 else seeds_needed(found))
+        Comparison(first, other, metric, found, p, paired, *_needed(first, found, p, paired))
         for other, (found, paired), p in zip(others, made, adjusted, strict=True)
     ]
+
+
+def _needed(row: Row, found: Difference, p: float, paired: bool) -> tuple[int | None, int | None, int]:
+    """Seeds of each, and test images, that would settle an undecided difference; and how many images there are."""
+    if p < 0.05:
+        return None, None, row.examples
+    there = _test_images(row)
+    return seeds_needed(found), images_needed(found, there) if paired else None, there
 
 
 def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
@@ -54,17 +68,12 @@ def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]
     pair = scores(one, metric), scores(other, metric)
     if pair[0] is not None and pair[1] is not None:
         return difference(pair[0], pair[1]), True
-    values = [_per_seed(row, metric) for row in (one, other)]
+    values = [per_seed(row, metric) for row in (one, other)]
     if min(map(len, values)) < 2:
         lacking = one if pair[0] is None else other
         raise UsageError(f"{lacking.name} has a single seed and no masks: nothing says how far it varies; "
                          "publish it again from its run folders")  # fmt: skip
     return over_seeds(values[0], values[1], one.examples), False
-
-
-def _per_seed(row: Row, metric: Metric) -> list[float]:
-    names = ("clean", "robust") if metric == "average" else (metric,)
-    return [fmean(each[name] for name in names) for _, each in sorted(row.per_seed.items())]
 
 
 def sentence(each: Comparison) -> str:
@@ -99,21 +108,50 @@ def caveats(each: Comparison) -> list[str]:
 
 
 def _settled(each: Comparison) -> list[str]:
-    """How many seeds would settle a difference of this size, and what they cost."""
-    found = each.found
-    if each.differs or found.seed_part is None or min(found.seeds) < 2:
+    """How many seeds, or how many images, would settle a difference of this size, and what they cost."""
+    found, rows = each.found, (each.one, each.other)
+    if each.differs or not found.value:
         return []
-    if each.more_seeds is None:
-        return ["No number of seeds would settle a difference of this size on these images; more images might."]
-    more = 2 * each.more_seeds - sum(found.seeds)
-    cost = sum(
-        max(each.more_seeds - count, 0) * row.over_seeds("train_seconds").mean
-        for count, row in zip(found.seeds, (each.one, each.other), strict=True)
-    )
-    return [
-        f"A difference of this size would be settled (4 times of 5) by {each.more_seeds} seeds of each: "
-        f"{more} more, about {duration(cost)} of training."
-    ]
+    ways = []
+    if each.more_seeds is not None:
+        more = [max(each.more_seeds - count, 0) for count in found.seeds]
+        cost = sum(count * _seconds(row, ("training", "attacks")) for count, row in zip(more, rows, strict=True))
+        ways.append(f"{each.more_seeds} seeds of each, {sum(more)} more ({_took(cost, rows)})")
+    if each.more_images is not None:
+        cost = sum(
+            len(row.per_seed) * _seconds(row, ("attacks",)) * (each.more_images / row.examples - 1) for row in rows
+        )
+        known = all("evaluation_seconds" in row.facts for row in rows)
+        took = f" ({_took(cost, rows)})" if known else ""
+        ways.append(f"{each.more_images:,} test images, {each.more_images - found.images:,} more{took}")
+    if not ways:
+        used = "are used" if each.most_images == found.images else "would not either"
+        images = f"all {each.most_images:,} test images {used}"
+        return [f"100 seeds of each would not settle a difference of this size; {images}."]
+    return [f"A difference of this size would be settled, 4 times of 5, by {', or by '.join(ways)}."]
+
+
+def _seconds(row: Row, parts: tuple[str, ...]) -> float:
+    """What a seed takes: its training and, where it is known, its evaluation."""
+    attacks = row.facts.get("evaluation_seconds", {})
+    known = {"training": row.over_seeds("train_seconds").mean, "attacks": fmean(attacks.values()) if attacks else 0.0}
+    return sum(known[part] for part in parts)
+
+
+def _took(seconds: float, rows: Sequence[Row]) -> str:
+    where = sorted(set().union(*(row.settings("device") for row in rows)))
+    return f"about {duration(seconds)}" + (f" on {where[0]}" if len(where) == 1 and where[0] else "")
+
+
+def _test_images(row: Row) -> int:
+    """How many there are; as many as were used, where that is not known."""
+    from robench_fire.problem import registry  # here, because it imports torch
+
+    try:
+        known = registry.load("datasets", row.dataset).module.DATASET.test_size
+    except RobenchError:
+        known = None
+    return max(known or 0, row.examples)
 
 
 def as_plain(each: Comparison) -> dict[str, Any]:
@@ -134,5 +172,6 @@ def as_plain(each: Comparison) -> dict[str, Any]:
         "variance": {"seeds": found.seed_part, "images": found.image_part},
         "over_images": each.paired,
         "seeds_needed": each.more_seeds,
+        "images_needed": each.more_images,
         "sentence": sentence(each),
     }

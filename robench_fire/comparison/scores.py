@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,12 @@ def scores(row: Row, metric: Metric) -> NDArray[Any] | None:
         raise DataError(f"{row.name}: {fault}; publish the row again") from None
     values = 100.0 * np.array(both, float)  # (seeds, 2, images)
     return values.mean(1) if metric == "average" else values[:, ("clean", "robust").index(metric)]
+
+
+def per_seed(row: Row, metric: Metric) -> list[float]:
+    """The accuracy of each seed, in the order of the seeds."""
+    names = ("clean", "robust") if metric == "average" else (metric,)
+    return [fmean(each[name] for name in names) for _, each in sorted(row.per_seed.items())]
 
 
 def check_comparable(one: Row, other: Row) -> None:

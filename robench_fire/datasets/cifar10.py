@@ -63,6 +63,7 @@ DATASET = Dataset(
     extra_arch="wrn-28-10",
     validation=1000,
     train_size=49_000,
+    test_size=10_000,
     load=load,
     files=FILES,
     downloads=(

@@ -29,6 +29,7 @@ DATASET = Dataset(
     extra_arch="wrn-28-10",
     validation=1000,
     train_size=49_000,
+    test_size=10_000,
     load=load,
     files=(ARCHIVE,),
     downloads=(Download("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", ARCHIVE.md5, unpack=False),),

@@ -47,5 +47,6 @@ DATASET = Dataset(
     extra_arch="digits-cnn",
     validation=100,
     train_size=1_397,
+    test_size=TEST,
     load=load,
 )

@@ -60,6 +60,7 @@ DATASET = Dataset(
     extra_arch="small-cnn",
     validation=1000,
     train_size=59_000,
+    test_size=10_000,
     load=load,
     files=FILES,
     downloads=tuple(

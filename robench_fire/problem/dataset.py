@@ -74,7 +74,7 @@ class Dataset:
     ``recipes``: the matched recipe for each threat model it is benchmarked at, the first one being the default.
     ``source``: where those recipes come from. ``extra_arch``: the architecture used with extra data.
     ``validation``: how many training images are held out. ``examples``: how many test images an evaluation uses by
-    default (None: all).
+    default (None: all). ``test_size``: how many there are, where that is known beforehand.
     """
 
     num_classes: int
@@ -91,6 +91,7 @@ class Dataset:
     downloads: tuple[Download, ...] = ()
     mirror: Mirror | None = None
     examples: int | None = None
+    test_size: int | None = None
 
     def splits(self, folder: Path) -> Splits:
         """Read the (verified) files in ``folder`` and hold out the validation images by a fixed permutation."""

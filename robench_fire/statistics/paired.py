@@ -68,6 +68,11 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
     return _interval(value, over_seeds, rest, df, counts, images)
 
 
+def mean(one: NDArray[Any]) -> Difference:
+    """The mean of one matrix of scores in percent, with the interval that a difference from a known number has."""
+    return difference(one, np.zeros((2, np.shape(one)[-1])))
+
+
 def _interaction(scores: NDArray[Any]) -> float:
     """The mean square of what neither seed nor image explains."""
     rest = scores - scores.mean(1, keepdims=True) - scores.mean(0) + scores.mean()
@@ -113,14 +118,35 @@ def seeds_needed(found: Difference, most: int = 100) -> int | None:
     The smallest number whose standard error, with the spreads that were found, is so far below the difference; None if
     ``most`` would not do.
     """
-    from scipy.stats import t  # here, because it takes a moment to import
-
     if found.seed_part is None or not found.value:
         return None
     now = 2 / (1 / found.seeds[0] + 1 / found.seeds[1])
     for count in range(max(2, min(found.seeds)), most + 1):
-        df = 2 * (count - 1)
-        error = math.sqrt(found.seed_part * now / count + found.image_part)
-        if (t.ppf((1 + LEVEL) / 2, df) + t.ppf(0.8, df)) * error <= abs(found.value):
+        if _shows(found.value, found.seed_part * now / count + found.image_part, 2 * (count - 1)):
             return count
     return None
+
+
+def images_needed(found: Difference, most: int) -> int | None:
+    """How many test images would show a difference of this size, 4 times of 5, with these seeds; see seeds_needed.
+
+    None if ``most``, those that there are, would not do.
+    """
+    for images in _rounded(found.images, most):
+        if found.value and _shows(found.value, (found.seed_part or 0.0) + found.image_part * found.images / images,
+                                  found.df):  # fmt: skip
+            return images
+    return None
+
+
+def _rounded(above: int, most: int) -> list[int]:
+    """Numbers up to ``most``, in steps of a tenth of a power of ten: nobody evaluates 3,217 images."""
+    found = [int(f"{digit}{'0' * zeros}") for zeros in range(1, len(str(most))) for digit in range(10, 100)]
+    return [*(number for number in sorted({*found}) if above < number < most), *([most] if most > above else [])]
+
+
+def _shows(value: float, variance: float, df: float) -> bool:
+    """Whether a test at 5 % finds a difference of this size 4 times of 5."""
+    from scipy.stats import t  # here, because it takes a moment to import
+
+    return bool((t.ppf((1 + LEVEL) / 2, df) + t.ppf(0.8, df)) * math.sqrt(variance) <= abs(value))

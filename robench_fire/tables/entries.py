@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from robench_fire.boards.labels import labelled
+from robench_fire.boards.labels import filtered, given, labelled
 from robench_fire.boards.model_info import BOARD_KEY, SUFFIXES, find_rows
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
@@ -31,7 +31,7 @@ class Entry:
     ``origin``: OURS, PUBLISHED (someone's figures), REEVALUATED (RobustBench's weights, evaluated here) or CHECKPOINT
     (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see rows.extra_of. ``best_known``:
     robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign, None where it is not known.
-    ``row``: behind an entry of ours. ``place``: where it was found.
+    ``row``: behind an entry of ours; ``seed``: of an entry that is one of its seeds. ``place``: where it was found.
     """
 
     origin: str
@@ -58,6 +58,7 @@ class Entry:
     notes: tuple[str, ...] = ()
     source: str = ""
     row: Row | None = None
+    seed: int | None = None
     place: str = field(default="", compare=False)
     reported: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,9 +81,11 @@ class Entry:
 
     @property
     def seeds(self) -> str:
-        """How many of how many, for entries of ours."""
+        """How many of how many, for entries of ours; or which, of an entry that is a single one of them."""
         if self.row is None:
             return "–"
+        if self.seed is not None:
+            return f"seed {self.seed}"
         count = len(self.row.per_seed)
         return str(count) if count >= SEEDS else f"{count}/{SEEDS}"
 
@@ -231,6 +234,28 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     """The same entries; those of ours that share a method with the label of what differs."""
     rows = iter(labelled([each.row for each in entries if each.row]))
     return [replace(of_row(next(rows)), place=each.place) if each.row else each for each in entries]
+
+
+def chosen_in(
+    entries: Sequence[Entry], only: Sequence[str] = (), where: Sequence[str] = (), labels: Sequence[str] = ()
+) -> list[Entry]:
+    """Entries of ours by name and by setting, see labels.filtered, and called as the user says, see labels.given.
+
+    With names or settings, entries that are none of ours are left out.
+
+    Raises:
+        UsageError: for a name, a setting or a label that does not fit, or if nothing is left.
+    """
+    if not (only or where or labels):
+        return list(entries)
+    ours = [entry for entry in entries if entry.row]
+    rows = given([entry.row for entry in ours if entry.row], labels)
+    places = {id(row): entry.place for row, entry in zip(rows, ours, strict=True)}
+    kept = filtered(rows, only, where)
+    if not kept:
+        raise UsageError(f"no row has {' and '.join([*([' or '.join(only)] if only else []), *where])}; ask for less")
+    others = [] if only or where else [entry for entry in entries if entry.row is None]
+    return [*(replace(of_row(row), place=places[id(row)]) for row in kept), *others]
 
 
 def _nothing(sources: Sequence[Path], eps: str) -> str:

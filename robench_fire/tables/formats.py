@@ -11,9 +11,10 @@ from typing import Any
 
 from robench_fire.boards.model_info import BOARD_KEY, to_model_info
 from robench_fire.runs.folders import MORE_DATA
-from robench_fire.tables import cost_columns
+from robench_fire.tables import cost_columns, marks
+from robench_fire.tables.columns import NUMBERS, USUAL, Shown
 from robench_fire.tables.entries import PUBLISHED, Entry
-from robench_fire.tables.table import NUMBERS, Table
+from robench_fire.tables.table import Table
 
 
 def markdown(table: Table) -> str:
@@ -131,9 +132,11 @@ def _names(authors: str) -> list[str]:
     return [name for name in re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", listed) if name]
 
 
-def as_json(entries: Sequence[Entry]) -> str:
-    """RobustBench's model_info of each entry, ours with everything under one extra key."""
+def as_json(entries: Sequence[Entry], shown: Shown = USUAL) -> str:
+    """RobustBench's model_info of each entry, ours with everything under one extra key; intervals beside it."""
     rows = [to_model_info(entry.row) if entry.row else _plain(entry) for entry in entries]
+    if shown.intervals:
+        rows = [row | {"intervals": _intervals(entry)} for row, entry in zip(rows, entries, strict=True)]
     return json.dumps({"format": 1, "rows": rows}, indent=2, ensure_ascii=False)
 
 
@@ -154,15 +157,26 @@ def _plain(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_csv(entries: Iterable[Entry], cost: bool = False) -> str:
-    """Numbers as numbers: a mean and a std column for each measure; what a seed cost in columns of its own."""
+def _intervals(entry: Entry) -> dict[str, dict[str, Any]]:
+    found = marks.intervals(entry).items()
+    return {marks.MEASURES[name]: {"low": each.low, "high": each.high, "over": each.over} for name, each in found}
+
+
+def as_csv(entries: Iterable[Entry], shown: Shown = USUAL) -> str:
+    """Numbers as numbers: a mean and a std column for each measure; what else is shown in columns of its own."""
     import pandas as pd
 
     entries = list(entries)
     frame = pd.DataFrame([_record(entry) for entry in entries])
     frame.insert(frame.columns.get_loc("key") + 1, "citation", citations(entries))
     frame = frame.astype(dict.fromkeys(("examples", "seeds"), "Int64"))  # which may be empty, and are no fractions
-    if cost:
+    if shown.per_seed:
+        frame.insert(frame.columns.get_loc("seeds"), "seed", pd.array([entry.seed for entry in entries], "Int64"))
+    if shown.intervals:
+        for name in marks.MEASURES.values():
+            for end in ("low", "high"):
+                frame[f"{name}_{end}"] = [_intervals(entry).get(name, {}).get(end) for entry in entries]
+    if shown.cost:
         priced = pd.DataFrame([cost_columns.numbers(entry) for entry in entries]).map(_exact)
         frame = pd.concat([frame, priced], axis=1)
     return str(frame.to_csv(index=False, float_format="%.4f")).rstrip()

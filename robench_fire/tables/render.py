@@ -11,6 +11,7 @@ from robench_fire.boards import model_info
 from robench_fire.boards.rows import Row
 from robench_fire.files import write_text
 from robench_fire.tables import formats
+from robench_fire.tables.columns import USUAL, Shown
 from robench_fire.tables.entries import Entry, beside, entries_in
 from robench_fire.tables.page import page
 from robench_fire.tables.table import tables
@@ -19,37 +20,31 @@ from robench_fire.tables.terminal import draw
 FORMATS = ("terminal", "html", "md", "latex", "csv", "json", "bibtex")
 
 
-def render(
-    entries: Sequence[Entry], style: str, paper: bool = False, published: bool = False, cost: bool = False,
-    attacks: bool = False,
-) -> str:  # fmt: skip
+def render(entries: Sequence[Entry], style: str, shown: Shown = USUAL) -> str:
     """Entries as text in one of FORMATS but "terminal"."""
     if style in ("html", "md", "latex"):
-        found = list(tables(entries, paper, published, cost, attacks))
+        found = list(tables(entries, shown))
         if style == "html":
             return page(found).rstrip()
         return "\n".join(map(formats.markdown if style == "md" else formats.latex, found)).rstrip()
-    listed = [*_ranked(entries), *(beside(entries) if published else [])]
-    if style == "csv":
-        return formats.as_csv(listed, cost)
-    return {"json": formats.as_json, "bibtex": formats.bibtex}[style](listed)
+    listed = [*_ranked(entries, shown.per_seed and style == "csv"), *(beside(entries) if shown.published else [])]
+    if style == "bibtex":
+        return formats.bibtex(listed)
+    return formats.as_csv(listed, shown) if style == "csv" else formats.as_json(listed, shown)
 
 
-def _ranked(entries: Sequence[Entry]) -> list[Entry]:
+def _ranked(entries: Sequence[Entry], each_seed: bool) -> list[Entry]:
     """As tables have them: one setting after the other, the best first."""
-    return [entry for table in tables(entries) for entry in table.entries]
+    return [entry for table in tables(entries, Shown(per_seed=each_seed)) for entry in table.entries]
 
 
-def show(
-    entries: Sequence[Entry], style: str, console: Console, paper: bool = False, published: bool = False,
-    cost: bool = False, wide: bool = False, attacks: bool = False,
-) -> None:  # fmt: skip
+def show(entries: Sequence[Entry], style: str, console: Console, shown: Shown = USUAL, wide: bool = False) -> None:
     """Print entries to ``console`` in one of FORMATS; ``wide``: every column, however narrow a terminal is."""
     if style == "terminal":
-        for table in tables(entries, paper, published, cost, attacks):
+        for table in tables(entries, shown):
             draw(table, console, wide)
     else:
-        console.file.write(render(entries, style, paper, published, cost, attacks) + "\n")
+        console.file.write(render(entries, style, shown) + "\n")
 
 
 def publish(rows: Iterable[Row], board: Path) -> list[Path]:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
 from robench_fire.quantity import Quantity
-from robench_fire.statistics.summary import MeanStd, tied
-from robench_fire.tables import cost_columns
-from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside
-
-ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
-"""Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
-NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "FIRE paper", "RobustBench",
-           *ALONE, *cost_columns.COLUMNS}  # fmt: skip
-"""Columns that are set to the right."""
-MEASURES = {"Clean": "clean", "AutoAttack": "robust", "Average": "average"}
-"""Columns of which the best values are set in bold."""
-
+from robench_fire.tables import cost_columns, marks
+from robench_fire.tables.columns import USUAL, Shown, columns, values
+from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside, of_row
 
 _BY_ITSELF = (
     "White box: FGSM, PGD-20 (CW: on the margin of logits), AutoAttack. Black box: Square alone, and Transfer, the "
     "images that PGD-20 finds on independently trained standard networks. Each attack is run by itself."
 )
+_INTERVALS = "±: the 95 % interval over training seeds and test images (docs/statistics.md); elsewhere, std over seeds."
+_PARETO = "*: no other row is as good in clean accuracy, AutoAttack and training time at once, by their means."
+_PAIRED = "difference over seeds and images, Holm's correction, 5 %; nothing where that is all"
+PARETO = "*"
+"""Behind the method of a row that is Pareto-optimal."""
 
 
 class Table(NamedTuple):
@@ -46,49 +43,78 @@ class Table(NamedTuple):
     remarks: list[str]
 
 
-def tables(
-    entries: Iterable[Entry], paper: bool = False, published: bool = False, cost: bool = False, attacks: bool = False
-) -> Iterator[Table]:
-    """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare.
-
-    ``paper``: columns with what the paper and RobustBench report for the same setting. ``published``: also the
-    published entries that compare; then a rank is a place among those, and ours have the rank that they would take.
-    ``cost``: columns with what a seed cost, in place of those that describe the training; ``attacks``: with what each
-    attack by itself leaves, likewise.
-    """
+def tables(entries: Iterable[Entry], shown: Shown = USUAL) -> Iterator[Table]:
+    """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare."""
 
     def setting(entry: Entry) -> tuple[str, str, float, int, int]:
         return entry.dataset, entry.norm, float(Quantity(entry.eps)), entry.examples, entry.evaluation_seed
 
     for _, group in groupby(sorted(entries, key=setting), key=setting):
         measured = list(group)
-        yield _table(measured, beside(measured) if published else [], paper, published, cost, attacks)
+        yield _table(measured, beside(measured) if shown.published else [], shown)
 
 
-def _table(measured: list[Entry], published: list[Entry], paper: bool, asked: bool, cost: bool, attacks: bool) -> Table:
-    first = measured[0]
-    title = f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images"
-    if first.evaluation_seed:
-        title += f", evaluation seed {first.evaluation_seed}"
+def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table:
     entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
     ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
-    columns = _columns(measured, paper, cost, attacks)
+    optimal = marks.pareto(entries) if shown.intervals else [False] * len(entries)
+    bold = marks.best_of_differences(entries) if shown.intervals else marks.best(entries)
+    if shown.per_seed:
+        parts = [per_seed(entry) for entry in entries]
+        ranks = [rank for rank, part in zip(ranks, parts, strict=True) for _ in part]
+        entries = [entry for part in parts for entry in part]
+        optimal, bold = [False] * len(entries), [set() for _ in entries]
+    found = [marks.intervals(entry) if shown.intervals else {} for entry in entries]
     shared = _shared([entry for entry in measured if entry.origin == OURS])
+    notes, numbers = _numbered(entries, shared, [marks.narrower(each) for each in found])
+    names, cells = columns(measured, shown), []
+    for entry, rank, star, own, each in zip(entries, ranks, optimal, numbers, found, strict=True):
+        signs = PARETO * star + (f" [{','.join(map(str, own))}]" if own else "")
+        texts = values(entry, rank, signs, shown, each)
+        cells.append([texts[name] for name in names])
+    remarks = [
+        *_explained(entries, shared, bold, shown, any(optimal)),
+        *(_published(published, measured[0]) if shown.published else []),
+        *(cost_columns.remarks(measured) if shown.cost else []),
+        *([_BY_ITSELF] if shown.attacks else []),
+    ]
+    return Table(_title(measured[0]), names, cells, entries, ranks, bold, numbers, notes, remarks)
+
+
+def _title(first: Entry) -> str:
+    again = f", evaluation seed {first.evaluation_seed}" if first.evaluation_seed else ""
+    return f"{first.dataset}, {first.norm}, eps {first.eps}, {first.examples:,} test images{again}"
+
+
+def _numbered(
+    entries: Sequence[Entry], shared: Sequence[str], more: Sequence[list[str]]
+) -> tuple[list[str], list[list[int]]]:
+    """The notes of a table but for those that all share, and the numbers of each entry's."""
     marked = [
-        [note for note in entry.notes if entry.origin != OURS or note not in shared] + apart
-        for entry, apart in zip(entries, _apart(entries), strict=True)
+        [note for note in entry.notes if entry.origin != OURS or note not in shared] + apart + own
+        for entry, apart, own in zip(entries, _apart(entries), more, strict=True)
     ]
     notes = list(dict.fromkeys(note for each in marked for note in each))
-    marks = [sorted(notes.index(note) + 1 for note in each) for each in marked]
-    cells = []
-    for entry, rank, own in zip(entries, ranks, marks, strict=True):
-        values = _values(entry, rank, own, bool(published)) | (cost_columns.texts(entry) if cost else {})
-        cells.append([values[column] for column in columns])
-    others = any(entry.origin != OURS for entry in entries)
-    remarks = [f"Every row{' of ours' * others}: {note}" for note in shared] + _bold(entries)
-    remarks += (_remarks(published, first) if asked else []) + (cost_columns.remarks(measured) if cost else [])
-    remarks += [_BY_ITSELF] if attacks else []
-    return Table(title, columns, cells, entries, ranks, best(entries), marks, notes, remarks)
+    return notes, [sorted(notes.index(note) + 1 for note in each) for each in marked]
+
+
+def per_seed(entry: Entry) -> list[Entry]:
+    """An entry of ours as one for each of its seeds; others as they are."""
+    row = entry.row
+    if row is None:
+        return [entry]
+    found = []
+    for seed, own in sorted(row.per_seed.items()):
+        facts = dict(row.facts)
+        for name in ("masks", "verdicts", "cost"):
+            facts[name] = {key: each for key, each in facts.get(name, {}).items() if key == str(seed)}
+        alone = facts.get("attacks", {}).items()
+        facts["attacks"] = {name: {str(seed): each[str(seed)]} for name, each in alone if str(seed) in each}
+        pgd20 = {seed: row.pgd20[seed]} if seed in row.pgd20 else {}
+        one = of_row(replace(row, per_seed={seed: own}, pgd20=pgd20, facts=facts))
+        notes = tuple(note for note in one.notes if note in entry.notes)  # not that it is one of five
+        found.append(replace(one, seed=seed, method=entry.method, place=entry.place, notes=notes))
+    return found
 
 
 def _shared(ours: Sequence[Entry]) -> list[str]:
@@ -96,12 +122,20 @@ def _shared(ours: Sequence[Entry]) -> list[str]:
     return [note for note in ours[0].notes if all(note in entry.notes for entry in ours)] if len(ours) > 1 else []
 
 
-def _bold(entries: Sequence[Entry]) -> list[str]:
-    """The rule by which values are set in bold, where some are or unreliability keeps all from it."""
-    left_out = " A row whose AutoAttack result is unreliable is left out of it." if any(map(_doubtful, entries)) else ""
-    if len(entries) < 2 or not (any(best(entries)) or left_out):
-        return []
-    return [f"Bold: the best of a column, and what cannot be told from it (Welch's t-test over seeds, 5 %).{left_out}"]
+def _explained(
+    entries: Sequence[Entry], shared: Sequence[str], bold: Sequence[set[str]], shown: Shown, starred: bool
+) -> list[str]:
+    """What all rows share, and what bold, ± and the star mean."""
+    others = any(entry.origin != OURS for entry in entries)
+    remarks = [f"Every row{' of ours' * others}: {note}" for note in shared]
+    left_out = any(map(marks.doubtful, entries)) and not shown.per_seed
+    if len(entries) > 1 and (any(bold) or left_out):
+        test = _PAIRED if shown.intervals else "Welch's t-test over seeds, 5 %"
+        remarks.append(
+            f"Bold: the best of a column, and what cannot be told from it ({test})."
+            + " A row whose AutoAttack result is unreliable is left out of it." * left_out
+        )
+    return remarks + [_INTERVALS] * shown.intervals + [_PARETO] * starred
 
 
 def _apart(entries: Sequence[Entry]) -> list[list[str]]:
@@ -123,81 +157,7 @@ def _above(other: Entry, entry: Entry, published: bool) -> bool:
     return other is not entry and (entry.robust is None, -entry.score) > (other.robust is None, -other.score)
 
 
-def _columns(measured: Sequence[Entry], paper: bool, cost: bool, attacks: bool) -> list[str]:
-    without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
-    profiles = any(entry.profile not in ("", "matched") for entry in measured)
-    first = ["#", "Method", "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
-    reported = ["FIRE paper", "RobustBench"] if paper else []
-    if attacks:
-        known = [column for column, name in ALONE.items() if any(entry.alone(name) for entry in measured)]
-        white = ["#", "Method", "Clean", *(column for column in ("FGSM",) if column in known), "PGD-20"]
-        return [*white, *(column for column in ("PGD-20 CW",) if column in known), "AutoAttack",
-                *(column for column in ("Square", "Transfer") if column in known), *reported]  # fmt: skip
-    if cost:
-        return [*first, *cost_columns.columns(measured), *reported]
-    return [*first, "Average", "Seeds", "Train time", "Extra data", *(["Profile"] if profiles else []), *reported]
-
-
-def _values(entry: Entry, rank: int, marks: Sequence[int], published: bool) -> dict[str, str]:
-    """Every column's text."""
-    ours = " (ours)" if published and entry.origin == OURS else ""
-    return {
-        "#": str(rank),
-        "Method": entry.method + ours + (f" [{','.join(map(str, marks))}]" if marks else ""),
-        "Architecture": entry.architecture or "–",
-        "Clean": f"{entry.clean}",
-        "AutoAttack": _text(entry.robust),
-        "PGD-20": _text(entry.pgd20),
-        "Average": _text(entry.average),
-        **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
-        "Seeds": entry.seeds,
-        "Train time": _duration(entry.train_seconds),
-        "Extra data": {"file": "yes", "hidden": "hidden labels", "given": "given weights"}.get(entry.extra, "no"),
-        "Profile": entry.profile or "–",
-        "FIRE paper": entry.reported.get("FIRE paper", "–"),
-        "RobustBench": entry.reported.get("RobustBench", "–"),
-    }
-
-
-def _text(value: MeanStd | None) -> str:
-    return "–" if value is None else f"{value}"
-
-
-def _duration(seconds: MeanStd | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds.mean < 120:
-        return f"{seconds:.1f} s"
-    scaled = 3600 if seconds.mean >= 2 * 3600 else 60
-    unit = "h" if scaled == 3600 else "min"
-    spread = None if seconds.std is None else seconds.std / scaled
-    return f"{MeanStd(seconds.mean / scaled, spread, seconds.n):.1f} {unit}"
-
-
-def best(entries: Sequence[Entry]) -> list[set[str]]:
-    """For each entry the columns of MEASURES where it has the best value that can be believed, or one tied with it."""
-    found: list[set[str]] = [set() for _ in entries]
-    for column, name in MEASURES.items():
-        known = {
-            number: value for number, entry in enumerate(entries)
-            if (value := getattr(entry, name)) is not None and not (column != "Clean" and _doubtful(entry))
-        }  # fmt: skip
-        top = max(known.values(), key=lambda value: value.mean, default=None)
-        if top is None or len(known) < 2:
-            continue
-        for number, value in known.items():
-            if value is top or tied(top, value):
-                found[number].add(column)
-    return found
-
-
-def _doubtful(entry: Entry) -> bool:
-    """Whether AutoAttack's result is unreliable, or another attack is known to break more."""
-    known = entry.best_known is not None and entry.robust is not None and entry.best_known < entry.robust.mean
-    return known or bool(entry.unreliable)
-
-
-def _remarks(published: Sequence[Entry], first: Entry) -> list[str]:
+def _published(published: Sequence[Entry], first: Entry) -> list[str]:
     if not published:
         return [f"There are no published figures for {first.dataset} {first.norm} near eps {first.eps}."]
     sources = " and ".join(dict.fromkeys(entry.source for entry in published))

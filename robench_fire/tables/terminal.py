@@ -11,7 +11,8 @@ from rich.segment import Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from robench_fire.tables.table import NUMBERS, Table
+from robench_fire.tables.columns import NUMBERS
+from robench_fire.tables.table import Table
 
 LEFT_OUT = ("MFU", "Images/s", "Energy", "Device", "Train time", "Seeds", "Extra data", "Profile", "Average",
             "Architecture", "FLOPs", "RobustBench", "Per point", "FIRE paper", "FGSM", "PGD-20 CW",

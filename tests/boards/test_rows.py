@@ -14,6 +14,7 @@ from robench_fire.boards import model_info, rows
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import extra_of
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
 
@@ -101,7 +102,7 @@ def test_a_row_does_not_need_the_weights(tmp_path: Path) -> None:
 )
 def test_paper_numbers_stand_beside_ours(tmp_path: Path, asked: dict[str, Any], expected: list[str]) -> None:
     write_five(tmp_path, dataset="cifar10", **asked)
-    (table,) = tables(entries_in([tmp_path]), paper=True)
+    (table,) = tables(entries_in([tmp_path]), shown=Shown(paper=True))
     assert table.cells[0][-2:] == expected
 
 
@@ -255,7 +256,7 @@ def also(root: Path, attack: str, values: list[float]) -> None:
 def test_attacks_by_themselves_are_columns(tmp_path: Path) -> None:
     write_five(tmp_path)
     also(tmp_path, "fgsm", [60.0, 61.0, 62.0, 63.0, 64.0])
-    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    (made,) = tables(entries_in([tmp_path]), shown=Shown(attacks=True))
     assert made.columns == ["#", "Method", "Clean", "FGSM", "PGD-20", "AutoAttack"]
     assert made.cells[0][3] == "62.00 ± 1.58"
     assert "Each attack is run by itself." in made.remarks[-1]
@@ -265,7 +266,7 @@ def test_an_attack_that_not_all_seeds_have_is_no_column(tmp_path: Path) -> None:
     write_five(tmp_path)
     also(tmp_path, "square", [60.0] * 5)
     next(tmp_path.rglob("seed-3/eval.square-*.json")).unlink()
-    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    (made,) = tables(entries_in([tmp_path]), shown=Shown(attacks=True))
     assert "Square" not in made.columns
 
 
@@ -279,6 +280,6 @@ def test_transfer_counts_for_the_weights_that_it_names(tmp_path: Path, weights: 
         "transfer": {"Standard": {"FIRE": {"values": [69.0, 70.0, 71.0, 72.0, 73.0]}}},
     }
     (tmp_path / f"transfer-Linf-0.2-{row.examples}.json").write_text(json.dumps(facts))
-    (made,) = tables(entries_in([tmp_path]), attacks=True)
+    (made,) = tables(entries_in([tmp_path]), shown=Shown(attacks=True))
     found = dict(zip(made.columns, made.cells[0], strict=True)).get("Transfer")
     assert found == expected

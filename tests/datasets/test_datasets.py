@@ -69,6 +69,11 @@ def test_training_and_validation_images_are_all_labelled_ones(name: str) -> None
     assert dataset(name).train_size + dataset(name).validation == LABELLED[name]
 
 
+@bundled
+def test_the_number_of_its_test_images_is_known(name: str) -> None:
+    assert dataset(name).test_size == {"digits": 300}.get(name, 10_000)
+
+
 @each
 def test_its_recipes_can_be_run(name: str) -> None:
     data, defense = dataset(name), registry.load("defenses", "madry").module.DEFENSE

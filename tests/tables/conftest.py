@@ -8,6 +8,7 @@ import pytest
 from pages import MEASURED, OTHERS, one
 
 from robench_fire.tables import table as table_module
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import REEVALUATED
 from robench_fire.tables.table import Table, tables
 
@@ -25,5 +26,5 @@ def mixed() -> Table:
     again = replace(OTHERS[1], origin=REEVALUATED, key="Again2020", method="Again2020", examples=300, clean=one(88.1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table_module, "beside", lambda entries: OTHERS)
-        (found,) = tables([*MEASURED, again], published=True)
+        (found,) = tables([*MEASURED, again], shown=Shown(published=True))
     return found

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from measured_entries import BOARD, MNIST, ours
 
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import Entry, published
 from robench_fire.tables.formats import bibtex, citations
 from robench_fire.tables.render import render
@@ -93,7 +94,7 @@ def test_nobody_is_cited_without_authors() -> None:
 
 def test_bibtex_of_a_table_holds_the_published_papers_too() -> None:
     assert list(cited([ours()])) == ["Picot2021Adversarial"]
-    text = render([ours(dataset="mnist", eps="0.3")], "bibtex", published=True)
+    text = render([ours(dataset="mnist", eps="0.3")], "bibtex", shown=Shown(published=True))
     assert re.findall(r"@\w+{(\w+)", text) == sorted([*MNIST, "Picot2021Adversarial"])
 
 
@@ -106,5 +107,7 @@ def test_two_papers_under_one_key_are_both_cited() -> None:
     assert "author = {A. Author and others}" in found
     models = [replace(ours(), key=key) for key in ("Picot2021Adversarial", "Picot2021Adversarial_SA")]
     assert citations(models) == ["Picot2021Adversarial"] * 2
-    frame = pd.read_csv(io.StringIO(render(models, "csv", published=True)))
-    assert set(frame["citation"].dropna()) == set(re.findall(r"@\w+{(.*?),", render(models, "bibtex", published=True)))
+    frame = pd.read_csv(io.StringIO(render(models, "csv", shown=Shown(published=True))))
+    assert set(frame["citation"].dropna()) == set(
+        re.findall(r"@\w+{(.*?),", render(models, "bibtex", shown=Shown(published=True)))
+    )

@@ -16,6 +16,7 @@ from rich.console import Console
 from robench_fire.boards import model_info
 from robench_fire.quantity import digits, scaled
 from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.cost_columns import cost, device_time
 from robench_fire.tables.entries import Entry, entries_in, of_row, published
 from robench_fire.tables.render import render, show
@@ -92,12 +93,12 @@ def three() -> list[Entry]:
 
 
 def test_a_table_of_costs() -> None:
-    found = render(three(), "md", cost=True).split("\n\n", 1)[1].replace("**", "")
+    found = render(three(), "md", shown=Shown(cost=True)).split("\n\n", 1)[1].replace("**", "")
     assert found == GOLDEN.rstrip("\n")
 
 
 def test_a_single_device_stands_below_the_table() -> None:
-    (table,) = tables([ours("A"), ours("B")], cost=True)
+    (table,) = tables([ours("A"), ours("B")], shown=Shown(cost=True))
     assert "Device" not in table.columns
     assert table.remarks[-1].startswith("Costs are of training a seed on NVIDIA H200.")
 
@@ -106,7 +107,7 @@ def test_a_single_device_stands_below_the_table() -> None:
 def test_no_number_is_cut_on_a_terminal(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
     show([replace(each, architecture="WideResNet-34-10") for each in (ours("A"), ours("B"))], "terminal", console,
-         cost=True)  # fmt: skip
+         shown=Shown(cost=True))  # fmt: skip
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= width
     words = {word for line in lines for word in line.split()}
@@ -120,7 +121,7 @@ def test_of_others_no_cost_is_known() -> None:
     theirs = next(each for each in published() if each.dataset == "mnist")
     assert set(cost(theirs)) == {"", None}
     mine = replace(ours("A"), dataset="mnist", eps="0.3", examples=10000)
-    (table,) = tables([mine], published=True, cost=True)
+    (table,) = tables([mine], shown=Shown(published=True, cost=True))
     place = table.columns.index("Device time")
     assert [cells[place] for cells in table.cells].count("–") == len(table.cells) - 1
 
@@ -152,7 +153,7 @@ def test_nothing_is_divided_by_no_robustness() -> None:
 
 
 def test_numbers_in_csv() -> None:
-    rows = list(csv.DictReader(io.StringIO(render(three(), "csv", cost=True))))
+    rows = list(csv.DictReader(io.StringIO(render(three(), "csv", shown=Shown(cost=True)))))
     names = ("device", "device_kind", "device_hours", "flops", "energy_kwh", "device_hours_per_point", "mfu")
     assert [rows[0][name] for name in names] == ["NVIDIA H200", "GPU", "15", "2.25e+18", "3", "0.3", "0.4"]
     assert [rows[1][name] for name in names] == ["AMD EPYC", "CPU", "0.0075", "2.25e+18", "", "0.00015", "0.4"]
@@ -161,12 +162,12 @@ def test_numbers_in_csv() -> None:
 
 
 def test_every_other_format_has_them() -> None:
-    page = render(three(), "html", cost=True)
+    page = render(three(), "html", shown=Shown(cost=True))
     assert '<button type="button">FLOPs</button>' in page
     assert "Train time" not in page
     assert page.count("15.0 GPU-h") == 2
     assert "FLOPs" not in render(three(), "html")
-    assert r"40.0 \%" in render(three(), "latex", cost=True)
+    assert r"40.0 \%" in render(three(), "latex", shown=Shown(cost=True))
     rows = json.loads(render(three(), "json"))["rows"]  # everything that is known is there in any case
     assert rows[0]["robench_fire"]["cost"]["1"]["flops"] == 1.5e18
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from measured_entries import BOLD, FIRE, one, ours
 
 from robench_fire.boards.model_info import to_model_info
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.formats import tex
 from robench_fire.tables.render import render
 
@@ -31,7 +32,7 @@ def test_bold_in_markdown() -> None:
 
 
 def test_markdown_has_a_title_a_rule_and_its_notes() -> None:
-    lines = render([ours("A", unfinished=(3,)), ours("B")], "md", published=True).splitlines()
+    lines = render([ours("A", unfinished=(3,)), ours("B")], "md", shown=Shown(published=True)).splitlines()
     assert lines[0] == "**cifar10, Linf, eps 8/255, 300 test images**"
     assert lines[2].startswith("| # | Method | Architecture | Clean |")
     assert lines[3].startswith("| ---: | --- | --- | ---: |")
@@ -48,7 +49,7 @@ def test_what_all_rows_share_is_said_once() -> None:
     table = one(ours("A", per_seed=short, unfinished=(3,)), ours("B", per_seed=short))
     assert table.remarks == ["Every row: 3 of 5 seeds.", BOLD]
     assert (table.notes, table.marks) == (["Seed 3 not trained to the end, or not evaluated alike."], [[1], []])
-    beside_others = one(ours("A", per_seed=short), ours("B", per_seed=short), published=True)
+    beside_others = one(ours("A", per_seed=short), ours("B", per_seed=short), shown=Shown(published=True))
     assert beside_others.remarks[0] == "Every row of ours: 3 of 5 seeds."
     assert render([ours("A", per_seed=short), ours("B", per_seed=short)], "html").count("3 of 5 seeds.") == 1
     alone = one(ours("A", per_seed=short))
@@ -56,7 +57,7 @@ def test_what_all_rows_share_is_said_once() -> None:
 
 
 def test_what_ours_share_is_still_marked_in_published_entries() -> None:
-    table = one(*(ours(name, eps="0.031") for name in "AB"), published=True)
+    table = one(*(ours(name, eps="0.031") for name in "AB"), shown=Shown(published=True))
     assert any("0.031" in remark for remark in table.remarks)
     theirs = next(n for n, entry in enumerate(table.entries) if entry.key == "Zhang2019Theoretically")
     assert any("0.031" in table.notes[mark - 1] for mark in table.marks[theirs])
@@ -77,7 +78,7 @@ AWKWARD = "100% & #1 _under_ $5 {x} ^ ~ \\ ± ℓ∞ ≈ ε"
 def test_latex_is_a_booktabs_table_with_its_notes_inside() -> None:
     entries = [ours("A & B", unfinished=(3,)), ours("C", architecture=AWKWARD),
                ours("D", eps="0.3", dataset="mnist", unfinished=(4,))]  # fmt: skip
-    text = render(entries, "latex", published=True)
+    text = render(entries, "latex", shown=Shown(published=True))
     each = text.split("\\end{table}\n")
     assert len(each) == 2
     for part in (each[0], each[1].removesuffix("\\end{table}")):
@@ -136,7 +137,7 @@ def test_signs_as_latex(text: str, expected: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
     entries = [ours("A & B", unfinished=(3,)), ours("C", architecture=AWKWARD), ours("D", eps="0.3", dataset="mnist")]
-    text = render(entries, "latex", paper=True, published=True)
+    text = render(entries, "latex", shown=Shown(paper=True, published=True))
     document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
     (tmp_path / "board.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "board.tex"]
@@ -146,13 +147,15 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 
 def test_latex_is_labelled_by_what_was_measured_here() -> None:
-    labels = [re.findall(r"label{(.*?)}", render([ours()], "latex", published=asked)) for asked in (False, True)]
+    labels = [
+        re.findall(r"label{(.*?)}", render([ours()], "latex", shown=Shown(published=asked))) for asked in (False, True)
+    ]
     assert labels[0] == labels[1] == ["tab:cifar10-Linf-8-255-300"]
 
 
 def test_csv_holds_numbers() -> None:
     entries = [ours("A", 50.5, 80.123456), ours("B", 40.0, attack="pgd20", pgd20={0: 41.0, 1: 43.0})]
-    frame = pd.read_csv(io.StringIO(render(entries, "csv", published=True)))
+    frame = pd.read_csv(io.StringIO(render(entries, "csv", shown=Shown(published=True))))
     assert len(frame) == 2 + 99
     mine, quick, theirs = (frame[frame["method"] == name].iloc[0] for name in ("A", "B", "Zhang2019Theoretically"))
     assert mine["clean_mean"] == pytest.approx(80.123456, abs=5e-5)
@@ -166,8 +169,8 @@ def test_csv_holds_numbers() -> None:
     assert (theirs["clean_mean"], theirs["autoattack_mean"], theirs["eps"]) == (84.92, 53.08, "0.031")
     assert theirs[["clean_std", "autoattack_std", "seeds", "examples"]].isna().all()
     assert frame["autoattack_mean"].dtype == frame["best_known"].dtype == float
-    assert ",300," in render(entries, "csv", published=True)
-    assert "300.0" not in render(entries, "csv", published=True)
+    assert ",300," in render(entries, "csv", shown=Shown(published=True))
+    assert "300.0" not in render(entries, "csv", shown=Shown(published=True))
 
 
 ROBUSTBENCH = {"link", "name", "authors", "additional_data", "dataset", "venue", "architecture", "eps", "clean_acc",
@@ -182,7 +185,7 @@ def leaves(value: Any) -> list[Any]:
 def test_json_is_robustbenchs() -> None:
     mine = ours()
     assert mine.row is not None
-    first, *theirs = json.loads(render([mine], "json", published=True))["rows"]
+    first, *theirs = json.loads(render([mine], "json", shown=Shown(published=True)))["rows"]
     assert first == json.loads(json.dumps(to_model_info(mine.row)))
     assert len(theirs) == 99
     for each in theirs:

@@ -16,6 +16,7 @@ from repository import BOARDS
 from robench_fire.cli import main
 from robench_fire.errors import DataError
 from robench_fire.tables import published_rows
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import entries_in, published, shipped
 from robench_fire.tables.render import render
 
@@ -237,7 +238,7 @@ def test_a_checkout_is_named_by_its_date_and_anything_else_by_its_name() -> None
         "RobustBench model_info of 2026-01-02"
     }
     published_rows.update(Path("robustbench"))
-    text = render(entries_in([BOARD / "Linf"]), "md", published=True)
+    text = render(entries_in([BOARD / "Linf"]), "md", shown=Shown(published=True))
     assert "1 entries are published figures (RobustBench model_info of 2026-01-02), on all test images." in text
 
 

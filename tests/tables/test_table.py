@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from measured_entries import BOLD, MNIST, column, one, ours
 
 from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import REEVALUATED, Entry, published
-from robench_fire.tables.table import Table, best, tables
+from robench_fire.tables.marks import best
+from robench_fire.tables.table import Table, tables
 
 
 def ranks(found: Table) -> dict[str, int]:
@@ -23,7 +25,7 @@ def mnist(method: str, robust: float, **changes: Any) -> Entry:
 
 
 def test_ours_take_the_rank_that_they_would_have_among_the_published() -> None:
-    found = one(mnist("A", 94.44), mnist("B", 95.0), mnist("C", 99.0), mnist("D", 80.0), published=True)
+    found = one(mnist("A", 94.44), mnist("B", 95.0), mnist("C", 99.0), mnist("D", 80.0), shown=Shown(published=True))
     assert ranks(found) == {**MNIST, "A": 2, "B": 2, "C": 1, "D": 6}
     assert [each.method for each in found.entries] == [
         "C", "Gowal2020Uncovering", "B", "A", "Zhang2019Theoretically", "Atzmon2019Controlling", "Madry2018Towards",
@@ -39,7 +41,7 @@ def test_ours_take_the_rank_that_they_would_have_among_the_published() -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(60, 100), min_size=1, max_size=4))
 def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
-    found = one(*(mnist(f"ours {number}", value) for number, value in enumerate(values)), published=True)
+    found = one(*(mnist(f"ours {number}", value) for number, value in enumerate(values)), shown=Shown(published=True))
     theirs = [each.score for each in published() if each.dataset == "mnist"]
     expected = {f"ours {number}": 1 + sum(each > of.score for each in theirs)
                 for number, of in enumerate(mnist("", value) for value in values)}  # fmt: skip
@@ -47,11 +49,11 @@ def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
 
 
 def test_a_published_value_that_ours_equals_is_not_above_it() -> None:
-    assert ranks(one(mnist("A", 92.81), published=True))["A"] == 2
+    assert ranks(one(mnist("A", 92.81), shown=Shown(published=True)))["A"] == 2
 
 
 def test_published_rows_are_ranked_by_the_best_known_robust_accuracy() -> None:
-    found = one(ours(robust=10.0), published=True)
+    found = one(ours(robust=10.0), shown=Shown(published=True))
     assert found.entries[0].score == max(each.score for each in found.entries)
     scores = [each.score for each in found.entries]
     assert scores == sorted(scores, reverse=True)
@@ -74,7 +76,7 @@ def test_what_was_not_attacked_by_autoattack_comes_last() -> None:
     assert column(found, "AutoAttack")["A"] == column(found, "Average")["A"] == "–"
     assert "PGD-20" in found.columns
     assert "PGD-20" not in one(ours("B")).columns
-    assert ranks(one(mnist("A", 99.0, attack="pgd20"), published=True))["A"] == 6
+    assert ranks(one(mnist("A", 99.0, attack="pgd20"), shown=Shown(published=True)))["A"] == 6
 
 
 def test_only_entries_of_one_setting_share_a_table() -> None:
@@ -99,13 +101,13 @@ def test_only_entries_of_one_setting_share_a_table() -> None:
 
 def test_published_rows_join_every_table_that_they_compare_with() -> None:
     mine = [ours(), ours(eps="0.031"), ours(eps="2/255"), ours(dataset="digits", eps="0.2")]
-    found = list(tables(mine, published=True))
+    found = list(tables(mine, shown=Shown(published=True)))
     assert [len(table.entries) for table in found] == [1, 100, 100, 1]
 
 
 def test_weights_of_robustbench_evaluated_here_are_ranked_as_ours() -> None:
     again = replace(mnist("Again", 95.0), origin=REEVALUATED, row=None)
-    found = one(again, mnist("A", 94.0), published=True)
+    found = one(again, mnist("A", 94.0), shown=Shown(published=True))
     assert ranks(found) == {**MNIST, "Again": 2, "A": 2}
     assert column(found, "Method")["Again"].startswith("Again")
     assert "(ours)" not in column(found, "Method")["Again"]

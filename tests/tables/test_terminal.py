@@ -12,6 +12,7 @@ from measured_entries import BOARD, one, ours
 from repository import BOARDS
 from rich.console import Console
 
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import Entry, entries_in, told_apart
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table
@@ -33,23 +34,25 @@ def lines_of(text: str, table: Table) -> list[str]:
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(
-    "asked", [{}, {"paper": True}, {"published": True}, {"cost": True}, {"paper": True, "cost": True}]
-)
+    "shown",
+    [Shown(), Shown(paper=True), Shown(published=True), Shown(cost=True), Shown(paper=True, cost=True),
+     Shown(intervals=True, per_seed=True)],
+)  # fmt: skip
 @pytest.mark.parametrize("board", ["digits", "cifar10"])
-def test_a_row_is_one_line_and_nothing_is_cut(width: int, asked: dict[str, bool], board: str) -> None:
+def test_a_row_is_one_line_and_nothing_is_cut(width: int, shown: Shown, board: str) -> None:
     entries = entries_in([BOARDS / board / "Linf"])
-    found = one(*entries, **asked)
-    text = drawn(entries, width, **asked)
+    found = one(*entries, shown=shown)
+    text = drawn(entries, width, shown=shown)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     rows = lines_of(text, found)
     assert len(rows) == len(found.entries)
-    shown = [name for name in found.columns if name.split()[0] in text.splitlines()[1]]
+    there = [name for name in found.columns if name.split()[0] in text.splitlines()[1]]
     left_out = re.search(r"Left out at \d+ columns: (.*?);", re.sub(r"\s+", " ", text))
-    assert set(found.columns) == set(shown) | set(left_out[1].split(", ") if left_out else [])
+    assert set(found.columns) == set(there) | set(left_out[1].split(", ") if left_out else [])
     for cells, row in zip(found.cells, rows, strict=True):
         for name, cell in zip(found.columns, cells, strict=True):
-            if name in shown and name != "Architecture":
+            if name in there and name != "Architecture":
                 assert cell in row
         assert not re.search(r"±\s*$", row)
     for note in [*found.notes, *found.remarks]:

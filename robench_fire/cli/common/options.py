@@ -93,7 +93,19 @@ Attack = Annotated[
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
 NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ROW,ROW", help="Rows by defense, method, label or plan; comma-separated or repeated."),
+]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="PATH=VALUE", help="Rows with this setting, like defense.lam=6; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def listed(asked: list[str] | None) -> list[str]:
+    """The parts of texts that are separated by commas."""
+    return [part.strip() for text in asked or [] for part in text.split(",") if part.strip()]
 
 
 def seeds(text: str, one: int | None = None) -> list[int]:
