@@ -10,7 +10,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 from scipy.stats import t, ttest_ind, ttest_rel
 
-from robench_fire.statistics.paired import difference, holm, over_seeds, seeds_needed
+from robench_fire.statistics.paired import difference, holm, images_needed, mean, over_seeds, seeds_needed
 
 
 def drawn(seeds: int, images: int, skill: float, view: float, noise: float, number: int = 0) -> list[NDArray[Any]]:
@@ -109,3 +109,26 @@ def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
     found = difference(one, other)
     assert abs(found.value) < t.ppf(0.975, 29) * found.image_part**0.5
     assert seeds_needed(found) is None
+
+
+def test_so_many_images_settle_a_difference_with_the_same_seeds() -> None:
+    one, other = drawn(5, 300, 0.1, 10, 1)
+    found = difference(one - one.mean() + other.mean() + 1, other)  # a point apart
+    needed = images_needed(found, 100_000)
+    assert needed is not None
+    assert needed > 300
+    far = (t.ppf(0.975, found.df) + t.ppf(0.8, found.df)) * (
+        (found.seed_part or 0) + found.image_part * 300 / needed
+    ) ** 0.5
+    assert far <= abs(found.value)
+    assert images_needed(found, 300) is None  # there are no more
+    assert images_needed(found, needed // 2) is None
+    assert images_needed(found._replace(seed_part=found.value**2), 10**6) is None  # which no image makes up for
+
+
+def test_the_mean_of_one_is_its_difference_from_nothing() -> None:
+    one, _ = drawn(5, 300, 0.1, 10, 1)
+    found = mean(one)
+    assert found.value == pytest.approx(one.mean())
+    assert found.seed_part == pytest.approx(one.mean(1).var(ddof=1) / 5)
+    assert mean(one[:1]).seed_part is None
