@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from robench_fire.boards.rows import Row, said_value
+from robench_fire.boards.rows import Row
 from robench_fire.errors import UsageError, unknown
-from robench_fire.problem.settings import leaves
-from robench_fire.quantity import Quantity, same
+from robench_fire.problem.settings import leaves, said_value
+from robench_fire.quantity import Quantity
+from robench_fire.runs.filters import has, plain, setting
 
 KINDS = {"": "", "file": "extra data", "hidden": "hidden labels", "given": "given weights"}  # of extra_of, as said
 ANYWAY = ("name", "profile", "recipe.extra", "recipe.extra.source")  # leaves that are told in another way
@@ -78,11 +79,6 @@ def names(row: Row) -> tuple[str, ...]:
     return plan, str(paper["method"]), str(paper["key"]), row.fingerprint, row.name
 
 
-def plain(name: str) -> str:
-    """A name as it is compared: fire-sa, fire_sa and FIRE+SA are one."""
-    return " ".join(name.lower().replace("-", "_").replace("+", "_").split())
-
-
 def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     """The row that each name is of: a label, a defense, a method as its paper calls it, a key, a plan's fingerprint.
 
@@ -117,27 +113,8 @@ def filtered(rows: Sequence[Row], only: Sequence[str] = (), where: Sequence[str]
     """
     called = [row for name in only for row in _called(rows, name)]
     kept = [row for row in rows if not only or any(row is each for each in called)]
-    wanted = [_setting(text, [row.plan for row in rows]) for text in where]
+    wanted = [setting(text, [row.plan for row in rows]) for text in where]
     return [row for row in kept if all(has(row.plan, *each) for each in wanted)]
-
-
-def _setting(text: str, plans: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    path, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not path or not value:
-        raise UsageError(f"--where {text}: expected PATH=VALUE, like defense.lam=6")
-    known = {each for plan in plans for each, _ in leaves(plan)}
-    if known and path not in known:
-        raise UsageError(f"--where {text}: {unknown('setting', path, known)}")
-    return path, value
-
-
-def has(plan: Mapping[str, Any], path: str, value: str) -> bool:
-    """Whether a plan has a value at a path; numbers are compared as numbers."""
-    own = said_value(dict(leaves(plan)).get(path)).replace(" ", "")
-    try:
-        return own == value.replace(" ", "") or same(own, value)
-    except ValueError:
-        return own.lower() == value.lower()
 
 
 def given(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:

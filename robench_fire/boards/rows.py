@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.evaluation.reliability_text import READ, reworded
+from robench_fire.problem.settings import said_value
 from robench_fire.quantity import same
 from robench_fire.runs.evaluations import alone, masks, pick, shared_evaluation
 from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, extra_of, find
@@ -147,13 +148,6 @@ class Row:
             changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
             notes.append(f"Not the {self.profile} recipe: {changed}.")
         return notes
-
-
-def said_value(value: Any) -> str:
-    """A setting's value in a sentence."""
-    return (
-        ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if value is None else str(value)
-    )
 
 
 def collect(folder: Path, eps: str = "") -> list[Row]:

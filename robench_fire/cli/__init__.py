@@ -43,6 +43,7 @@ app.command()(grouped(submit))
 app.command()(grouped(listing.show))
 app.command()(grouped(profile))
 app.command()(listing.ls)
+app.command()(listing.rm)
 app.command()(prepare.data)
 app.command()(prepare.doctor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import RecipeOptions
-from robench_fire.errors import UsageError, unknown
+from robench_fire.errors import DataError, UsageError, unknown
 
 STATUS = 40
 """Columns for what is said of a run beside its path, which is never broken: it is there to be copied."""
@@ -21,13 +22,17 @@ STATUS = 40
 def ls(
     what: Annotated[str, typer.Argument(help="defenses, datasets, archs or runs; all but runs without it.")] = "",
     output: o.Output = Path("runs"),
+    only: o.Only = None,
+    where: o.Where = None,
     json: o.Json = False,
 ) -> None:
     """List defenses, data sets, architectures or runs."""
     choices = ("defenses", "datasets", "archs", "runs")
     if what and what not in choices:
         raise UsageError(unknown("list", what, choices))
-    listed = {each: _listing(each, output) for each in ([what] if what else choices[:3])}
+    if (only or where) and what != "runs":
+        raise UsageError("--only and --where choose among runs: `robench ls runs`")
+    listed = {each: _listing(each, output, o.listed(only), where or []) for each in ([what] if what else choices[:3])}
     if json:
         print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
         return
@@ -44,11 +49,12 @@ def ls(
             console.print(f"none under {output}")
 
 
-def _listing(what: str, output: Path) -> dict[str, str]:
+def _listing(what: str, output: Path, only: list[str], where: list[str]) -> dict[str, str]:
     if what == "runs":
+        from robench_fire.runs.filters import runs_with
         from robench_fire.runs.folders import find
 
-        return {str(run.folder): run.status() for run in find(output)}
+        return {str(run.folder): run.status() for run in runs_with(find(output), only, where)}
     if what == "archs":
         from robench_fire.models.names import ARCHS
 
@@ -57,6 +63,40 @@ def _listing(what: str, output: Path) -> dict[str, str]:
 
     group: Any = what
     return {name: registry.summary(group, name) for name in registry.names(group)}
+
+
+def rm(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    only: o.Only = None,
+    where: o.Where = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove runs, after asking. Boards are never touched."""
+    from robench_fire.quantity import scaled
+    from robench_fire.runs.filters import runs_with
+    from robench_fire.runs.folders import find
+    from robench_fire.runs.removal import remove, size
+
+    found: dict[Path, tuple[Any, Path]] = {}
+    for folder in folders:
+        runs = find(folder)
+        if not runs:
+            raise DataError(f"{folder} holds no run; `robench ls runs` lists them, and boards are not removed here")
+        root = folder if len(runs) > 1 or runs[0].folder != folder else folder.parent
+        found |= {run.folder.resolve(): (run, root) for run in runs}
+    kept = runs_with([run for run, _ in found.values()], o.listed(only), where or [])
+    for run in kept:
+        print(f"{run.folder}  {run.status()}")
+    if not kept:
+        raise UsageError("no run is of all that was asked for; ask for less")
+    said = f"{len(kept)} run{'s' * (len(kept) > 1)}, {scaled(sum(map(size, kept)), 'B')}"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{said}: say --yes where nobody can be asked")
+        typer.confirm(f"remove {said}?", abort=True)
+    for run in kept:
+        remove(run, found[run.folder.resolve()][1])
+    print(f"removed {said}")
 
 
 def show(

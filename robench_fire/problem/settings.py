@@ -40,3 +40,10 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tup
     """By path, the two values of every leaf that two plain plans do not share; None where one has none."""
     mine, its = dict(leaves(one)), dict(leaves(other))
     return {path: (mine.get(path), its.get(path)) for path in {**mine, **its} if mine.get(path) != its.get(path)}
+
+
+def said_value(value: Any) -> str:
+    """A setting's value in a sentence."""
+    return (
+        ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if value is None else str(value)
+    )

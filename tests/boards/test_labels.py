@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from repository import ROOT
 
-from robench_fire.boards import labels, model_info
+from robench_fire.boards import model_info
 from robench_fire.boards.labels import chosen, filtered, given, labelled
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
+from robench_fire.runs.filters import has
 
 ROWS = model_info.find_rows(ROOT / "leaderboards" / "digits")
 FIRE = next(row for row in ROWS if row.paper["method"] == "FIRE")
@@ -123,6 +124,6 @@ def test_a_plan_keeps_its_file_on_a_board_whatever_it_is_called(tmp_path: Path) 
 
 
 def test_settings_are_compared_as_numbers_where_they_are() -> None:
-    assert labels.has(FIRE.plan, "threat.eps", "1/5")
-    assert labels.has(FIRE.plan, "recipe.schedule.at", "0.75,0.9")
-    assert not labels.has(FIRE.plan, "threat.eps", "0.3")
+    assert has(FIRE.plan, "threat.eps", "1/5")
+    assert has(FIRE.plan, "recipe.schedule.at", "0.75,0.9")
+    assert not has(FIRE.plan, "threat.eps", "0.3")
