@@ -235,6 +235,7 @@ def _facts(
         "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
         "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
         "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
+        "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
         "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
         "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},

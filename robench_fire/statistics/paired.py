@@ -24,7 +24,8 @@ class Difference(NamedTuple):
 
     ``low``, ``high``: the 95 % interval. ``p``: two-sided, of no difference. ``df``: degrees of freedom. ``seed_part``,
     ``image_part``: their shares of the variance of the difference, (points)²; ``seed_part`` None for a single seed of
-    either method, where the interval is over images alone.
+    either method, where the interval is over images alone. ``noise_part``: how much of ``seed_part`` is noise of single
+    seeds on single images, which more images lessen too.
     """
 
     value: float
@@ -36,6 +37,7 @@ class Difference(NamedTuple):
     images: int
     seed_part: float | None
     image_part: float
+    noise_part: float = 0.0
 
     @property
     def half(self) -> float:
@@ -65,7 +67,7 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
     rest = max(over_images - twice, 0.0)
     below = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True)) + rest**2 / (images - 1)
     df = float((over_seeds + rest) ** 2 / below) if below > 0 else min(counts) - 1.0
-    return _interval(value, over_seeds, rest, df, counts, images)
+    return _interval(value, over_seeds, rest, df, counts, images)._replace(noise_part=min(twice, over_seeds))
 
 
 def mean(one: NDArray[Any]) -> Difference:
@@ -132,9 +134,10 @@ def images_needed(found: Difference, most: int) -> int | None:
 
     None if ``most``, those that there are, would not do.
     """
+    fixed = (found.seed_part or 0.0) - found.noise_part
     for images in _rounded(found.images, most):
-        if found.value and _shows(found.value, (found.seed_part or 0.0) + found.image_part * found.images / images,
-                                  found.df):  # fmt: skip
+        part = (found.image_part + found.noise_part) * found.images / images
+        if found.value and _shows(found.value, fixed + part, found.df):
             return images
     return None
 

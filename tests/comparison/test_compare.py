@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from robench_fire.boards.labels import chosen
 from robench_fire.comparison.compare import compare, sentence
 from robench_fire.comparison.scores import scores
 from robench_fire.errors import UsageError
+from robench_fire.quantity import duration
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import find
 from robench_fire.statistics.paired import difference
@@ -186,3 +188,33 @@ def test_a_tiny_p_value_is_no_zero(runs: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_said(runs: Path, tmp_path: Path, words: str, code: int, said: str) -> None:
     (tmp_path / "empty").mkdir()
     assert said in ran(tmp_path, *words.split(), code=code).stderr.replace("\n", " ")
+
+
+def test_rows_on_other_test_images_are_refused(runs: Path) -> None:
+    for number, name in enumerate(("fire", "trades")):
+        for path in runs.rglob(f"{name}/*/seed-*/eval.aa-*.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"images_sha256": str(number) * 64}))
+    with pytest.raises(
+        UsageError, match="FIRE and TRADES cannot be compared: test images 000000000000 of the one, 1111"
+    ):
+        compare(chosen(rows.collect(runs), ["fire", "trades"]), "robust")
+
+
+def test_what_would_settle_it_is_said_with_its_cost(runs: Path) -> None:
+    """Of rows less than a point apart, on a part of a larger test set."""
+    for run in find(runs):
+        for path in run.folder.glob("eval.aa-*.json"):
+            robust = 52 - 2 / 3 * ("trades" in path.parts) + (run.seed - 2) / 3
+            path.write_text(json.dumps(run.read(path.name) | {"seconds": 30.0, "robust": robust}))
+    write_masks(runs)
+    fire, trades = (
+        replace(row, plan=row.plan | {"dataset": "cifar10"}) for row in chosen(rows.collect(runs), ["fire", "trades"])
+    )
+    (each,) = compare([fire, trades], "robust")
+    assert each.more_seeds is not None
+    assert each.more_images is not None
+    said = sentence(each)
+    more = 2 * (each.more_seeds - 5)
+    assert f"by {each.more_seeds} seeds of each, {more} more (about " in said
+    assert f"or by {each.more_images:,} test images, {each.more_images - 300:,} more (about " in said
+    assert duration(10 * 30 * (each.more_images / 300 - 1)) in said  # ten seeds, half a minute for 300 images

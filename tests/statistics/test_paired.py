@@ -117,13 +117,13 @@ def test_so_many_images_settle_a_difference_with_the_same_seeds() -> None:
     needed = images_needed(found, 100_000)
     assert needed is not None
     assert needed > 300
-    far = (t.ppf(0.975, found.df) + t.ppf(0.8, found.df)) * (
-        (found.seed_part or 0) + found.image_part * 300 / needed
-    ) ** 0.5
-    assert far <= abs(found.value)
+    variance = (found.seed_part or 0) - found.noise_part + (found.image_part + found.noise_part) * 300 / needed
+    assert (t.ppf(0.975, found.df) + t.ppf(0.8, found.df)) * variance**0.5 <= abs(found.value)
     assert images_needed(found, 300) is None  # there are no more
     assert images_needed(found, needed // 2) is None
-    assert images_needed(found._replace(seed_part=found.value**2), 10**6) is None  # which no image makes up for
+    assert (
+        images_needed(found._replace(seed_part=found.value**2, noise_part=0.0), 10**6) is None
+    )  # which no image makes up for
 
 
 def test_the_mean_of_one_is_its_difference_from_nothing() -> None:
