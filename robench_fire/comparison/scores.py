@@ -57,7 +57,7 @@ def check_comparable(one: Row, other: Row) -> None:
     ]
     images = [", ".join(sha[:12] for sha in row.facts.get("images_sha256", [])) for row in (one, other)]
     if all(images):  # not known of rows of older versions
-        pairs.append(("test images", *images))
+        pairs.append(("test images", images[0], images[1]))
     differing = [each for each in pairs if each[1] != each[2]]
     if not same(one.eps, other.eps):
         differing.append(("eps", one.eps, other.eps))
