@@ -13,13 +13,14 @@ from collections.abc import Callable
 import figures_cifar10
 import figures_differences
 import figures_digits
+import figures_theory
 from figures_boards import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made
-    for module in (figures_digits, figures_cifar10, figures_differences)
+    for module in (figures_digits, figures_cifar10, figures_differences, figures_theory)
     for name, made in vars(module).items()
     if callable(made) and made.__module__ == module.__name__ and not name.startswith("_")
 }

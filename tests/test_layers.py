@@ -18,8 +18,8 @@ DEFENSES = Path(registry.load("defenses", "fire").module.__file__ or "").parent
 TESTS = Path(__file__).parent
 
 FOLDERS = """
-    statistics problem defenses datasets devices data models runs
-    training costs evaluation boards comparison tables launching submission cli
+    statistics theory problem defenses datasets devices data models runs
+    training costs evaluation boards comparison tables figures launching submission cli
 """.split()
 """A folder imports those before it in this list, and never one that comes later."""
 BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself

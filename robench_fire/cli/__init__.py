@@ -1,7 +1,7 @@
 """The commands: arguments to calls, results to text.
 
-Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, comparison, tables, launching,
-submission.
+Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, comparison, tables, figures,
+launching, submission.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
 from robench_fire.cli.table import table
+from robench_fire.cli.theory import theory
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
@@ -40,6 +41,7 @@ app.command()(grouped(attack.features))
 app.command()(grouped(table))
 app.command()(compare)
 app.command()(grouped(submit))
+app.command()(theory)
 app.command()(grouped(listing.show))
 app.command()(grouped(profile))
 app.command()(listing.ls)

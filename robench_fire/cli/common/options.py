@@ -100,6 +100,10 @@ Only = Annotated[
 Where = Annotated[
     list[str] | None, typer.Option(metavar="PATH=VALUE", help="Rows with this setting, like defense.lam=6; repeatable.")
 ]
+Figure = Annotated[
+    Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF by suffix, without one PNG and SVG; CSV beside.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
