@@ -21,6 +21,7 @@ from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
 from robench_fire.cli.table import table
+from robench_fire.cli.verdicts import claims, reproduce
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
@@ -39,6 +40,8 @@ app.command()(attack.transfer)
 app.command()(grouped(attack.features))
 app.command()(table)
 app.command()(compare)
+app.command()(reproduce)
+app.command()(claims)
 app.command()(grouped(submit))
 app.command()(grouped(listing.show))
 app.command()(grouped(profile))

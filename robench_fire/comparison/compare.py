@@ -41,7 +41,7 @@ def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
     first, *others = rows
     for other in others:
         check_comparable(first, other)
-    made = [_difference(first, other, metric) for other in others]
+    made = [measured(first, other, metric) for other in others]
     adjusted = holm([found.p for found, _ in made])
     return [
         Comparison(first, other, metric, found, p, paired, None if p < 0.05 else seeds_needed(found))
@@ -49,12 +49,17 @@ def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
     ]
 
 
-def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
-    """Over seeds and images where both rows have masks, else over seeds alone."""
+def measured(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
+    """The difference over seeds and images where both rows have masks, else over seeds alone; and which of both.
+
+    Raises:
+        UsageError: if a row has a single seed and no masks.
+        DataError: if a mask is broken.
+    """
     pair = scores(one, metric), scores(other, metric)
     if pair[0] is not None and pair[1] is not None:
         return difference(pair[0], pair[1]), True
-    values = [_per_seed(row, metric) for row in (one, other)]
+    values = [per_seed(row, metric) for row in (one, other)]
     if min(map(len, values)) < 2:
         lacking = one if pair[0] is None else other
         raise UsageError(f"{lacking.name} has a single seed and no masks: nothing says how far it varies; "
@@ -62,7 +67,8 @@ def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]
     return over_seeds(values[0], values[1], one.examples), False
 
 
-def _per_seed(row: Row, metric: Metric) -> list[float]:
+def per_seed(row: Row, metric: Metric) -> list[float]:
+    """The accuracy of each seed, in percent."""
     names = ("clean", "robust") if metric == "average" else (metric,)
     return [fmean(each[name] for name in names) for _, each in sorted(row.per_seed.items())]
 
@@ -90,12 +96,14 @@ def caveats(each: Comparison) -> list[str]:
         notes.append("One of them has a single seed: the interval is over images alone, not over training.")
     if not each.paired:
         notes.append("Without masks the interval is over seeds alone, not over images.")
-    for row in (each.one, each.other):
-        if row.verdict == "unreliable":
-            notes.append(f"AutoAttack's result for {row.name} is unreliable.")
-        if row.unfinished:
-            notes.append(f"{row.name} lacks seed {', '.join(map(str, row.unfinished))}.")
-    return notes
+    return [*notes, *remarks(each.one), *remarks(each.other)]
+
+
+def remarks(row: Row) -> list[str]:
+    """What is wrong with a row that is compared all the same."""
+    unreliable = [f"AutoAttack's result for {row.name} is unreliable."] if row.verdict == "unreliable" else []
+    lacks = f"{row.name} lacks seed {', '.join(map(str, row.unfinished))}."
+    return [*unreliable, *([lacks] if row.unfinished else [])]
 
 
 def _settled(each: Comparison) -> list[str]:
@@ -103,6 +111,8 @@ def _settled(each: Comparison) -> list[str]:
     found = each.found
     if each.differs or found.seed_part is None or min(found.seeds) < 2:
         return []
+    if found.p < 0.05:
+        return ["By itself it would be a difference; among so many comparisons it is not shown."]
     if each.more_seeds is None:
         return ["No number of seeds would settle a difference of this size on these images; more images might."]
     more = 2 * each.more_seeds - sum(found.seeds)
