@@ -134,8 +134,9 @@ def _left(found: Sequence[Verdict], width: int) -> list[str]:
     counts = ", ".join(f"{sum(each.outcome == name for each in found)} {name}" for name in ALL)
     read = ("Here: points; of times, a ratio; of λ, points per doubling. Seeds: so many of each row would settle a "
             "value like this, 4 times of 5.")  # fmt: skip
-    return _wrapped([*(f"Not on this board: {each}." for each in absent), read, f"{counts}."], width)
+    return _wrapped([f"Not on this board: {'; '.join(absent)}."] * bool(absent) + [read, f"{counts}."], width)
 
 
 def _wrapped(paragraphs: Iterable[str], width: int) -> list[str]:
-    return [line for text in paragraphs for line in textwrap.wrap(text, width, subsequent_indent="    ") or [""]]
+    wrap = textwrap.TextWrapper(width, subsequent_indent="    ", break_on_hyphens=False)
+    return [line for text in paragraphs for line in wrap.wrap(text) or [""]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Literal, NamedTuple
 
 from robench_fire.boards.labels import has
@@ -15,6 +16,7 @@ from robench_fire.statistics.paired import Difference, contrast, contrast_over_s
 
 TOGETHER = ("device", "threads", "cores", "processes", "versions", "commit")
 """What trainings must share, so that their times compare."""
+SHOWN = 0.05
 FEWEST = 3  # values of a coefficient, so that a trend is one
 
 
@@ -50,8 +52,8 @@ class Claim(NamedTuple):
     """What a paper says of methods, and where the true value lies if it holds: between ``low`` and ``high``.
 
     ``test``: "difference" of the first row and the second, in points; "ratio" of their training times; "slope" over
-    all rows of the first, in points per doubling of what ``order`` reads from a row. ``source``: section or table.
-    ``says``: the claim in our words. ``published``: the figures that it rests on.
+    all rows of the first, in points per doubling of what ``order`` reads from a row, where no two may go the other way.
+    ``source``: section or table. ``says``: the claim in our words. ``published``: the figures that it rests on.
     """
 
     name: str
@@ -95,6 +97,21 @@ def estimate(claim: Claim, rows: Sequence[Row]) -> Estimate:
         return _ratio(one, other)
     found, paired = measured(one, other, claim.metric)
     return Estimate(found, (one, other), paired)
+
+
+def against(claim: Claim, made: Estimate) -> Estimate | None:
+    """Of a slope, the two rows that go most clearly the other way: a curve can turn, and still have a slope.
+
+    Its rows are in order, its value is the second's less the first's. None where no two do, beyond chance among so
+    many pairs (Bonferroni).
+    """
+    rising = claim.low == 0
+    pairs = list(combinations(made.rows, 2)) if claim.order is not None else []
+    found = [(measured(later, first, claim.metric), (first, later)) for first, later in pairs]
+    turned = [Estimate(each._replace(p=min(each.p * len(pairs), 1.0)), rows, paired)
+              for (each, paired), rows in found if (each.value < 0) == rising and each.value]  # fmt: skip
+    worst = min(turned, key=lambda each: each.found.p, default=None)
+    return worst if worst is not None and worst.found.p < SHOWN else None
 
 
 def _ratio(one: Row, other: Row) -> Estimate:

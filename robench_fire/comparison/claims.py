@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from robench_fire.boards.rows import Row
-from robench_fire.comparison.claim import FEWEST, Claim, Estimate, estimate
+from robench_fire.comparison.claim import FEWEST, SHOWN, Claim, Estimate, against, estimate
 from robench_fire.comparison.compare import remarks
 from robench_fire.errors import UsageError
 from robench_fire.quantity import Quantity
@@ -18,7 +18,6 @@ Outcome = Literal["confirmed", "refuted", "cannot be told", "not on this board"]
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "refuted", "cannot be told", "not on this board")
 NUMERICS = ("recipe.precision", "recipe.attack_precision")  # by hand, and yet the same recipe
 UNITS = {"difference": "points", "ratio": "times the training time", "slope": "points per doubling"}
-SHOWN = 0.05
 INSTEAD = {
     "hidden": "Some labels were hidden, in place of further images.",
     "given": "Weights were given to begin from that are not the paper's.",
@@ -29,14 +28,16 @@ class Verdict(NamedTuple):
     """What became of a claim.
 
     ``setting``: of the rows that decide, "" where there are none. ``p``, ``adjusted``: of the true value lying on the
-    claim's nearest bound, and Holm's among all claims of the setting. ``more_seeds``: of each row, that would settle
-    it; None where none would, or nothing is to be settled. ``why``: where there is no estimate.
+    claim's nearest bound, or of a curve that does not turn, and Holm's among all claims of the setting. ``turned``: see
+    claim.against. ``more_seeds``: of each row, that would settle it; None where none would, or nothing is to settle.
+    ``why``: where there is no estimate.
     """
 
     claim: Claim
     outcome: Outcome
     setting: str = ""
     made: Estimate | None = None
+    turned: Estimate | None = None
     p: float | None = None
     adjusted: float | None = None
     more_seeds: int | None = None
@@ -111,8 +112,11 @@ def _measured(claim: Claim, found: Sequence[Sequence[Row]]) -> Verdict:
         made = estimate(claim, [row for each in found for row in each])
     except UsageError as fault:
         return Verdict(claim, "cannot be told", setting, why=str(fault))
-    p = None if made.found.seed_part is None else made.found.beyond(_nearest(claim, made)).p
-    return Verdict(claim, "cannot be told", setting, made, p=p)
+    if made.found.seed_part is None:
+        return Verdict(claim, "cannot be told", setting, made)
+    turned = against(claim, made)
+    p = turned.found.p if turned else made.found.beyond(_nearest(claim, made)).p
+    return Verdict(claim, "cannot be told", setting, made, turned, p)
 
 
 def _nearest(claim: Claim, made: Estimate) -> float:
@@ -125,7 +129,8 @@ def _settled(each: Verdict, adjusted: float) -> Verdict:
     assert each.made is not None
     found, (low, high) = each.made.found, each.claim.bounds
     if adjusted < SHOWN:
-        return each._replace(outcome="confirmed" if low < found.value < high else "refuted", adjusted=adjusted)
+        holds = low < found.value < high and each.turned is None
+        return each._replace(outcome="confirmed" if holds else "refuted", adjusted=adjusted)
     more = seeds_needed(found.beyond(_nearest(each.claim, each.made))) if _open(each) else None
     return each._replace(adjusted=adjusted, more_seeds=more)
 
@@ -144,6 +149,8 @@ def notes(each: Verdict) -> list[str]:
     if each.made is None:
         return []
     said = ["By itself it would be decided; among so many claims it is not."] if _alone(each) else []
+    if each.turned is not None:
+        said.append(_turn(each.turned))
     robust = each.claim.test != "ratio" and each.claim.metric != "clean"
     if each.made.found.seed_part is None:
         said.append("A row has a single seed: the interval is over images alone, and says nothing of training.")
@@ -154,6 +161,12 @@ def notes(each: Verdict) -> list[str]:
         if row.extra in INSTEAD:
             said.append(INSTEAD[row.extra])
     return list(dict.fromkeys(said))
+
+
+def _turn(turned: Estimate) -> str:
+    first, later = turned.rows
+    found = turned.found
+    return f"It turns: from {first.name} to {later.name} it is {found.value:+.2f} ± {found.half:.2f} points."
 
 
 def _alone(each: Verdict) -> bool:

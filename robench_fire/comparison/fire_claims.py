@@ -68,7 +68,7 @@ FIRE_CLAIMS: tuple[Claim, ...] = (
         "85.98 against 85.84 (CIFAR-10)", (FIRE, KL), metric="clean",
     ),
     Claim(
-        "hellinger", "B.2.2, Table 3", "FIRE above Hellinger, average",
+        "average-hellinger", "B.2.2, Table 3", "FIRE above Hellinger, average",
         "68.72 against 68.24 (CIFAR-10)", (FIRE, HELLINGER),
     ),
     Claim(
