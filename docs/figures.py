@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 import figures_cifar10
+import figures_claims
 import figures_differences
 import figures_digits
 import figures_theory
@@ -20,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made
-    for module in (figures_digits, figures_cifar10, figures_differences, figures_theory)
+    for module in (figures_digits, figures_cifar10, figures_differences, figures_claims, figures_theory)
     for name, made in vars(module).items()
     if callable(made) and made.__module__ == module.__name__ and not name.startswith("_")
 }

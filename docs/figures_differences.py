@@ -6,7 +6,7 @@ import json
 
 from figures_boards import ROOT
 
-from robench_fire.boards.labels import chosen
+from robench_fire.boards.labels import chosen, labelled
 from robench_fire.boards.model_info import find_rows
 from robench_fire.comparison.compare import compare, sentence
 
@@ -40,7 +40,7 @@ SIGNS = (  # method, the one it is compared with, what is published of the two (
 
 def digits_all_signs() -> str:
     """What papers say of pairs, and whether digits show it."""
-    rows = find_rows(ROOT / "leaderboards" / "all" / "digits")
+    rows = labelled(find_rows(ROOT / "leaderboards" / "all" / "digits"))
     lines = [
         "| method | against | published | on digits, points of AutoAttack | shown |",
         "| --- | --- | --- | ---: | --- |",

@@ -53,7 +53,7 @@ class UnreliableError(RobenchError):
 
 
 class DisagreesError(RobenchError):
-    """A submission of which something is missing, or does not agree with what it claims."""
+    """Something that does not agree with what is claimed of it: a submission, or a row beside published figures."""
 
     exit_code = 7
 

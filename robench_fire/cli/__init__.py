@@ -22,6 +22,7 @@ from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
 from robench_fire.cli.table import table
 from robench_fire.cli.theory import theory
+from robench_fire.cli.verdicts import claims, reproduce
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
@@ -40,6 +41,8 @@ app.command()(attack.transfer)
 app.command()(grouped(attack.features))
 app.command()(grouped(table))
 app.command()(compare)
+app.command()(reproduce)
+app.command()(claims)
 app.command()(grouped(submit))
 app.command()(theory)
 app.command()(grouped(listing.show))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from robench_fire.cli.common import options as o
 from robench_fire.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from robench_fire.boards.rows import Row
 
 
 class MetricName(str, Enum):
@@ -34,22 +37,33 @@ def compare(
     """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
     if len(names) < 2:
         raise UsageError("name two rows or more: the one that is compared, then those it is compared with")
-    from robench_fire.boards.labels import chosen, labelled
-    from robench_fire.boards.model_info import find_rows
+    from robench_fire.boards.labels import chosen
     from robench_fire.comparison import compare as comparing
 
-    if not source.exists():
-        raise DataError(f"{source} does not exist; name a board or a folder of runs")
-    rows = labelled(find_rows(source, eps))
-    if not rows:
-        raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
-    found = comparing.compare(chosen(rows, names), metric.value)
+    found = comparing.compare(chosen(rows_at(source, eps), names), metric.value)
     if json:
         print(jsonlib.dumps({"format": 1, "comparisons": [comparing.as_plain(each) for each in found]}, indent=2))
         return
     _print(found)
     for each in found:
         print(comparing.sentence(each))
+
+
+def rows_at(source: Path, eps: str = "") -> list[Row]:
+    """The rows of ours at ``source``, told apart.
+
+    Raises:
+        DataError: if there are none, or it does not exist.
+    """
+    from robench_fire.boards.labels import labelled
+    from robench_fire.boards.model_info import find_rows
+
+    if not source.exists():
+        raise DataError(f"{source} does not exist; name a board or a folder of runs")
+    rows = labelled(find_rows(source, eps))
+    if not rows:
+        raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
+    return rows
 
 
 def _print(found: list[Any]) -> None:

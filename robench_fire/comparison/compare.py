@@ -47,7 +47,7 @@ def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
     first, *others = rows
     for other in others:
         check_comparable(first, other)
-    made = [_difference(first, other, metric) for other in others]
+    made = [measured(first, other, metric) for other in others]
     adjusted = holm([found.p for found, _ in made])
     return [
         Comparison(first, other, metric, found, p, paired, *_needed(first, found, p, paired))
@@ -63,8 +63,13 @@ def _needed(row: Row, found: Difference, p: float, paired: bool) -> tuple[int | 
     return seeds_needed(found), images_needed(found, there) if paired else None, there
 
 
-def _difference(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
-    """Over seeds and images where both rows have masks, else over seeds alone."""
+def measured(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
+    """The difference over seeds and images where both rows have masks, else over seeds alone; and which of both.
+
+    Raises:
+        UsageError: if a row has a single seed and no masks.
+        DataError: if a mask is broken.
+    """
     pair = scores(one, metric), scores(other, metric)
     if pair[0] is not None and pair[1] is not None:
         return difference(pair[0], pair[1]), True
@@ -99,12 +104,14 @@ def caveats(each: Comparison) -> list[str]:
         notes.append("One of them has a single seed: the interval is over images alone, not over training.")
     if not each.paired:
         notes.append("Without masks the interval is over seeds alone, not over images.")
-    for row in (each.one, each.other):
-        if row.verdict == "unreliable":
-            notes.append(f"AutoAttack's result for {row.name} is unreliable.")
-        if row.unfinished:
-            notes.append(f"{row.name} lacks seed {', '.join(map(str, row.unfinished))}.")
-    return notes
+    return [*notes, *remarks(each.one), *remarks(each.other)]
+
+
+def remarks(row: Row) -> list[str]:
+    """What is wrong with a row that is compared all the same."""
+    unreliable = [f"AutoAttack's result for {row.name} is unreliable."] if row.verdict == "unreliable" else []
+    lacks = f"{row.name} lacks seed {', '.join(map(str, row.unfinished))}."
+    return [*unreliable, *([lacks] if row.unfinished else [])]
 
 
 def _settled(each: Comparison) -> list[str]:
@@ -112,6 +119,8 @@ def _settled(each: Comparison) -> list[str]:
     found, rows = each.found, (each.one, each.other)
     if each.differs or not found.value:
         return []
+    if found.p < 0.05:
+        return ["By itself it would be a difference; among so many comparisons it is not shown."]
     ways = []
     if each.more_seeds is not None:
         more = [max(each.more_seeds - count, 0) for count in found.seeds]

@@ -20,12 +20,12 @@ LEVEL = 0.95
 
 
 class Difference(NamedTuple):
-    """The first method's mean score less the second's, in percentage points.
+    """The first method's mean score less the second's, in percentage points; or another weighted sum of methods' means.
 
     ``low``, ``high``: the 95 % interval. ``p``: two-sided, of no difference. ``df``: degrees of freedom. ``seed_part``,
     ``image_part``: their shares of the variance of the difference, (points)²; ``seed_part`` None for a single seed of
-    either method, where the interval is over images alone. ``noise_part``: how much of ``seed_part`` is noise of single
-    seeds on single images, which more images lessen too.
+    one of the methods, where the interval is over images alone. ``noise_part``: how much of ``seed_part`` is noise of
+    single seeds on single images, which more images lessen too.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
     high: float
     p: float
     df: float
-    seeds: tuple[int, int]
+    seeds: tuple[int, ...]
     images: int
     seed_part: float | None
     image_part: float
@@ -44,6 +44,12 @@ class Difference(NamedTuple):
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
+    def beyond(self, bound: float) -> Difference:
+        """The same less ``bound``: its p value is that of the true value lying there."""
+        parts = self.seed_part, self.image_part
+        moved = _interval(self.value - bound, *parts, self.df, self.seeds, self.images)
+        return moved._replace(noise_part=self.noise_part)
+
 
 def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
     """Compare two matrices of scores in percent, (seeds, images) each, over the same images in the same order.
@@ -51,19 +57,31 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
     Raises:
         ValueError: if they are not of the same images, or of fewer than two.
     """
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or one.shape[1] < 2:
-        raise ValueError(f"scores of {one.shape} and {other.shape}: expected (seeds, images) of the same images")
-    images, counts = one.shape[1], (len(one), len(other))
-    per_image = one.mean(0) - other.mean(0)
+    return contrast((one, other), (1.0, -1.0))
+
+
+def contrast(methods: Sequence[NDArray[Any]], weights: Sequence[float]) -> Difference:
+    """The weighted sum of the methods' means: the difference of two is that of 1 and -1.
+
+    Raises:
+        ValueError: if the matrices are not of the same images, or of fewer than two.
+    """
+    scores = [np.asarray(each, float) for each in methods]
+    shapes = [each.shape for each in scores]
+    if any(len(shape) != 2 or shape[1] != shapes[0][1] or shape[1] < 2 for shape in shapes):
+        raise ValueError(f"scores of {' and '.join(map(str, shapes))}: expected (seeds, images) of the same images")
+    images, counts = shapes[0][1], tuple(map(len, scores))
+    pairs = list(zip(scores, weights, strict=True))
+    per_image = sum(weight * each.mean(0) for each, weight in pairs)
+    assert isinstance(per_image, np.ndarray)
     value = float(per_image.mean())
     over_images = float(per_image.var(ddof=1)) / images
     if min(counts) < 2:
         return _interval(value, None, over_images, images - 1.0, counts, images)
-    parts = [float(each.mean(1).var(ddof=1)) / len(each) for each in (one, other)]
+    parts = [weight**2 * float(each.mean(1).var(ddof=1)) / len(each) for each, weight in pairs]
     over_seeds = float(sum(parts))
     # the variance over images of seeds' means holds each method's seed-by-image noise, as that over seeds does too
-    twice = sum(_interaction(each) / each.size for each in (one, other))
+    twice = sum(weight**2 * _interaction(each) / each.size for each, weight in pairs)
     rest = max(over_images - twice, 0.0)
     below = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True)) + rest**2 / (images - 1)
     df = float((over_seeds + rest) ** 2 / below) if below > 0 else min(counts) - 1.0
@@ -72,7 +90,7 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> Difference:
 
 def mean(one: NDArray[Any]) -> Difference:
     """The mean of one matrix of scores in percent, with the interval that a difference from a known number has."""
-    return difference(one, np.zeros((2, np.shape(one)[-1])))
+    return contrast((one,), (1.0,))
 
 
 def _interaction(scores: NDArray[Any]) -> float:
@@ -82,7 +100,7 @@ def _interaction(scores: NDArray[Any]) -> float:
 
 
 def _interval(
-    value: float, seeds: float | None, rest: float, df: float, counts: tuple[int, int], images: int
+    value: float, seeds: float | None, rest: float, df: float, counts: tuple[int, ...], images: int
 ) -> Difference:
     from scipy.stats import t  # here, because it takes a moment to import
 
@@ -105,13 +123,24 @@ def over_seeds(one: Sequence[float], other: Sequence[float], images: int) -> Dif
     Raises:
         ValueError: if either has fewer than two seeds.
     """
-    values, counts = [np.asarray(each, float) for each in (one, other)], (len(one), len(other))
+    return contrast_over_seeds((one, other), (1.0, -1.0), images)
+
+
+def contrast_over_seeds(methods: Sequence[Sequence[float]], weights: Sequence[float], images: int) -> Difference:
+    """``contrast`` of one score per seed, where it is not known on which images: over seeds alone, as Welch's.
+
+    Raises:
+        ValueError: if a method has fewer than two seeds.
+    """
+    counts = tuple(map(len, methods))
     if min(counts) < 2:
         raise ValueError(f"{counts} seeds: expected at least two of each")
-    parts = [float(each.var(ddof=1)) / len(each) for each in values]
+    pairs = [(np.asarray(each, float), weight) for each, weight in zip(methods, weights, strict=True)]
+    parts = [weight**2 * float(each.var(ddof=1)) / len(each) for each, weight in pairs]
     below = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
     df = sum(parts) ** 2 / below if below > 0 else min(counts) - 1.0
-    return _interval(float(values[0].mean() - values[1].mean()), sum(parts), 0.0, df, counts, images)
+    value = float(sum(weight * each.mean() for each, weight in pairs))
+    return _interval(value, sum(parts), 0.0, df, counts, images)
 
 
 def seeds_needed(found: Difference, most: int = 100) -> int | None:
@@ -122,9 +151,9 @@ def seeds_needed(found: Difference, most: int = 100) -> int | None:
     """
     if found.seed_part is None or not found.value:
         return None
-    now = 2 / (1 / found.seeds[0] + 1 / found.seeds[1])
+    now = len(found.seeds) / sum(1 / count for count in found.seeds)
     for count in range(max(2, min(found.seeds)), most + 1):
-        if _shows(found.value, found.seed_part * now / count + found.image_part, 2 * (count - 1)):
+        if _shows(found.value, found.seed_part * now / count + found.image_part, len(found.seeds) * (count - 1)):
             return count
     return None
 

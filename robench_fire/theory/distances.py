@@ -24,7 +24,7 @@ def angle(h: Array) -> Array:
 
 def fisher_rao(h: Array, other: Array) -> Array:
     """d_R = 2 |arctan e^(h'/2) - arctan e^(h/2)|, between 0 and π: Theorem 1, equation 9."""
-    return 2 * np.abs(angle(other) - angle(h))
+    return np.asarray(2 * np.abs(angle(other) - angle(h)))
 
 
 def squared_fisher_rao(h: Array, other: Array) -> Array:
