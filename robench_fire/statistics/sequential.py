@@ -30,8 +30,8 @@ SHARES = (1 / 32, 1 / 8, 1 / 2, 2)
 """When each gambler expects the answer: n / (1 - n / N), in units of the population N."""
 BOLDEST = 0.75
 """The largest share of its capital that a gambler may lose in one draw."""
-HALVINGS = 30
-"""Of the range in which a bound is looked for: to 2e-7 points."""
+HALVINGS = 24
+"""Of the range in which a bound is looked for: to 1e-5 points."""
 
 
 def left_out(differences: NDArray[Any], population: int, value: float) -> NDArray[np.bool_]:
