@@ -1,4 +1,4 @@
 """Whether two rows differ, and what it takes to know.
 
-Imports: statistics, tables.
+Imports: statistics, problem, devices, data, runs, evaluation, tables.
 """

@@ -22,7 +22,7 @@ from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
 from robench_fire.evaluation.evaluate import SETS, Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
-from robench_fire.evaluation.stored import finish, is_current, masks_of
+from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
 from robench_fire.files import held, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
@@ -109,7 +109,7 @@ def _attacked(evaluator: Evaluator, attack: str, threat: Threat, report: Report)
     state = shards[0] if shards else evaluator.path(name, ".state")
     with opened(evaluator, attack, threat, state) as found:
         if not wanted.shard and is_current(evaluator, attack, threat):  # another process has just finished it
-            return folders.read_json(evaluator.path(name, ".json"))
+            return facts_of(evaluator, attack, threat)
         _run(evaluator, found, state, threat, report)
         if wanted.shard:
             return _partial(identity, found)

@@ -34,6 +34,11 @@ def masks_of(evaluator: Evaluator, attack: str, threat: Threat) -> NDArray[np.bo
     return found
 
 
+def facts_of(evaluator: Evaluator, attack: str, threat: Threat) -> dict[str, Any]:
+    """What a finished evaluation says."""
+    return folders.read_json(evaluator.path(evaluator.name(attack, threat), ".json"))
+
+
 def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any]:
     """Write masks, facts and log of a complete record.
 

@@ -56,8 +56,8 @@ def part(folder: Path, name: str) -> Path:
     return found
 
 
-def gathered(folder: Path, record: Record, order: np.ndarray = np.arange(7)) -> list[str]:
-    return adversarial_images.gather(folder / "adv", record, order, folder / "all.safetensors")
+def gathered(folder: Path, record: Record) -> list[str]:
+    return adversarial_images.gather(folder / "adv", record, np.arange(7), folder / "all.safetensors")
 
 
 def test_what_was_kept_is_gathered_and_read(tmp_path: Path) -> None:
