@@ -7,6 +7,7 @@ reason, so it does not matter that one stops where the answer is clear.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -216,13 +217,15 @@ def _differences(
     opened: Sequence[Sequence[Blocks]], number: int, metric: Metric, told: Callable[[float], None]
 ) -> NDArray[Any]:
     """(n,) of a block's images, in points: the first method's mean over seeds less the second's."""
-    count, done, means = sum(map(len, opened)), 0, []
+    count, index, means = sum(map(len, opened)), itertools.count(), []
     for own in opened:
-        scores = []
-        for each in own:
-            clean, robust = each.masks(number, lambda part, done=done: told((done + part) / count))  # type: ignore[misc]
-            scores.append({"clean": 1.0 * clean, "robust": 1.0 * robust, "average": (clean + 1.0 * robust) / 2}[metric])
-            done += 1
-        means.append(np.mean(scores, axis=0))
+        masks = [each.masks(number, partial(_share, told, next(index), count)) for each in own]
+        clean, robust = np.mean(masks, axis=0)
+        means.append({"clean": clean, "robust": robust, "average": (clean + robust) / 2}[metric])
     found: NDArray[Any] = 100 * (means[0] - means[1])
     return found
+
+
+def _share(told: Callable[[float], None], before: int, count: int, part: float) -> None:
+    """Part of a block for one network, as part of it for all."""
+    told((before + part) / count)

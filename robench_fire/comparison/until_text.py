@@ -52,14 +52,15 @@ def sentence(known: Known) -> str:
     """What is known, why that was enough, what was saved, and what it is not."""
     one, other = known.names
     where = POINTS.get(known.metric, "AutoAttack" if known.attack == "aa" else "PGD-20")
-    size, side = f"{abs(known.value):.2f}", "above" if known.value > 0 else "below"
+    size = f"{one} is {abs(known.value):.2f} points {'above' if known.value > 0 else 'below'} {other}"
+    size = size if known.value else f"{one} and {other} are level"
     seeds = " and ".join(dict.fromkeys(f"{count}" for count in known.seeds))
     trained = f"{seeds} seed{'s' * (known.seeds != (1, 1))}"
     if known.why == "all":
-        said = f"On all {known.images:,} images {one} is {size} points {side} {other} on {where}, exactly ({trained})."
+        said = f"On all {known.images:,} images {size} on {where}, exactly ({trained})."
     else:
         said = (
-            f"After {known.used:,} of {known.images:,} images {one} is {size} points {side} {other} on {where} "
+            f"After {known.used:,} of {known.images:,} images {size} on {where} "
             f"(95 % at any time: {known.low:.2f} to {known.high:.2f}; {trained})"
         )
         said += f": {_enough(known)}."

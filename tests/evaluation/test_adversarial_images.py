@@ -188,6 +188,11 @@ def test_the_images_break_the_model_and_lie_in_the_ball(whole: Whole) -> None:
     assert len(whole.states) == 5 * 4 + 1
 
 
+def test_in_shuffled_order_too(source: ModelSource) -> None:
+    run(source, replace(FULL, shuffled=True, examples=20))
+    assert check(source, "aa-Linf-0.15-20-batch10-shuffled", "Linf", 0.15, 20) > 5
+
+
 def test_under_l2_too(source: ModelSource) -> None:
     wanted = replace(FULL, norm="L2", eps=("0.8",), examples=20)
     run(source, wanted)
