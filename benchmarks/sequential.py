@@ -1,6 +1,6 @@
 """How many images does `robench compare --until` need, and how often does the truth leave its confidence sequence?
 
-    python benchmarks/sequential.py [--repeats 5000] [-o FILE]
+    python benchmarks/sequential.py [--repeats 2000] [-o FILE]
 
 Populations of image-by-image differences with a known mean, taken in ``--repeats`` random orders. One seed of each
 method: 9 % of the images are right for one of them only. Five seeds: the methods differ on 23 % of the images, by 20 to
@@ -109,7 +109,7 @@ def measured(images: int, seeds: int, gap: float, repeats: int, random: Generato
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
     random, rows = default_rng(0), []
