@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from robench_fire.statistics.masks import unpacked
 from robench_fire.tables.rows import Row
 
 Metric = Literal["clean", "robust", "average"]
-T = TypeVar("T")
 
 
 def scores(row: Row, metric: Metric) -> NDArray[Any] | None:
@@ -47,27 +46,17 @@ def chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def _named(rows: Sequence[Row], name: str) -> Row:
-    return one_of([(names_of(row.plan, row.paper, row.fingerprint), row) for row in rows], name)
-
-
-def names_of(plan: Mapping[str, Any], paper: Mapping[str, Any], fingerprint: str) -> tuple[str, ...]:
-    """What a user may call a plan by: its defense first, its fingerprint last."""
-    return str(plan["name"]), str(paper["method"]), str(paper["key"]), fingerprint
-
-
-def one_of(known: Sequence[tuple[tuple[str, ...], T]], name: str) -> T:
-    """What ``name`` is one of the names of.
-
-    Raises:
-        UsageError: for a name of nothing, or of several.
-    """
-    found = [each for each in known if _plain(name) in map(_plain, each[0])]
+    found = [row for row in rows if _plain(name) in map(_plain, _names(row))]
     if not found:
-        raise UsageError(unknown("row", name, {names[0] for names, _ in known}))
+        raise UsageError(unknown("row", name, {row.plan["name"] for row in rows}))
     if len(found) > 1:
-        plans = " or ".join(dict.fromkeys(names[-1] for names, _ in found))
+        plans = " or ".join(dict.fromkeys(row.fingerprint for row in found))
         raise UsageError(f"{name} is {len(found)} rows here: name a folder with one of them, or its plan, {plans}")
-    return found[0][1]
+    return found[0]
+
+
+def _names(row: Row) -> tuple[str, ...]:
+    return str(row.plan["name"]), str(row.paper["method"]), str(row.paper["key"]), row.fingerprint
 
 
 def _plain(name: str) -> str:
@@ -87,16 +76,10 @@ def check_comparable(one: Row, other: Row) -> None:
         ("number of test images", one.examples, other.examples),
         ("evaluation seed", one.evaluation_seed, other.evaluation_seed),
     ]
-    check_alike((one.paper["method"], other.paper["method"]), [*pairs, ("eps", one.eps, other.eps)])
-
-
-def check_alike(names: tuple[str, str], pairs: Sequence[tuple[str, Any, Any]]) -> None:
-    """Refuse what differs: (what, of the one, of the other), radii as texts.
-
-    Raises:
-        UsageError: naming the first, and both.
-    """
-    differing = [(what, *both) for what, *both in pairs if not (same(*both) if what == "eps" else both[0] == both[1])]
+    differing = [each for each in pairs if each[1] != each[2]]
+    if not same(one.eps, other.eps):
+        differing.append(("eps", one.eps, other.eps))
     if differing:
         what, mine, its = differing[0]
+        names = one.paper["method"], other.paper["method"]
         raise UsageError(f"{names[0]} and {names[1]} cannot be compared: {what} {mine} of the one, {its} of the other")

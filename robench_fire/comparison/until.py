@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from robench_fire.comparison.blocks import Blocks, in_blocks
-from robench_fire.comparison.scores import Metric, check_alike, names_of, one_of
+from robench_fire.comparison.scores import Metric
 from robench_fire.comparison.until_text import Known
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
-from robench_fire.errors import DataError, UsageError
+from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Listen
@@ -52,7 +52,7 @@ class Method:
     """The trained seeds of a plan."""
 
     names: tuple[str, ...]
-    sources: tuple[ModelSource, ...]
+    runs: tuple[Run, ...]
 
     @property
     def method(self) -> str:
@@ -93,19 +93,19 @@ def compare_until(
         DataError: if there are no trained runs, or weights or images are missing.
     """
     one, other = _pair(folder, names)
-    first = one.sources[0]
+    sources = [[source_of(run) for run in each.runs] for each in (one, other)]
+    first = sources[0][0]
     dataset = first.parts()
     use(device)
     test = fetching.splits(first.dataset, dataset, data).test
-    images = dataset.examples or len(test.labels)
     wanted = Evaluations(
-        attacks=(asked.attack,), seed=asked.seed, batch_size=block_size(images), shuffled=True,
-        eps=(asked.eps,) if asked.eps else (),
+        attacks=(asked.attack,), seed=asked.seed, batch_size=block_size(dataset.examples or len(test.labels)),
+        shuffled=True, eps=(asked.eps,) if asked.eps else (),
     )  # fmt: skip
     wanted.check(first.dataset, dataset.num_classes)
-    threats = [wanted.threats(each.sources[0])[0] for each in (one, other)]
-    _check_alike(one, other, threats)
-    both = [[Evaluator(source, test, wanted, device) for source in each.sources] for each in (one, other)]
+    threats = [wanted.threats(own[0])[0] for own in sources]
+    _check_alike(one, other, [own[0] for own in sources], threats)
+    both = [[Evaluator(source, test, wanted, device) for source in own] for own in sources]
     try:
         with listening(1, "comparison") as listen:
             return _known(one, other, both, threats[0], asked, listen)
@@ -124,29 +124,47 @@ def _pair(folder: Path, names: Sequence[str]) -> tuple[Method, Method]:
             f"{folder} holds no trained run, whose networks --until attacks: name a folder of runs, "
             "or leave --until out to compare rows of a board"
         )
-    plans: dict[tuple[str, ...], list[Run]] = {}
+    plans: dict[Path, list[Run]] = {}
     for run in runs:
-        plan, paper = run.read("plan.json"), run.read("provenance.json")["paper"]
-        own = (*names_of(plan, paper, run.folder.parent.name), str(run.folder.parent))
-        plans.setdefault(own, []).append(run)
-    known = [(own[:-1], each) for own, each in plans.items()]
-    found = [one_of([(own, (own, each)) for own, each in known], name) for name in names]
-    if found[0] == found[1]:
-        raise UsageError(f"{names[0]} and {names[1]} are the same plan, {found[0][0][-1]}: name two that differ")
-    one, other = (Method(own, tuple(map(source_of, each))) for own, each in found)
+        plans.setdefault(run.folder.parent, []).append(run)
+    known = [Method(_names(each[0]), tuple(each)) for each in plans.values()]
+    one, other = (_named(known, name) for name in names)
+    if one == other:
+        raise UsageError(f"{names[0]} and {names[1]} are the same plan, {one.plan}: name two that differ")
     return one, other
 
 
-def _check_alike(one: Method, other: Method, threats: Sequence[Threat]) -> None:
-    mine, its = one.sources[0], other.sources[0]
-    check_alike(
-        (one.method, other.method),
-        [
-            ("data set", mine.dataset, its.dataset),
-            ("norm", threats[0].norm, threats[1].norm),
-            ("eps", str(threats[0].eps), str(threats[1].eps)),
-        ],
-    )
+def _names(run: Run) -> tuple[str, ...]:
+    """What a user may call a plan by: its defense first, its fingerprint last."""
+    plan, paper = run.read("plan.json"), run.read("provenance.json")["paper"]
+    return str(plan["name"]), str(paper["method"]), str(paper["key"]), run.folder.parent.name
+
+
+def _named(known: Sequence[Method], name: str) -> Method:
+    found = [each for each in known if _plain(name) in map(_plain, each.names)]
+    if not found:
+        raise UsageError(unknown("method", name, {each.names[0] for each in known}))
+    if len(found) > 1:
+        plans = " or ".join(dict.fromkeys(each.plan for each in found))
+        raise UsageError(f"{name} is {len(found)} plans here: name a folder with one of them, or its plan, {plans}")
+    return found[0]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace("+", "_")
+
+
+def _check_alike(one: Method, other: Method, sources: Sequence[ModelSource], threats: Sequence[Threat]) -> None:
+    mine, its = threats
+    for what, own, theirs in (
+        ("data set", sources[0].dataset, sources[1].dataset),
+        ("norm", mine.norm, its.norm),
+        ("eps", mine.eps, its.eps),
+    ):
+        if own != theirs:
+            raise UsageError(
+                f"{one.method} and {other.method} cannot be compared: {what} {own} of the one, {theirs} of the other"
+            )
 
 
 def _known(
@@ -166,7 +184,7 @@ def _known(
         found, low, high = _taken(opened, images, asked, partial(_tell, listen, label))
         known = Known(
             methods=(one.method, other.method), plans=(one.plan, other.plan),
-            seeds=(len(one.sources), len(other.sources)), metric=asked.metric, attack=asked.attack,
+            seeds=(len(one.runs), len(other.runs)), metric=asked.metric, attack=asked.attack,
             evaluation_seed=asked.seed, block=block_size(images), images=images, used=len(found),
             value=float(found.mean()), low=low, high=high, points=asked.points,
             doubts=tuple(tuple(dict.fromkeys(said for each in own for said in each.signs())) for own in opened),

@@ -232,7 +232,7 @@ def test_methods_of_other_radii_are_refused_and_two_plans_of_one_told_apart(plac
     ran(place, *"train trades digits --seeds 1 --epochs 1 --no-eval --eps 0.1 -o other".split())
     shutil.copytree(place / "other", place / "runs", dirs_exist_ok=True)
     said = ran(place, *"compare runs fire trades --until 1".split(), code=2).stderr
-    assert "trades is 2 rows here: name a folder with one of them, or its plan" in " ".join(said.split())
+    assert "trades is 2 plans here: name a folder with one of them, or its plan" in " ".join(said.split())
     (plan,) = {run.folder.parent.name for run in find(place / "other")}
     (own,) = {run.folder.parent.name for run in find(place / "runs") if "trades" in run.folder.parts} - {plan}
     said = ran(place, *f"compare runs fire {plan} --until 1".split(), code=2).stderr
