@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from figures_boards import ROOT
 
 from robench_fire.boards.labels import chosen, labelled
 from robench_fire.boards.model_info import find_rows
 from robench_fire.comparison.compare import compare, sentence
+from robench_fire.comparison.scores import scores
+from robench_fire.comparison.until import block_size
+from robench_fire.evaluation.evaluator import shuffled
+from robench_fire.statistics.sequential import interval
 
 
 def digits_compare() -> str:
@@ -72,5 +77,51 @@ def coverage() -> str:
         lines.append(
             f"| {images:,} | {view} | {skill} | {seeds} | {held:.1f} | {own[False]['alarms']:.1f} "
             f"| {own[False]['half_width']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def sequential() -> str:
+    """How often the truth leaves the confidence sequence of compare --until, and how many images that takes."""
+    settings = json.loads((ROOT / "results" / "sequential.json").read_text(encoding="utf-8"))["settings"]
+    lines = [
+        "| images | seeds | difference | truth left out, % | sign known after | `--until` | stops after |",
+        "| ---: " * 7 + "|",
+    ]
+    lines += [
+        f"| {each['images']:,} | {each['seeds']} | {each['gap']:g} | {each['left_out']:.1f} | {_sign(each)} "
+        f"| {each['until']:g} | {each['used']:,.0f} |"
+        for each in settings
+    ]
+    wide = [each for each in settings if each["images"] == 10_000]
+    ours, theirs = ([each[name] / each["fixed"] for each in wide] for name in ("half", "paper"))
+    return "\n".join(lines) + (
+        f"\n\nAfter a quarter of 10,000 images the sequence is {min(ours):.2f} to {max(ours):.2f} times as wide as an "
+        f"interval\nthat one may look at once; with the paper's own bets it is {min(theirs):.2f} to {max(theirs):.2f} "
+        "times as wide."
+    )
+
+
+def _sign(each: dict[str, Any]) -> str:
+    return f"{each['sign']:,.0f}" if each["gap"] and each["sign"] < each["images"] else "–"
+
+
+def digits_until() -> str:
+    """What compare --until would have taken of the images of the digits board."""
+    rows, lines = find_rows(ROOT / "leaderboards" / "digits"), []
+    for names in (["madry", "fire"], ["madry", "rst_adv"], ["fire", "trades"]):
+        pair = chosen(rows, names)
+        one, other = (scores(each, "robust") for each in pair)
+        assert one is not None
+        assert other is not None
+        found = (one.mean(0) - other.mean(0))[shuffled(0, len(one[0]))]
+        for end in range(block_size(len(found)), len(found) + 1, block_size(len(found))):
+            low, high = interval(found[:end], len(found))
+            if (decided := low > 0 or high < 0) or (high - low) / 2 <= 4:
+                break
+        why = "which is above is decided" if decided else "known to within 4 points"
+        lines.append(
+            f"- {pair[0].name} − {pair[1].name}: {found[:end].mean():+.2f} points after {end} of "
+            f"{len(found)} images ({low:.2f} to {high:.2f}), {why}. On all of them it is {found.mean():+.2f}."
         )
     return "\n".join(lines)

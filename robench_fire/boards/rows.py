@@ -181,7 +181,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     chosen = shared_evaluation(claim, found)
     if chosen is None:
         return None
-    attack, examples, seed, _ = chosen
+    attack, examples, seed, *_ = chosen
     scored = {k: each for k, all_ in found.items() if (each := pick(all_, claim, chosen)) is not None}
     quick = {k: each["robust"] for k in scored if (each := pick(found[k], claim, ("pgd20", *chosen[1:]))) is not None}
     times = {k: trained[k].read("train.json") for k in scored}

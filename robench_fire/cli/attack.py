@@ -33,6 +33,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Test images attacked at a time.")] = 500,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only the i-th of n parts; join them with --merge.")] = "",
     merge: Annotated[bool, typer.Option("--merge", help="Join the shards beside the weights.")] = False,
+    shuffled: o.Shuffled = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if a result is unreliable.")] = False,
     device: o.Device = "auto",
     jobs: Annotated[
@@ -52,7 +53,7 @@ def evaluate(
     wanted = {
         "attacks": o.attacks(attack, o.ATTACKS),
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
-        "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs,
+        "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
     facts = _evaluate_all(partial(file.named, source, norm, model_dir), wanted, data_dir, device)
     if json:

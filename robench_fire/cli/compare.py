@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
-from robench_fire.errors import DataError, UsageError
+from robench_fire.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
     from robench_fire.boards.rows import Row
@@ -32,9 +32,23 @@ def compare(
     names: Annotated[list[str], typer.Argument(help="The row that is compared, then those it is compared with.")],
     metric: Annotated[MetricName, typer.Option(help="Which accuracy.")] = MetricName.robust,
     eps: Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")] = "",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="POINTS", help="Attack the networks of two methods on as many images as it takes."),
+    ] = None,
+    attack: Annotated[str, typer.Option(help="With --until: aa (AutoAttack standard) or pgd20.")] = "aa",
+    eval_seed: o.EvalSeed = 0,
+    device: o.Device = "auto",
+    data_dir: o.Data = None,
     json: o.Json = False,
 ) -> None:
     """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
+    if until is not None:
+        _compare_until(source, names, until, metric, attack, eval_seed, eps, data_dir, device, json)
+        return
+    for flag, given in (("--attack", attack != "aa"), ("--eval-seed", eval_seed), ("--device", device != "auto")):
+        if given:
+            raise UsageError(f"{flag} is for the attacks that --until POINTS makes: add that, or leave {flag} out")
     if len(names) < 2:
         raise UsageError("name two rows or more: the one that is compared, then those it is compared with")
     from robench_fire.boards.labels import chosen
@@ -64,6 +78,25 @@ def rows_at(source: Path, eps: str = "") -> list[Row]:
     if not rows:
         raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
     return rows
+
+
+def _compare_until(
+    source: Path, names: list[str], until: str, metric: MetricName, attack: str, seed: int, eps: str,
+    data_dir: Path | None, device: str, json: bool,
+) -> None:  # fmt: skip
+    from robench_fire.cli.common.progress_display import listening
+    from robench_fire.comparison.until import Asked, compare_until, points
+    from robench_fire.comparison.until_text import as_plain, sentence
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.devices.device import resolve
+
+    if attack not in o.ROWS:
+        raise UsageError(unknown("attack", attack, o.ROWS))
+    asked = Asked(points(until), metric.value, attack, seed, eps)
+    if not source.exists():
+        raise DataError(f"{source} does not exist; name a folder of runs")
+    found = compare_until(source, names, asked, data_dir or data_folder(), resolve(device), listening)
+    print(jsonlib.dumps({"format": 1, "until": as_plain(found)}, indent=2) if json else sentence(found))
 
 
 def _print(found: list[Any]) -> None:

@@ -36,9 +36,10 @@ def _part(folder: Path, number: int, attack: str, weights: str) -> Path:
     return folder / f"{number}-{attack}-{weights[:12]}.safetensors"
 
 
-def gather(folder: Path, record: Record, path: Path) -> list[str]:
+def gather(folder: Path, record: Record, order: NDArray[Any], path: Path) -> list[str]:
     """Join what ``keep`` stored of a complete record into the file ``path``; the names of parts that are missing.
 
+    ``order`` (N,): which test image stands at each place of the record.
     Without all parts there is no file, and what an older evaluation left at ``path`` is removed.
     """
     index, images, missing = [np.zeros(0, np.int64)], [], []
@@ -52,7 +53,7 @@ def gather(folder: Path, record: Record, path: Path) -> list[str]:
             if not np.array_equal(found["index"], broken):
                 missing.append(part.name)
             elif len(broken):
-                index.append(first + broken)
+                index.append(order[first + broken])
                 images.append(found["images"])
     path.unlink(missing_ok=True)
     if not missing:

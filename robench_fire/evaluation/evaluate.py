@@ -50,14 +50,17 @@ class Result:
 
 
 def fill(
-    record: Record, attacked: AttackedModel, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report
-) -> None:
+    record: Record, attacked: AttackedModel, attacks: Sequence[Attack], crew: Crew, save: Save, report: Report,
+    only: Sequence[int] = (),
+) -> None:  # fmt: skip
     """Run whatever units of the record's shard are missing, attack by attack over all its blocks; save after each.
+
+    ``only``: of these blocks.
 
     Raises:
         Stopped: after a signal, between two calls of the model.
     """
-    mine = numbers(attacked.blocks, record.shard)
+    mine = only or numbers(attacked.blocks, record.shard)
     with stopping.deferred():
         _fill(record, attacked, mine, attacks, crew, save, report)
 

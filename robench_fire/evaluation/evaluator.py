@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from robench_fire.data.batches import to_float
+from robench_fire.devices.random_streams import derive
 from robench_fire.errors import UsageError
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack.attack_sets import VERSION
@@ -33,6 +36,7 @@ class Evaluations:
     eps: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None  # the i-th of n parts only
     merge: bool = False  # only join shards
+    shuffled: bool = False  # the images in an order drawn by the seed, so that the first ones stand for all
     jobs: int = 1  # processes that share the blocks of one evaluation; 0: as many as are useful here
 
     def check(self, dataset: str, num_classes: int) -> None:
@@ -80,13 +84,20 @@ class Evaluator:
         return self.test.sha256()
 
     @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(N,) which test image is attacked at each place."""
+        count = len(self.test.labels)
+        return shuffled(self.evaluations.seed, count) if self.evaluations.shuffled else np.arange(count)
+
+    @cached_property
     def model(self) -> nn.Module:
         return self.source.load(self.device)
 
     @cached_property
     def attacked(self) -> tuple[AttackedModel, list[str]]:
         """At the claimed threat model, and what AutoAttack's checks say of the model."""
-        on = self.test.to(self.device)
+        test = self.test.take(torch.from_numpy(self.order)) if self.evaluations.shuffled else self.test
+        on = test.to(self.device)
         attacked, flags = attacked_model(
             self.model, to_float(on.images), on.labels, self.source.claim, num_classes=self.dataset.num_classes,
             seed=self.evaluations.seed, batch_size=self.evaluations.batch_size,
@@ -101,8 +112,9 @@ class Evaluator:
     def name(self, attack: str, threat: Threat) -> str:
         wanted = self.evaluations
         return folders.evaluation_name(
-            attack, threat.norm, str(threat.eps), len(self.test.labels), wanted.seed, wanted.batch_size
-        )
+            attack, threat.norm, str(threat.eps), len(self.test.labels), wanted.seed, wanted.batch_size,
+            SHUFFLED * wanted.shuffled,
+        )  # fmt: skip
 
     def path(self, name: str, ending: str) -> Path:
         """A file of an evaluation."""
@@ -123,4 +135,14 @@ class Evaluator:
             "weights_sha256": self.weights,
             "images_sha256": self.images,
         }
+        found |= {"order": SHUFFLED} if self.evaluations.shuffled else {}
         return found | ({"weights_key": self.source.key} if self.source.key else {})
+
+
+SHUFFLED = "shuffled"
+"""The order of an evaluation that is not in the test set's own."""
+
+
+def shuffled(seed: int, images: int) -> NDArray[np.int64]:
+    """(images,) a random order: by the hash of seed and number, so that no library can ever change it."""
+    return np.array(sorted(range(images), key=lambda number: derive(seed, "order", number)), np.int64)

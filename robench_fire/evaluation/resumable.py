@@ -9,28 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
 from robench_fire.devices.workers import useful
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation import adversarial_images, autoattack_log, record, reliability, reliability_text
+from robench_fire.evaluation import adversarial_images, record, reliability, reliability_text
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.autoattack.forwards import forward_of
 from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
-from robench_fire.evaluation.evaluate import SETS, Result, fill, result
+from robench_fire.evaluation.evaluate import SETS, Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
-from robench_fire.files import held, write_json, write_text
+from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
+from robench_fire.files import held, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
 from robench_fire.runs import folders, provenance
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import ModelSource, source_of
-from robench_fire.statistics.summary import percent, wilson
 
 
 def evaluate_all(
@@ -84,7 +83,7 @@ def evaluate_source(
     for threat in evaluations.threats(source):
         for attack in evaluations.attacks:
             stored = evaluator.path(evaluator.name(attack, threat), ".json")
-            if _is_current(stored, evaluator.identity(attack, threat)):
+            if is_current(evaluator, attack, threat):
                 stored.with_suffix(".state").unlink(missing_ok=True)  # left if it was ended in the last moment
             else:
                 made = _attacked(evaluator, attack, threat, report)
@@ -92,16 +91,9 @@ def evaluate_source(
                     facts.append(made)
                     continue
             if judge:
-                _judge(evaluator, attack, threat, stored, report)
+                judge_stored(evaluator, attack, threat, report)
             facts.append(folders.read_json(stored))
     return facts
-
-
-def _is_current(stored: Path, identity: record.Identity) -> bool:
-    if not (stored.exists() and stored.with_suffix(".npy").exists()):
-        return False
-    found = folders.read_json(stored)
-    return all(found.get(name) == value for name, value in identity.items())
 
 
 def _attacked(evaluator: Evaluator, attack: str, threat: Threat, report: Report) -> dict[str, Any]:
@@ -113,42 +105,48 @@ def _attacked(evaluator: Evaluator, attack: str, threat: Threat, report: Report)
     if wanted.merge:
         shards = sorted(evaluator.source.stem.parent.glob(f"{glob.escape(evaluator.path(name, '').name)}.shard-*-of-*"))
         blocks = -(-len(evaluator.test.labels) // wanted.batch_size)
-        return _finish(evaluator, threat, record.joined(shards, identity, attacks, blocks))
+        return finish(evaluator, threat, record.joined(shards, identity, attacks, blocks))
     state = shards[0] if shards else evaluator.path(name, ".state")
-    _ = evaluator.attacked  # what is wrong with weights or images is found before anything is written
-    with _locked(state):
-        for left in state.parent.glob(f".{glob.escape(state.name)}.*.partial"):  # of a process killed while it wrote
-            left.unlink(missing_ok=True)
-        stored = evaluator.path(name, ".json")
-        if not wanted.shard and _is_current(stored, identity):  # another process has just finished it
-            return folders.read_json(stored)
-        part = wanted.shard or (1, 1)
-        found = record.read(state, identity, attacks, part) if state.exists() else Record(identity, part)
+    with opened(evaluator, attack, threat, state) as found:
+        if not wanted.shard and is_current(evaluator, attack, threat):  # another process has just finished it
+            return facts_of(evaluator, attack, threat)
         _run(evaluator, found, state, threat, report)
         if wanted.shard:
             return _partial(identity, found)
-        facts = _finish(evaluator, threat, found)
+        facts = finish(evaluator, threat, found)
         state.unlink(missing_ok=True)
     return facts
 
 
-def _run(evaluator: Evaluator, found: Record, state: Path, threat: Threat, report: Report) -> None:
+@contextmanager
+def opened(evaluator: Evaluator, attack: str, threat: Threat, state: Path) -> Iterator[Record]:
+    """The record at ``state``, or a new one, held against a second process.
+
+    Raises:
+        UsageError: if another process works on it, or its folder cannot be written.
+        DataError: if there is a record that cannot be read or is another evaluation's, or weights or images are wrong.
+    """
+    _ = evaluator.attacked  # what is wrong with weights or images is found before anything is written
+    identity, part = evaluator.identity(attack, threat), evaluator.evaluations.shard or (1, 1)
+    with _locked(state):
+        for left in state.parent.glob(f".{glob.escape(state.name)}.*.partial"):  # of a process killed while it wrote
+            left.unlink(missing_ok=True)
+        attacks = [each.name for each in SETS[attack]]
+        yield record.read(state, identity, attacks, part) if state.exists() else Record(identity, part)
+
+
+def begun(evaluator: Evaluator, found: Record, threat: Threat) -> AttackedModel:
+    """What is attacked in this session, which the record notes."""
     attacked, flags = evaluator.attacked
-    attacked, wanted = attacked.under(threat), evaluator.evaluations
-    if found.shard[0] > attacked.blocks:
-        raise UsageError(
-            f"--shard {found.shard[0]}/{found.shard[1]}: there are {attacked.blocks} blocks of {wanted.batch_size} "
-            "images; use fewer shards, or a smaller --batch-size in all of them"
-        )
-    attack = str(found.identity["attack"])
-    found.flags |= set(flags) - ({"randomised"} if attack == "aa-rand" else set())  # which is made for those
+    found.flags |= set(flags) - ({"randomised"} if found.identity["attack"] == "aa-rand" else set())  # made for those
     found.sessions += 1
     found.machines.add(f"torch {torch.__version__} on {provenance.device_name(evaluator.device)}")
+    return attacked.under(threat)
 
-    def told(name: str, done: int, total: int, note: str) -> None:
-        report(f"{attack} {threat.eps}: {name}" if name != attack else f"{attack} {threat.eps}", done, total, note)
 
-    jobs = useful(wanted.jobs, len(record.numbers(attacked.blocks, found.shard)), evaluator.device.type)
+def saving(evaluator: Evaluator, found: Record, state: Path, threat: Threat) -> Save:
+    """Called after each unit: keeps what broke the model, and the record."""
+    attack = str(found.identity["attack"])
     folder = evaluator.path(evaluator.name(attack, threat), ".adv")
 
     def save(name: str, ended: Ended) -> None:
@@ -158,6 +156,22 @@ def _run(evaluator: Evaluator, found: Record, state: Path, threat: Threat, repor
             )
         found.write(state)
 
+    return save
+
+
+def _run(evaluator: Evaluator, found: Record, state: Path, threat: Threat, report: Report) -> None:
+    attacked, wanted, attack = begun(evaluator, found, threat), evaluator.evaluations, str(found.identity["attack"])
+    if found.shard[0] > attacked.blocks:
+        raise UsageError(
+            f"--shard {found.shard[0]}/{found.shard[1]}: there are {attacked.blocks} blocks of {wanted.batch_size} "
+            "images; use fewer shards, or a smaller --batch-size in all of them"
+        )
+
+    def told(name: str, done: int, total: int, note: str) -> None:
+        report(f"{attack} {threat.eps}: {name}" if name != attack else f"{attack} {threat.eps}", done, total, note)
+
+    jobs = useful(wanted.jobs, len(record.numbers(attacked.blocks, found.shard)), evaluator.device.type)
+    save = saving(evaluator, found, state, threat)
     if jobs == 1:
         fill(found, attacked, SETS[attack], here(attacked), save, told)
     else:
@@ -175,34 +189,15 @@ def _loaded(
     return Evaluator(source, test, wanted, device).attacked[0].under(threat)
 
 
-def _finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any]:
-    """Write masks, facts and log of a complete record."""
-    found = result(whole)
-    name = evaluator.name(str(whole.identity["attack"]), threat)
-    facts, path = _facts(name, evaluator, whole, found), evaluator.path(name, "")
-    try:
-        if facts["attack"] in reliability.COMPLETE:
-            parts = evaluator.path(name, ".adv")
-            facts["images_missing"] = adversarial_images.gather(parts, whole, evaluator.path(name, ".adv.safetensors"))
-            if not (facts["images_missing"] or evaluator.evaluations.merge):  # shards stay, and so do their parts
-                adversarial_images.clear(parts)
-        write_text(evaluator.path(name, ".log"), autoattack_log.text(whole))
-        folders.write_evaluation(path, np.stack([found.clean, found.robust]), facts)  # last: says that all is there
-    except OSError as fault:
-        raise DataError(
-            f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
-        ) from None
-    return facts
-
-
 def is_judged(facts: dict[str, Any], siblings: dict[str, str]) -> bool:
     """Whether an evaluation has a verdict, made with the trained ``siblings`` (name to hash) of its run."""
     seen = siblings if facts["attack"] in reliability.COMPLETE else {}
     return "reliability" in facts and bool(facts["reliability"].get("siblings") == seen)
 
 
-def _judge(evaluator: Evaluator, attack: str, threat: Threat, stored: Path, report: Report) -> None:
-    """Add the verdict to an evaluation, unless it has one that saw the seeds that are trained now."""
+def judge_stored(evaluator: Evaluator, attack: str, threat: Threat, report: Report) -> None:
+    """Add the verdict to a finished evaluation, unless it has one that saw the seeds that are trained now."""
+    stored = evaluator.path(evaluator.name(attack, threat), ".json")
     facts, run = folders.read_json(stored), evaluator.source.run
     siblings = run.siblings() if run else {}
     if is_judged(facts, siblings):
@@ -210,33 +205,12 @@ def _judge(evaluator: Evaluator, attack: str, threat: Threat, stored: Path, repo
     siblings = siblings if attack in reliability.COMPLETE else {}
     report(f"{attack} {threat.eps}: reliability", 0, 1, "")
     attacked = evaluator.attacked[0].under(threat) if attack in reliability.COMPLETE else None
-    masks = torch.from_numpy(np.load(stored.with_suffix(".npy"), allow_pickle=False)).to(evaluator.device)
+    masks = torch.from_numpy(masks_of(evaluator, attack, threat)).to(evaluator.device)
     others = [source_of(Run(run.folder.with_name(name))).load(evaluator.device) for name in siblings] if run else []
     forwards = [forward_of(each, attacked.images, attacked.num_classes) for each in others] if attacked else []
     verdict = reliability.judged(attack, attacked, masks[0], masks[1], reliability_text.signs(facts), forwards)
     write_json(stored, facts | {"reliability": verdict | {"siblings": siblings}})
     report(f"{attack} {threat.eps}: reliability", 1, 1, verdict["verdict"])
-
-
-def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dict[str, Any]:
-    about = whole.identity
-    low, high = wilson(int(found.robust.sum()), len(found.robust))
-    return {
-        "name": name,
-        "dataset": evaluator.source.dataset,
-        **about,
-        "clean": percent(found.clean),
-        "robust": percent(found.robust),
-        "robust_interval": [low, high],
-        "after": found.after,
-        "attack_seconds": found.seconds,
-        "seconds": sum(found.seconds.values()),
-        "largest_perturbation": found.largest,
-        "flags": found.flags,
-        "sessions": whole.sessions,
-        "machines": sorted(whole.machines),
-        "versions": provenance.versions(),
-    }
 
 
 def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:

@@ -13,21 +13,21 @@ from robench_fire.runs.folders import Run, evaluation_name, read_json
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 
-Chosen = tuple[str, int, int, int]
-"""An evaluation: attack, number of test images, seed, batch size."""
+Chosen = tuple[str, int, int, int, str]
+"""An evaluation: attack, number of test images, seed, batch size, and the images' order, "" for the test set's own."""
 ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
 """Evaluations that stand beside PGD-20 and AutoAttack; on whose images "transfer" is measured."""
 
 
 def shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:
-    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images."""
+    """What most seeds have been evaluated with at the claim; AutoAttack first, then more images, in their own order."""
     counts: defaultdict[Chosen, int] = defaultdict(int)
     for evaluations in found.values():
         for each in evaluations:
             at_claim = each["norm"] == claim["kind"] and same(each["eps"], claim["eps"])
             if at_claim and each["attack"] in ("aa", "pgd20"):
-                counts[each["attack"], each["examples"], each["seed"], each["batch_size"]] += 1
-    return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], -key[2]), default=None)
+                counts[each["attack"], each["examples"], each["seed"], each["batch_size"], each.get("order", "")] += 1
+    return max(counts, key=lambda key: (key[0] == "aa", counts[key], key[1], not key[4], -key[2]), default=None)
 
 
 def pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chosen) -> dict[str, Any] | None:
@@ -35,7 +35,7 @@ def pick(evaluations: list[dict[str, Any]], claim: dict[str, Any], chosen: Chose
     wanted = (claim["kind"], *chosen)
     for each in evaluations:
         found = tuple(each[name] for name in ("norm", "attack", "examples", "seed", "batch_size"))
-        if found == wanted and same(each["eps"], claim["eps"]):
+        if (*found, each.get("order", "")) == wanted and same(each["eps"], claim["eps"]):
             return each
     return None
 
@@ -77,8 +77,9 @@ def masks(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict
     """
     found = {}
     for seed, each in sorted(scored.items()):
-        names = (each[name] for name in ("attack", "norm", "eps", "examples", "seed", "batch_size"))
-        path = runs[seed].folder / f"eval.{evaluation_name(*names)}.npy"
+        names = ("attack", "norm", "eps", "examples", "seed", "batch_size", "order")
+        name = evaluation_name(*(each[name] for name in names if name in each))
+        path = runs[seed].folder / f"eval.{name}.npy"
         if path.exists():
             both = np.load(path, allow_pickle=False)
             pairs = list(zip(("clean", "robust"), both, strict=True))

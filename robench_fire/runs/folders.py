@@ -117,10 +117,13 @@ def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any])
     write_json(stem.with_name(stem.name + ".json"), result)
 
 
-def evaluation_name(attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE) -> str:
-    """``aa-Linf-8_255-1000``; another seed than 0 or batch than 500, which decide the random streams, are appended."""
+def evaluation_name(
+    attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE, order: str = ""
+) -> str:
+    """``aa-Linf-8_255-1000``; another seed than 0, batch than 500 and order than the test set's own are appended."""
     name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
-    return name + (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
+    name += (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
+    return name + (f"-{order}" if order else "")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def reevaluated(folder: Path) -> list[Entry]:
             continue
         if lacking := sorted(_NEEDED - set(facts)):
             raise DataError(f"{path} has no {', '.join(lacking)}; move it away and evaluate again")
-        setting = tuple(str(facts[name]) for name in sorted(_NEEDED - {"clean", "robust"}))
+        setting = tuple(str(facts.get(name, "")) for name in sorted(_NEEDED - {"clean", "robust"} | {"order"}))
         dataset = path.resolve().parent.parent.name if zoo else facts["dataset"]
         found[dataset, "" if zoo else path.name.partition(".eval.")[0], setting][facts["attack"]] = facts
     return [_reevaluated(dataset, file, each, known) for (dataset, file, _), each in found.items()]

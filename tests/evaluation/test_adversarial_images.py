@@ -56,9 +56,13 @@ def part(folder: Path, name: str) -> Path:
     return found
 
 
+def gathered(folder: Path, record: Record) -> list[str]:
+    return adversarial_images.gather(folder / "adv", record, np.arange(7), folder / "all.safetensors")
+
+
 def test_what_was_kept_is_gathered_and_read(tmp_path: Path) -> None:
     record = kept(tmp_path / "adv")
-    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    assert gathered(tmp_path, record) == []
     index, found = adversarial_images.read(tmp_path / "all.safetensors")
     assert index.tolist() == [0, 1, 3, 5, 4, 6]
     assert np.array_equal(found, pictures(0.0, 0.1, 0.3, 0.5, 0.4, 0.6))
@@ -83,31 +87,29 @@ def test_without_a_part_or_with_a_wrong_one_there_is_no_file(
         adversarial_images.keep(
             tmp_path / "adv", int(number), attack, WEIGHTS, np.array(index, np.int64), pictures(*index, 1)[:-1]
         )
-    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == [wrong.name]
+    assert gathered(tmp_path, record) == [wrong.name]
     assert not (tmp_path / "all.safetensors").exists()
 
 
 def test_images_that_broke_other_weights_are_not_taken(tmp_path: Path) -> None:
     record = kept(tmp_path / "adv")
     record.identity = {"batch_size": 4, "weights_sha256": "f" * 64}
-    assert len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert len(gathered(tmp_path, record)) == 4
     assert not (tmp_path / "all.safetensors").exists()
 
 
 def test_without_the_folder_there_is_no_file(tmp_path: Path) -> None:
     record = kept(tmp_path / "elsewhere")
-    assert len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 4
+    assert len(gathered(tmp_path, record)) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
 
 
 def test_where_nothing_broke_the_file_is_empty(tmp_path: Path) -> None:
     blocks = {0: Block(mask("1101"), {"one": mask("1101")})}
     record = Record({"batch_size": 4, "weights_sha256": WEIGHTS}, blocks=blocks)
-    assert (
-        len(adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors")) == 1
-    )  # nobody says so yet
+    assert len(gathered(tmp_path, record)) == 1  # nobody says so yet
     adversarial_images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.zeros(0, np.int64), pictures(0.5)[:0])
-    assert adversarial_images.gather(tmp_path / "adv", record, tmp_path / "all.safetensors") == []
+    assert gathered(tmp_path, record) == []
     index, found = adversarial_images.read(tmp_path / "all.safetensors")
     assert len(index) == len(found) == 0
 
@@ -184,6 +186,11 @@ def test_the_images_break_the_model_and_lie_in_the_ball(whole: Whole) -> None:
     count = check(whole.source, NAME, "Linf", 0.15, 44)
     assert 10 < count < 44
     assert len(whole.states) == 5 * 4 + 1
+
+
+def test_in_shuffled_order_too(source: ModelSource) -> None:
+    run(source, replace(FULL, shuffled=True, examples=20))
+    assert check(source, "aa-Linf-0.15-20-batch10-shuffled", "Linf", 0.15, 20) > 5
 
 
 def test_under_l2_too(source: ModelSource) -> None:

@@ -92,6 +92,9 @@ Attack = Annotated[
 ]
 EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
+Shuffled = Annotated[
+    bool, typer.Option("--shuffled", help="The images in a random order, as `compare --until` takes them.")
+]
 NoEval = Annotated[bool, typer.Option("--no-eval", help="Train only.")]
 Only = Annotated[
     list[str] | None,

@@ -121,5 +121,6 @@ def _validation(run: Run) -> float:
 
 def _evaluation(run: Run, row: Row) -> dict[str, Any]:
     wanted = {"attack": row.attack, "norm": row.norm, "eps": row.eps, "examples": row.examples,
-              "seed": row.evaluation_seed, "batch_size": row.facts["evaluation_batch_size"]}  # fmt: skip
+              "seed": row.evaluation_seed, "batch_size": row.facts["evaluation_batch_size"],
+              "robust": row.per_seed[run.seed]["robust"]}  # fmt: skip
     return next(each for each in run.evaluations() if wanted.items() <= each.items())

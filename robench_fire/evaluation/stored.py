@@ -1,0 +1,86 @@
+"""Finished evaluations on disk: writing one from its record, and whether it is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robench_fire.errors import DataError
+from robench_fire.evaluation import adversarial_images, autoattack_log, reliability
+from robench_fire.evaluation.evaluate import Result, result
+from robench_fire.evaluation.evaluator import Evaluator
+from robench_fire.evaluation.record import Record
+from robench_fire.files import write_text
+from robench_fire.problem.threat import Threat
+from robench_fire.runs import folders, provenance
+from robench_fire.statistics.summary import percent, wilson
+
+
+def is_current(evaluator: Evaluator, attack: str, threat: Threat) -> bool:
+    """Whether this very evaluation is on disk, finished."""
+    stored, identity = evaluator.path(evaluator.name(attack, threat), ".json"), evaluator.identity(attack, threat)
+    if not (stored.exists() and stored.with_suffix(".npy").exists()):
+        return False
+    found = folders.read_json(stored)
+    return all(found.get(name) == value for name, value in identity.items())
+
+
+def masks_of(evaluator: Evaluator, attack: str, threat: Threat) -> NDArray[np.bool_]:
+    """(2, N) clean and robust, of a finished evaluation, as the images are attacked."""
+    path = evaluator.path(evaluator.name(attack, threat), ".npy")
+    found: NDArray[np.bool_] = np.load(path, allow_pickle=False)[:, evaluator.order]
+    return found
+
+
+def facts_of(evaluator: Evaluator, attack: str, threat: Threat) -> dict[str, Any]:
+    """What a finished evaluation says."""
+    return folders.read_json(evaluator.path(evaluator.name(attack, threat), ".json"))
+
+
+def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any]:
+    """Write masks, facts and log of a complete record.
+
+    Raises:
+        DataError: if they cannot be written.
+    """
+    found = result(whole)
+    name = evaluator.name(str(whole.identity["attack"]), threat)
+    facts, path = _facts(name, evaluator, whole, found), evaluator.path(name, "")
+    try:
+        if facts["attack"] in reliability.COMPLETE:
+            parts = evaluator.path(name, ".adv")
+            images = evaluator.path(name, ".adv.safetensors")
+            facts["images_missing"] = adversarial_images.gather(parts, whole, evaluator.order, images)
+            if not (facts["images_missing"] or evaluator.evaluations.merge):  # shards stay, and so do their parts
+                adversarial_images.clear(parts)
+        write_text(evaluator.path(name, ".log"), autoattack_log.text(whole))
+        masks = np.stack([found.clean, found.robust])[:, np.argsort(evaluator.order)]  # in the test set's own order
+        folders.write_evaluation(path, masks, facts)  # last: says that all is there
+    except OSError as fault:
+        raise DataError(
+            f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
+        ) from None
+    return facts
+
+
+def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dict[str, Any]:
+    about = whole.identity
+    low, high = wilson(int(found.robust.sum()), len(found.robust))
+    return {
+        "name": name,
+        "dataset": evaluator.source.dataset,
+        **about,
+        "clean": percent(found.clean),
+        "robust": percent(found.robust),
+        "robust_interval": [low, high],
+        "after": found.after,
+        "attack_seconds": found.seconds,
+        "seconds": sum(found.seconds.values()),
+        "largest_perturbation": found.largest,
+        "flags": found.flags,
+        "sessions": whole.sessions,
+        "machines": sorted(whole.machines),
+        "versions": provenance.versions(),
+    }
