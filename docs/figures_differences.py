@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from figures_boards import ROOT
+from figures_boards import ROOT, entries
 
 from robench_fire.boards.labels import chosen, labelled
 from robench_fire.boards.model_info import find_rows
@@ -14,6 +14,8 @@ from robench_fire.comparison.scores import scores
 from robench_fire.comparison.until import block_size
 from robench_fire.evaluation.evaluator import shuffled
 from robench_fire.statistics.sequential import interval
+from robench_fire.tables.columns import Shown
+from robench_fire.tables.render import render
 
 
 def digits_compare() -> str:
@@ -21,6 +23,23 @@ def digits_compare() -> str:
     rows = find_rows(ROOT / "leaderboards" / "digits")
     pairs = (["fire", "trades"], ["madry", "fire"], ["fire_sa", "fire"])
     return "\n".join(f"- {sentence(each)}" for names in pairs for each in compare(chosen(rows, names), "robust"))
+
+
+def digits_intervals() -> str:
+    """The digits board with 95 % intervals."""
+    return render(list(entries("digits").values()), "md", Shown(intervals=True))
+
+
+def cifar10_intervals() -> str:
+    """The CIFAR-10 board with 95 % intervals, which are over its two seeds alone."""
+    return render(list(entries("cifar10").values()), "md", Shown(intervals=True))
+
+
+def cifar10_compare() -> str:
+    """What compare says of pairs of the CIFAR-10 board."""
+    rows = find_rows(ROOT / "leaderboards" / "cifar10")
+    (each,) = compare(chosen(rows, ["fire", "trades"]), "robust")
+    return f"- {sentence(each)}"
 
 
 SIGNS = (  # method, the one it is compared with, what is published of the two (AutoAttack), and the sign of that
