@@ -26,12 +26,16 @@ from robench_fire.training.state import read
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there."""
+    """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
+
+    ``log``: where else each run's curve goes, see trackers.
+    """
 
     output: Path
     data: Path
     device: str
     compiling: bool = False
+    log: tuple[str, ...] = ()
 
 
 def run_folder(composed: Composed, output: Path, seed: int) -> Run:
@@ -53,7 +57,7 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     use(device)
     with run.locked():
         if _to_train(run, composed):
-            train_runs([run], composed, request, splits, device, place.compiling, report)
+            train_runs([run], composed, request, splits, device, place.compiling, report, log=place.log)
         _tidy(run)
         evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
@@ -74,7 +78,8 @@ def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGrou
             return _to_train(run, composed)
 
         if group.agreed(begin):
-            train_runs([run], composed, request, splits, torch.device(place.device), place.compiling, report, group)
+            device = torch.device(place.device)
+            train_runs([run], composed, request, splits, device, place.compiling, report, group, place.log)
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -96,7 +101,7 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
                 done = len(read(file, torch.device("cpu"))["curve"]) if file.exists() else 0
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
-            train_runs(runs, composed, request, splits, device, place.compiling, report)
+            train_runs(runs, composed, request, splits, device, place.compiling, report, log=place.log)
             for run in runs:
                 _tidy(run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from safetensors.torch import save_file
 
 from robench_fire.costs import account
 from robench_fire.data import extra_images
+from robench_fire.data.batches import batches_per_epoch
 from robench_fire.devices import torchrun
 from robench_fire.devices.meters import energy_counter
 from robench_fire.devices.precision import resolve
 from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.files import replaced, sha256
+from robench_fire.launching.trackers import Tracked
 from robench_fire.models import names
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
@@ -45,8 +48,11 @@ def train_runs(
     compiling: bool,
     report: Report,
     group: ProcessGroup = ALONE,
+    log: Sequence[str] = (),
 ) -> None:
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
+
+    ``log``: the trackers that hear of every epoch too.
 
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
@@ -58,22 +64,37 @@ def train_runs(
     started = time.perf_counter()
     problem, facts = _problem(runs[0], composed, request, splits, device, report, group)
 
-    def epoch_done(number: int, curve: list[dict[str, float]]) -> None:
-        if group.first:
-            runs[number].write_curve(curve)
-            spent[number]()
+    with ExitStack() as open_:
+        tracked = _tracked(runs, problem, log, open_) if group.first else []
 
-    trained = train_together(
-        composed.build, problem, seeds=[run.seed for run in runs], device=device,
-        state_files=[run.folder / "state.pt" for run in runs],
-        progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
-        compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text),
-    )  # fmt: skip
+        def epoch_done(number: int, curve: list[dict[str, float]]) -> None:
+            if group.first:
+                runs[number].write_curve(curve)
+                spent[number]()
+                for each in tracked[number : number + 1]:
+                    each.epoch_done(curve)
+
+        trained = train_together(
+            composed.build, problem, seeds=[run.seed for run in runs], device=device,
+            state_files=[run.folder / "state.pt" for run in runs],
+            progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
+            compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text),
+            pictures=(lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None,
+        )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
         if group.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
             _record(run, each, about)
+
+
+def _tracked(runs: Sequence[Run], problem: Problem, log: Sequence[str], open_: ExitStack) -> list[Tracked]:
+    """The trackers of each run, none where none are asked for; closed when the stack is."""
+    images = batches_per_epoch(problem.recipe, len(problem.train.labels)) * problem.recipe.batch_size
+    found = [Tracked(run, log, images) for run in runs] if log else []
+    for each in found:
+        open_.callback(each.close)
+    return found
 
 
 def check_together(composed: Composed) -> None:

@@ -27,7 +27,7 @@ from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
 from robench_fire.training.setup import Passes, Problem, Setup, gains_of, refuses_processes, refuses_together
 from robench_fire.training.state import SeedState, State, fresh, read
-from robench_fire.training.validation import validate
+from robench_fire.training.validation import Pictures, validate
 
 CPU = torch.device("cpu")
 
@@ -99,10 +99,12 @@ def train_together(
     compiling: bool = False,
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
+    pictures: Pictures | None = None,
 ) -> list[Trained]:
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
 
-    ``epoch_done`` hears the number of the seed among ``seeds`` and its curve.
+    ``epoch_done`` hears the number of the seed among ``seeds`` and its curve, ``pictures`` that number and the first
+    validation images with their perturbations.
 
     Raises:
         RecipeError: also if a model or a defense does not train side by side as it does alone.
@@ -113,7 +115,7 @@ def train_together(
     if known:
         state.restore(known)
     with stopping.deferred():
-        _finish(state, setup, files, progress, epoch_done)
+        _finish(state, setup, files, progress, epoch_done, pictures)
     facts = _facts(setup, len(seeds))
     return [
         Trained(
@@ -130,6 +132,7 @@ def _finish(
     files: Sequence[Path],
     progress: Progress,
     epoch_done: Callable[[int, list[Row]], None],
+    pictures: Pictures | None,
 ) -> None:
     """Train the epochs that are left; what is said and saved after each."""
     recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
@@ -140,7 +143,7 @@ def _finish(
         rows = train_epoch(state, setup, epoch, known_sizes, ticked)
         started = time.perf_counter()
         with within_memory(state, setup):
-            found = validate(state, setup, validation, epoch)
+            found = validate(state, setup, validation, epoch, pictures)
         for number, row in enumerate(rows):
             _keep(state, recipe, number, row | found[number])
         state.took({"validation": time.perf_counter() - started})
@@ -229,7 +232,7 @@ def _score(row: Row) -> float:
 
 
 def _tick(progress: Progress, before: int, total: int, note: str, done: int, rate: float) -> None:
-    progress(before + done, total, f"{note}{rate:,.0f} images/s")
+    progress(before + done, total, f"{note}{rate:,.0f} img/s")
 
 
 def _note(curve: list[Row]) -> str:
@@ -237,5 +240,5 @@ def _note(curve: list[Row]) -> str:
     if not curve:
         return ""
     last = curve[-1]
-    robust = f" / {last['robust']:.1f}" if "robust" in last else ""
-    return f"loss {last['loss']:.3f}, val {last['clean']:.1f}{robust}, epoch {len(curve)}, "
+    robust = f"/{last['robust']:.1f}" if "robust" in last else ""
+    return f"loss {last['loss']:.3f}, val {last['clean']:.1f}{robust}, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +18,17 @@ from robench_fire.training.state import State
 BATCH = 512
 
 
-def validate(state: State, setup: Setup, validation: Split, epoch: int) -> list[dict[str, float]]:
+Pictures = Callable[[int, int, Tensor, Tensor], None]
+"""Hears the number of a seed, an epoch, and the first validation images (N, C, H, W), clean and perturbed."""
+
+
+def validate(
+    state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
+) -> list[dict[str, float]]:
     """Each seed's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
 
-    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches.
+    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches; the first
+    one shows ``pictures``.
     """
     attack, seeds, group = setup.problem.recipe.attack, state.seeds, setup.group
     noises = [generator(setup.device, one.seed, "validation", epoch) for one in seeds]
@@ -36,7 +45,11 @@ def validate(state: State, setup: Setup, validation: Split, epoch: int) -> list[
                 pairs = zip(x.chunk(len(seeds)), noises, strict=True)  # all processes draw the same, for every batch
                 begin = torch.cat([attack.begin(each, setup.problem.threat, noise) for each, noise in pairs])
                 if mine:
-                    right[1] += _right(model, _attacked(model, setup, attack, x, begin, label), label, len(seeds))
+                    found = _attacked(model, setup, attack, x, begin, label)
+                    right[1] += _right(model, found, label, len(seeds))
+                    if pictures is not None and number == 0:
+                        for at, pair in enumerate(zip(x.chunk(len(seeds)), found.chunk(len(seeds)), strict=True)):
+                            pictures(at, epoch, *pair)
     counts = group.total(right).tolist()
     names = ("clean", "robust") if attack else ("clean",)
     return [

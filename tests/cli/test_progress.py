@@ -53,14 +53,30 @@ def test_what_looks_like_markup_is_shown_as_it_is(terminal: bool, monkeypatch: p
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_a_narrow_terminal_keeps_loss_and_validation(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("resumed", [0, 10])
+def test_a_narrow_terminal_keeps_loss_validation_rate_and_time_left(
+    width: int, resumed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = io.StringIO()
     monkeypatch.setattr(
         progress_display, "stderr", Console(file=out, width=width, force_terminal=True, color_system=None)
     )
-    note = _note([{"loss": 1.2345, "clean": 80.12, "robust": 50.25}]) + "1,234 images/s"
+    note = _note([{"loss": 1.2345, "clean": 80.12, "robust": 50.25}]) + "12,345 img/s"
     with progress_display.listening(5, "cifar10: 5 runs") as listen:
-        listen(Event("self_adaptive seed 4", "train", 10, 100, note))
+        listen(Event("self_adaptive seed 4", "train", resumed, 100, note))
+        listen(Event("self_adaptive seed 4", "train", 50, 100, note))
     lines = [line for line in re.split(r"[\r\n]", out.getvalue()) if "self_adaptive" in line]
-    assert all("loss 1.234, val 80.1 / 50.2" in line for line in lines)
-    assert lines
+    assert all("loss 1.234, val 80.1/50.2, 12,345 img/s" in line for line in lines)
+    assert any(re.search(r"50%|50/100", line) for line in lines)
+    assert all(re.search(r"-?-:--|\d+:\d\d", line) for line in lines)  # the time left, once it is known
+
+
+def test_a_log_has_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(progress_display, "stderr", Console(file=out, width=200))
+    with progress_display.listening(1, "digits") as listen:
+        listen(Event("fire seed 0", "train", 1, 10, "loss 1.0"))
+        listen(Event("fire seed 0", "done", 1, 1, ""))
+    assert [re.sub(r"\d\d:\d\d:\d\d", "TIME", line) for line in out.getvalue().splitlines()] == [
+        "TIME fire seed 0: train 10 % loss 1.0", "TIME fire seed 0: done (1 of 1)",
+    ]  # fmt: skip

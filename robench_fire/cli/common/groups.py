@@ -146,6 +146,7 @@ class PlaceOptions:
     slots: o.Slots = None
     output: o.Output = Path("runs")
     data_dir: o.Data = None
+    log: o.Log = ""
 
     def check(self) -> None:
         """Refuse options that do not go with each other, or with torchrun.
@@ -156,6 +157,12 @@ class PlaceOptions:
         ray = o.launched(self.launcher, self.address, self.slots, self.together)
         torchrun.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
         torchrun.refuse_options(launcher="ray" if ray else "")
+        if self.log:
+            from robench_fire.launching import trackers
+
+            trackers.check(o.listed([self.log]))
+            if ray:
+                raise UsageError("--log is written where a run trains, and --launcher ray brings back runs alone")
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
@@ -165,7 +172,13 @@ class PlaceOptions:
         device = "cpu" if self.launcher is o.LauncherName.ray else str(torchrun.device(self.device))
         usual = device.startswith("cuda") and torchrun.count() == 1  # with DistributedDataParallel it is not measured
         compiling = usual if self.compiling is None else self.compiling
-        return Workplace(output=self.output, data=self.data_dir or data_folder(), device=device, compiling=compiling)
+        return Workplace(
+            output=self.output,
+            data=self.data_dir or data_folder(),
+            device=device,
+            compiling=compiling,
+            log=tuple(o.listed([self.log])),
+        )
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""

@@ -103,6 +103,10 @@ Only = Annotated[
 Where = Annotated[
     list[str] | None, typer.Option(metavar="PATH=VALUE", help="Rows with this setting, like defense.lam=6; repeatable.")
 ]
+Log = Annotated[
+    str,
+    typer.Option(metavar="csv,tensorboard,wandb", help="Where else losses, accuracies, images go; comma-separated."),
+]
 Figure = Annotated[
     Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF by suffix, without one PNG and SVG; CSV beside.")
 ]

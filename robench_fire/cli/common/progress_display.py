@@ -46,12 +46,11 @@ def _noting(listen: Listen) -> Listen:
 
 
 def _bars() -> Progress:
-    narrow = stderr.width < 110  # then loss and validation matter more than bars
+    narrow = stderr.width < 110  # then loss and validation matter more than a bar
+    share = TextColumn("{task.percentage:>3.0f}%")
     columns = [
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=12 if narrow else 24),
-        *([] if narrow else [MofNCompleteColumn()]),
-        *([] if narrow else [TimeElapsedColumn()]),
+        *([share] if narrow else [BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn()]),
         Eta(compact=True),
         TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]
@@ -98,7 +97,8 @@ class _Lines:
         stage, began, spoke, first = self._stages.get(event.run, ("", now, 0.0, 0))
         if event.stage in ("done", "failed"):
             self._over += 1
-            say(f"{event.run}: {event.stage} ({self._over} of {self._total}) {event.note}".rstrip())
+            said = f"{event.run}: {event.stage} ({self._over} of {self._total}) {event.note}"
+            say(f"{_now()} {said}".rstrip())
             return
         if stage != event.stage:
             stage, began, spoke, first = event.stage, now, now - PLAIN_SECONDS, event.done
@@ -108,5 +108,10 @@ class _Lines:
             left = (now - began) * (event.total - event.done) / made if made else 0
             eta = f", {duration(left)} left" if made and now - began > 1 else ""
             share = 100 * event.done // max(event.total, 1)
-            say(f"{event.run}: {stage} {share} %{eta} {event.note}".rstrip())
+            say(f"{_now()} {event.run}: {stage} {share} %{eta} {event.note}".rstrip())
         self._stages[event.run] = (stage, began, spoke, first)
+
+
+def _now() -> str:
+    """The time of day, as a log has it."""
+    return time.strftime("%H:%M:%S")
