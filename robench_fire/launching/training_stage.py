@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +67,30 @@ def train_runs(
 
     with ExitStack() as open_:
         tracked = _tracked(runs, problem, log, open_) if group.first else []
-
-        def epoch_done(number: int, curve: list[dict[str, float]]) -> None:
-            if group.first:
-                runs[number].write_curve(curve)
-                spent[number]()
-                for each in tracked[number : number + 1]:
-                    each.epoch_done(curve)
-
+        epoch_done = partial(_epoch_done, runs, spent, tracked) if group.first else lambda number, curve: None
+        shown = (lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None
         trained = train_together(
             composed.build, problem, seeds=[run.seed for run in runs], device=device,
             state_files=[run.folder / "state.pt" for run in runs],
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
-            compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text),
-            pictures=(lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None,
+            compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
         if group.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
             _record(run, each, about)
+
+
+def _epoch_done(
+    runs: Sequence[Run], spent: Sequence[Callable[[], float | None]], tracked: Sequence[Tracked],
+    number: int, curve: list[dict[str, float]],
+) -> None:  # fmt: skip
+    """Keep what a seed's epoch brought, and tell its trackers."""
+    runs[number].write_curve(curve)
+    spent[number]()
+    for each in tracked[number : number + 1]:
+        each.epoch_done(curve)
 
 
 def _tracked(runs: Sequence[Run], problem: Problem, log: Sequence[str], open_: ExitStack) -> list[Tracked]:
