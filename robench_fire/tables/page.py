@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 from robench_fire.statistics.summary import MeanStd
@@ -41,16 +40,23 @@ class Cell(NamedTuple):
 
 def page(tables: Sequence[Table]) -> str:
     """One HTML page with a section per table. The same tables give the same bytes."""
-    from jinja2 import Environment, StrictUndefined  # here, because no other format needs it
-
-    source = resources.files("robench_fire.tables").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     entries = sum(len(table.entries) for table in tables)
-    sections = [_section(table) for table in tables]
-    return environment.from_string(source).render(sections=sections, entries=entries)
+    return filled("page.html.j2", sections=[section(table) for table in tables], entries=entries)
 
 
-def _section(table: Table) -> dict[str, Any]:
+def filled(template: str, folders: Sequence[str] = (), **known: Any) -> str:
+    """A template of this folder, or of other packages' ``folders``, with what it knows; everything is escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # here: no other format needs it
+
+    places = [PackageLoader(each) for each in (*folders, "robench_fire.tables")]
+    environment = Environment(
+        loader=ChoiceLoader(places), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(**known)
+
+
+def section(table: Table) -> dict[str, Any]:
     ours = [entry.origin == OURS for entry in table.entries]
     mixed = any(ours) and not all(ours)
     rows = [_row(table, number, mixed) for number in range(len(table.entries))]
