@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart; black last."""
+INK = "#121314"
+"""Of text and axes; where a figure stands in a page, it becomes the page's own colour."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
+"""Okabe and Ito's palette, which colour-blind readers can tell apart; ink in the place of its black."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREY, PARETO = "#8A8A8A", "#C00000"
 SUFFIXES = (".png", ".svg", ".pdf")
-WIDE, SQUARE = (7.0, 4.2), (4.6, 4.2)  # inches
-INK = "#121314"
-"""Of text and axes; where a figure stands in a page, it becomes the page's own colour."""
+WIDE, SQUARE = (7.0, 4.2), (4.6, 4.2)  # inches: two columns of a paper, and one, to which it may be shrunk
 SETTINGS: Any = {  # of matplotlib's rcParams
 
     "font.size": 10.0, "axes.titlesize": 10.0, "legend.fontsize": 8.5, "legend.frameon": False, "axes.grid": True,
@@ -63,6 +63,18 @@ def figure(size: tuple[float, float] = WIDE, panels: tuple[int, int] = (1, 1), *
 
     made = Figure(figsize=size, layout="constrained")
     return made, made.subplots(*panels, **asked)
+
+
+def look(number: int) -> dict[str, Any]:
+    """A colour and a marker of the n-th series, another pair for each of 49."""
+    return {"color": COLOURS[number % 7], "marker": MARKERS[(number + number // 7) % 7]}
+
+
+def plain(text: str, most: int = 40) -> str:
+    """A name as matplotlib shows it letter by letter: no formula, no line break, no series hidden from a legend."""
+    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def targets(output: Path, force: bool) -> list[Path]:

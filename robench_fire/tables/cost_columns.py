@@ -42,14 +42,22 @@ def cost(entry: Entry) -> Cost:
     def over(name: str) -> MeanStd | None:
         return _mean(known.get(str(seed), {}).get(name) for seed in seeds)
 
-    devices = [_devices(row, seed) for seed in seeds]
-    seconds = [row.per_seed[seed]["train_seconds"] * count for seed, (_, count) in zip(seeds, devices, strict=True)]
-    kinds = {kind for kind, _ in devices}
-    time = mean_std(seconds) if len(kinds) == 1 and all(kinds) else None
+    kind, each = device_seconds(row)
+    seconds = list(each.values())
+    time = mean_std(seconds) if kind else None
     robust = entry.robust.mean if entry.robust else 0.0
     point = mean_std([each / robust for each in seconds]) if time and robust else None
-    return Cost(kinds.pop() if time else "", time, over("flops"), over("energy_joules"), point,
+    return Cost(kind, time, over("flops"), over("energy_joules"), point,
                 over("images_per_second"), over("mfu"), over("peak_memory_bytes"))  # fmt: skip
+
+
+def device_seconds(row: Row) -> tuple[str, dict[int, float]]:
+    """("GPU" or "CPU", by seed the seconds of its training on one GPU or core); ("", {}) where that is not known."""
+    devices = {seed: _devices(row, seed) for seed in sorted(row.per_seed)}
+    kinds = {kind for kind, _ in devices.values()}
+    if len(kinds) != 1 or "" in kinds:
+        return "", {}
+    return kinds.pop(), {seed: row.per_seed[seed]["train_seconds"] * count for seed, (_, count) in devices.items()}
 
 
 def _mean(values: Iterable[float | None]) -> MeanStd | None:
