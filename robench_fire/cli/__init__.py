@@ -19,6 +19,7 @@ from robench_fire.cli import attack, listing, measure, prepare
 from robench_fire.cli.common.groups import grouped
 from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
+from robench_fire.cli.publish import report, site
 from robench_fire.cli.submit import submit
 from robench_fire.cli.table import table
 from robench_fire.cli.theory import theory
@@ -45,6 +46,8 @@ app.command()(reproduce)
 app.command()(claims)
 app.command()(grouped(submit))
 app.command()(theory)
+app.command()(report)
+app.command()(site)
 app.command()(grouped(listing.show))
 app.command()(grouped(profile))
 app.command()(listing.ls)

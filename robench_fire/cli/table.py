@@ -58,7 +58,9 @@ def table(
         rows = [each.row for each in found if each.row]
         if not rows:
             raise UsageError("--publish writes rows of ours; there is none here, only published weights")
-        for path in render.publish(rows, publish):
+        from robench_fire.reports.report import tradeoff
+
+        for path in render.publish(rows, publish, tradeoff):
             print(path, file=sys.stderr)
 
 

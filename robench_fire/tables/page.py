@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import CHECKPOINT, OURS, REEVALUATED, Entry
-from robench_fire.tables.table import Table
+from robench_fire.tables.table import PARETO, Table
 
 COLUMNS = {
     "Rank": "number", "Method": "text", "Standard accuracy": "accuracy", "AutoAttack robust accuracy": "accuracy",
@@ -38,10 +38,19 @@ class Cell(NamedTuple):
     best: bool = False
 
 
-def page(tables: Sequence[Table]) -> str:
-    """One HTML page with a section per table. The same tables give the same bytes."""
+class Picture(NamedTuple):
+    """An SVG element that follows the page's colours, and a sentence on what it shows."""
+
+    title: str
+    svg: str
+    said: str
+
+
+def page(tables: Sequence[Table], pictures: Sequence[Picture] = ()) -> str:
+    """One HTML page with a section per table, and below them ``pictures``. The same tables give the same bytes."""
     entries = sum(len(table.entries) for table in tables)
-    return filled("page.html.j2", sections=[section(table) for table in tables], entries=entries)
+    sections = [section(table) for table in tables]
+    return filled("page.html.j2", sections=sections, pictures=pictures, entries=entries)
 
 
 def filled(template: str, folders: Sequence[str] = (), **known: Any) -> str:
@@ -57,6 +66,7 @@ def filled(template: str, folders: Sequence[str] = (), **known: Any) -> str:
 
 
 def section(table: Table) -> dict[str, Any]:
+    """What section.html.j2 shows of a table."""
     ours = [entry.origin == OURS for entry in table.entries]
     mixed = any(ours) and not all(ours)
     rows = [_row(table, number, mixed) for number in range(len(table.entries))]
@@ -81,6 +91,7 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
     ours = mixed and entry.origin == OURS
     return {
         "method": entry.method,
+        "star": PARETO if table.cells[number][table.columns.index("Method")].startswith(entry.method + PARETO) else "",
         "link": entry.link if entry.link.lower().startswith(("https://", "http://")) else "",  # never javascript:
         "title": entry.title if entry.title != entry.method else "",
         "marks": table.marks[number],
@@ -98,11 +109,11 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     return [
         Cell(str(table.ranks[number]), table.ranks[number]),
         Cell("", entry.method),
-        _accuracy(entry, "clean", entry.clean, "Clean" in table.best[number]),
-        _accuracy(entry, "robust", entry.robust, "AutoAttack" in table.best[number]),
+        _accuracy(entry, "clean", entry.clean, "Clean" in table.best[number], asked.get("Clean")),
+        _accuracy(entry, "robust", entry.robust, "AutoAttack" in table.best[number], asked.get("AutoAttack")),
         Cell("–" if known is None else f"{known:.2f}%", known),
         Cell("–", None) if weak is None else Cell(f"{weak}%", weak.mean),
-        _accuracy(entry, "average", entry.average, "Average" in table.best[number]),
+        _accuracy(entry, "average", entry.average, "Average" in table.best[number], asked.get("Average")),
         _unreliable(entry.unreliable),
         _extra(entry.extra),
         Cell(entry.architecture or "–", entry.architecture or None),
@@ -112,12 +123,13 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     ]
 
 
-def _accuracy(entry: Entry, measure: str, value: MeanStd | None, best: bool) -> Cell:
+def _accuracy(entry: Entry, measure: str, value: MeanStd | None, best: bool, text: str | None) -> Cell:
+    """``text``: as the table has it, with its std or its interval."""
     if value is None:  # not even per seed: where AutoAttack was not run, a row's "robust" is PGD-20's
         return Cell("–", None)
     seeds = entry.row.per_seed if entry.row and measure != "average" else {}
     each = [f"seed {seed}: {values[measure]:.2f}" for seed, values in sorted(seeds.items())]
-    return Cell(f"{value}%", value.mean, seeds=each, best=best)
+    return Cell(f"{text or value}%", value.mean, seeds=each, best=best)
 
 
 def _unreliable(sign: bool | None) -> Cell:

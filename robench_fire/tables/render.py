@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from robench_fire.files import write_text
 from robench_fire.tables import formats
 from robench_fire.tables.columns import USUAL, Shown
 from robench_fire.tables.entries import Entry, beside, entries_in
-from robench_fire.tables.page import page
+from robench_fire.tables.page import Picture, page
 from robench_fire.tables.table import tables
 from robench_fire.tables.terminal import draw
 
@@ -47,13 +47,18 @@ def show(entries: Sequence[Entry], style: str, console: Console, shown: Shown = 
         console.file.write(render(entries, style, shown) + "\n")
 
 
-def publish(rows: Iterable[Row], board: Path) -> list[Path]:
-    """Write rows to a board, and beside each of its folders the table of everything in it, as Markdown and a page."""
+def publish(
+    rows: Iterable[Row], board: Path, pictures: Callable[[Sequence[Entry]], Sequence[Picture]] = lambda entries: ()
+) -> list[Path]:
+    """Write rows to a board, and beside each of its folders the table of everything in it, as Markdown and a page.
+
+    ``pictures``: draws those of a page.
+    """
     written = model_info.publish(rows, board)
     pages = []
     for folder in dict.fromkeys(path.parent for path in written):
         entries = entries_in([folder])
-        for style in ("md", "html"):
-            pages.append(folder.with_suffix(f".{style}"))
-            write_text(pages[-1], render(entries, style) + "\n")
+        pages += [folder.with_suffix(f".{style}") for style in ("md", "html")]
+        write_text(pages[-2], render(entries, "md") + "\n")
+        write_text(pages[-1], page(list(tables(entries)), pictures(entries)))
     return written + pages

@@ -1,0 +1,72 @@
+"""One page on runs or a board that needs nothing else: tables, figures, reliability, cost, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from robench_fire.errors import RobenchError
+from robench_fire.figures import curves, points
+from robench_fire.figures.source import plans
+from robench_fire.figures.style import Drawn, inline
+from robench_fire.reports import words
+from robench_fire.runs.folders import find
+from robench_fire.tables.columns import Shown
+from robench_fire.tables.entries import Entry, beside
+from robench_fire.tables.page import Picture, filled, section
+from robench_fire.tables.table import Table, tables
+
+TEMPLATES = ("robench_fire.reports",)
+
+
+def report(sources: Sequence[Path], entries: Sequence[Entry]) -> str:
+    """The page of ``entries``, which lie at ``sources``; of run folders it has curves too."""
+    found = list(tables(entries, Shown(intervals=True)))
+    parts = [_part(table, number) for number, table in enumerate(found, 1)]
+    title = found[0].title if len(found) == 1 else f"{len(entries)} rows in {len(found)} settings"
+    return filled("report.html.j2", TEMPLATES, title=title, parts=parts, curves=_curves(sources),
+                  verdicts=words.VERDICTS)  # fmt: skip
+
+
+def _part(table: Table, number: int) -> dict[str, Any]:
+    """What the page says of one table."""
+    rows = [entry.row for entry in table.entries if entry.row]
+    (costs,) = tables(table.entries, Shown(cost=True))
+    return {
+        "number": number, "section": section(table), "lead": words.lead(table.entries),
+        "pictures": pictures(table.entries), "reliability": words.reliability(rows),
+        "cost": {"columns": costs.columns, "cells": costs.cells, "remarks": costs.remarks[-1:]},
+        "origins": [words.origin(row) for row in rows],
+    }  # fmt: skip
+
+
+def pictures(entries: Sequence[Entry]) -> list[Picture]:
+    """The trade-off and the cost of what was measured here, as far as they can be drawn."""
+    measured = [each for each in entries if each.row]
+    known = [each for each in measured if each.robust]
+    costs = _drawn("Robust accuracy against training time", lambda: points.cost(known)) if known else None
+    return [*tradeoff(measured), *([costs] if costs else [])]
+
+
+def tradeoff(entries: Sequence[Entry]) -> list[Picture]:
+    """Clean against robust accuracy, of rows of one setting; nothing where that cannot be drawn."""
+    known = [each for each in entries if each.row and each.robust]
+    drawn = _drawn("Clean against robust accuracy", lambda: points.tradeoff(known, beside(known))) if known else None
+    return [drawn] if drawn else []
+
+
+def _curves(sources: Sequence[Path]) -> Picture | None:
+    """Of run folders; a board has none."""
+    if not any(find(source) for source in sources if source.is_dir()):
+        return None
+    return _drawn("Training", lambda: curves.curves(plans(sources)[:4]))
+
+
+def _drawn(title: str, draw: Callable[[], Drawn]) -> Picture | None:
+    """None of what cannot be drawn, as of rows without AutoAttack."""
+    try:
+        drawn = draw()
+    except RobenchError:
+        return None
+    return Picture(title, inline(drawn.figure), drawn.said)

@@ -1,0 +1,119 @@
+"""What pages say of rows: which is first, how far that holds, how reliable, from where, and how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from robench_fire.boards.rows import Row
+from robench_fire.comparison.interval import interval
+from robench_fire.errors import RobenchError
+from robench_fire.evaluation.reliability_text import reworded
+from robench_fire.problem.settings import said_value
+from robench_fire.quantity import same
+from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.entries import Entry
+from robench_fire.tables.marks import best_of_differences, doubtful
+
+VERDICTS = {
+    "reliable": "AutoAttack's own checks and ours found no sign that gradients are masked.",
+    "unreliable": "At least one check failed: an attack that was not run may break more images.",
+    "unknown": "It was not judged, or by an older version.",
+}
+"""What each verdict on an evaluation means, for a reader who has read nothing else."""
+
+
+def lead(entries: Sequence[Entry]) -> str:
+    """One sentence on what a table shows: the highest robust accuracy, and which rows cannot be told from it."""
+    ours = [each for each in entries if each.row and each.robust and not doubtful(each)]
+    if not ours:
+        return ""
+    top = max(ours, key=lambda each: each.robust.mean if each.robust else 0.0)
+    assert top.row is not None
+    known = interval(top.row, "robust")
+    seeds = f"{len(top.row.per_seed)} seed{'s' * (len(top.row.per_seed) > 1)}, {top.row.examples:,} images"
+    said = f"{top.method} has the highest accuracy under AutoAttack"
+    said += f", {known.value:.2f} ± {known.half:.2f} % (95 %, over {known.over}; {seeds})" if known else ""
+    if len(ours) < 2:
+        return f"{said}."
+    try:
+        bold = best_of_differences(ours)
+    except RobenchError:  # rows that do not compare
+        return f"{said}."
+    level = [
+        each.method for each, columns in zip(ours, bold, strict=True) if "AutoAttack" in columns and each is not top
+    ]
+    if not any(bold):
+        return f"{said}, but no other row differs from it beyond what seeds and images vary."
+    others = f"{', '.join(level)} cannot be told from it" if level else "every other reliable row is below it"
+    return f"{said}; {others} (Holm's correction, 5 %)."
+
+
+class Reliability(NamedTuple):
+    """How many evaluations of a row have each verdict, and why, by seed."""
+
+    method: str
+    counts: dict[str, int]
+    reasons: list[str]
+
+
+def reliability(rows: Sequence[Row]) -> list[Reliability]:
+    """Of every row."""
+    found = []
+    for row in rows:
+        verdicts = row.facts["verdicts"]
+        counts = Counter(each["verdict"] for each in verdicts.values())
+        reasons = [
+            f"seed {seed}: {'. '.join(map(reworded, each['reasons']))}"
+            for seed, each in verdicts.items() if each["verdict"] != "reliable"
+        ]  # fmt: skip
+        found.append(Reliability(row.name, {name: counts[name] for name in VERDICTS}, reasons))
+    return found
+
+
+def command(row: Row) -> str:
+    """The command that trains and attacks the row's seeds again, with the plan's own fingerprint."""
+    plan = row.plan
+    words = ["robench", "train", f"./{plan['name']}.py" if plan["code"] else plan["name"], row.dataset]
+    words += ["--seeds", ",".join(map(str, sorted(row.per_seed)))] if len(row.per_seed) > 1 else [
+        "--seed", str(min(row.per_seed))]  # fmt: skip
+    words += ["--profile", row.profile] if row.profile != "matched" else []
+    words += ["--norm", row.norm] if row.norm != "Linf" else []
+    words += ["--arch", plan["recipe"]["arch"]]
+    if not same(plan["claim"]["eps"], row.facts["usual_eps"]):
+        words += ["--eps", plan["claim"]["eps"]]
+    words += {"file": ["--extra-data", "FILE"], "hidden": ["--hide-labels"]}.get(row.extra, [])
+    for name in ("start", "teacher"):
+        words += [f"--{name}", "FILE"] if plan["recipe"].get(name) else []
+    given = ("recipe.extra", "recipe.start", "recipe.teacher")
+    for path, value in row.facts["by_hand"].items():
+        words += [] if path.startswith(given) else ["--set", f"{path}={said_value(value).replace(', ', ',')}"]
+    return shlex.join(map(str, words))
+
+
+def origin(row: Row) -> dict[str, Any]:
+    """Where a row comes from."""
+    versions = sorted(row.settings("versions"))
+    return {
+        "Method": row.name, "Plan": row.fingerprint, "Commit": ", ".join(sorted(row.settings("commit"))) or "–",
+        "Device": ", ".join(sorted(row.settings("device"))) or "–",
+        "Attack": row.facts["evaluator"]["attack_version"] or "–",
+        "Versions": versions[0] if len(versions) == 1 else f"{len(versions)} sets", "Command": command(row),
+    }  # fmt: skip
+
+
+def per_seed(row: Row) -> list[dict[str, str]]:
+    """A line for each seed."""
+    attack = "AutoAttack" if row.attack == "aa" else "PGD-20 alone"
+    return [
+        {
+            "Seed": str(seed), "Clean": f"{own['clean']:.2f}", attack: f"{own['robust']:.2f}",
+            "PGD-20": f"{row.pgd20[seed]:.2f}" if seed in row.pgd20 else "–",
+            "Train time": f"{MeanStd(own['train_seconds'], None, 1):.1f} s",
+            "Verdict": row.facts["verdicts"][str(seed)]["verdict"],
+            "Weights (SHA-256)": row.facts["weights_sha256"][str(seed)][:16],
+        }
+        for seed, own in sorted(row.per_seed.items())
+    ]  # fmt: skip
