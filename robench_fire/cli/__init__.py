@@ -20,6 +20,7 @@ from robench_fire.cli.common.groups import grouped
 from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
+from robench_fire.cli.sweep import sweep
 from robench_fire.cli.table import table
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(grouped(measure.train))
 app.command()(grouped(measure.bench))
+app.command()(grouped(sweep))
 app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(grouped(attack.features))
@@ -54,7 +56,7 @@ def _version(asked: bool) -> None:
 
 
 INTERRUPTED = "interrupted; finished epochs and stages are kept, the same command continues"
-KEEPING = ("train", "bench", "eval", "transfer", "data")
+KEEPING = ("train", "bench", "sweep", "eval", "transfer", "data")
 """Commands that keep what they finished; others begin again."""
 
 
