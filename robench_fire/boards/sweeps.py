@@ -66,7 +66,7 @@ class Sweep:
 
 def said_setting(value: Any) -> str:
     """A swept value in a table."""
-    return f"{value:g}" if isinstance(value, float) and type(value) is float else said_value(value)
+    return f"{value:.12g}" if isinstance(value, float) else said_value(value)
 
 
 def selected(points: Sequence[Point], seeds: Sequence[int], measure: str) -> list[Point]:

@@ -57,6 +57,8 @@ def grid(requests: Sequence[Request], along: Sequence[Axis]) -> list[GridPoint]:
         UsageError: for a setting that a defense does not have, that cannot be swept, or that is said twice.
         RecipeError: for a value or a combination that cannot be run.
     """
+    if not requests:
+        raise UsageError("no defense to sweep: name some, like fire,trades")
     composed = [compose(request) for request in requests]
     names = Counter(each.plan.name for each in composed)
     if twice := [name for name in names if names[name] > 1]:

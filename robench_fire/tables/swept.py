@@ -123,7 +123,7 @@ def _test(point: Point) -> dict[str, Any] | None:
     pgd20 = {"pgd20": _values(row.pgd20)} if row.pgd20 else {}
     commits = sorted(row.settings("commit"))
     return {"examples": row.examples, "evaluation_seed": row.evaluation_seed, "attack": row.attack,
-            "reliable": row.verdict, "commits": commits, **measured, **pgd20}  # fmt: skip
+            "verdict": row.verdict, "commits": commits, **measured, **pgd20}  # fmt: skip
 
 
 def _values(by_seed: dict[int, float]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from robench_fire.runs.grid import GridPoint, axes, grid, renamed, weight
 
 
 def points(defenses: str, *over: str, **asked: object) -> list[GridPoint]:
-    requests = [replace(Request(defense=each, dataset="digits"), **asked) for each in defenses.split(",")]
+    requests = [replace(Request(defense=each, dataset="digits"), **asked) for each in defenses.split(",") if each]
     return grid(requests, axes(over))
 
 
@@ -82,6 +82,7 @@ BAD = {  # defenses and options: exit code, what is said
     ("fire", "defense.lam="): (2, "expected PATH=V1,V2,..."),
     ("fire", "defense.lam"): (2, "expected PATH=V1,V2,..."),
     ("fire", "=1,2"): (2, "expected PATH=V1,V2,..."),
+    ("", "defense.lam=1"): (2, "no defense to sweep"),
     ("fire",): (2, "nothing to sweep: say --over"),
     ("fire,fire", "defense.lam=1,2"): (2, "fire is there twice"),
     ("fire", "defense.lam=1,2", "defense.lam=3"): (2, "two --over are the same setting of fire"),
