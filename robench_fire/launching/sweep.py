@@ -16,6 +16,7 @@ from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request
 from robench_fire.runs.grid import GridPoint
 
+ATTACK = ("threat.", "recipe.attack.")  # settings of the training attack, which validation uses
 Errors = dict[str, RobenchError]
 Run = Callable[[Sequence[Request], Evaluations], tuple[list[Row], Errors]]
 """bench.bench with everything but what is trained and how it is evaluated."""
@@ -59,13 +60,16 @@ def check_selection(points: Sequence[GridPoint], select: str) -> None:
     """Whether validation images can select by ``select``.
 
     Raises:
-        UsageError: if the data set holds none out.
+        UsageError: if the data set holds none out, or the points would be attacked differently on them.
         RecipeError: if a training has no attack that they could be attacked with.
     """
     if select and not points[0].composed.dataset.validation:
         name = points[0].composed.plan.dataset
         raise UsageError(f"--select {select}: {name} holds out no validation images; leave it out")
     for point in points if select in ("robust", "average") else ():
+        if attacked := [path for path in point.values if path.startswith(ATTACK)]:
+            said = f"each value of {attacked[0]} attacks the validation images in its own way, and they do not compare"
+            raise UsageError(f"--select {select}: {said}; use --select clean, or leave it out")
         if point.composed.plan.recipe.attack is None:
             name, fix = point.composed.plan.name, "use --select clean, or leave the defense out"
             raise RecipeError(f"--select {select}: {name} trains without an attack, which validation would use; {fix}")

@@ -17,6 +17,8 @@ BAD = {
     "sweep fire digits --over recipe.schedule.at=0.5,0.75": (2, "cannot be swept"),
     "sweep fire digits --over defense.lam=1,x": (3, "'x' is not a number"),
     "sweep standard digits --over recipe.epochs=1,2 --select robust": (3, "standard trains without an attack"),
+    "sweep fire digits --over threat.eps=0.1,0.2 --select robust": (2, "and they do not compare; use --select clean"),
+    "sweep fire digits --over recipe.attack.steps=5,10 --select average": (2, "do not compare"),
     "sweep fire digits --over defense.lam=1,2 --attack fgsm": (2, "add pgd20 or aa, without which there is no row"),
     "sweep fire digits --over defense.lam=1,2 --set defense.lam=3": (2, "contradict each other"),
     "sweep nope digits --over defense.lam=1,2": (2, "unknown defense 'nope'"),
