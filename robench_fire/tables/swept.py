@@ -24,7 +24,8 @@ def swept_tables(sweep: Sweep) -> list[Table]:
     """
     made = list(tables([_entry(point) for point in sweep.points if point.row]))
     title = f"{sweep.dataset}, {sweep.norm}, eps {sweep.eps}"
-    made = made or [Table(title, ["Method"], [], [], [], [], [], [], [])]
+    nothing = Table(title, ["Method"], cells=[], entries=[], ranks=[], best=[], marks=[], notes=[], remarks=[])
+    made = made or [nothing]
     placed = {entry.row.fingerprint: number for number, table in enumerate(made)
               for entry in table.entries if entry.row}  # fmt: skip
     return [
@@ -61,7 +62,10 @@ def _swept(table: Table, sweep: Sweep, points: Sequence[Point]) -> Table:
         if number is not None:
             ranks.append(table.ranks[number])
             entries.append(table.entries[number])
-    return Table(table.title, columns, cells, entries, ranks, best, marks, notes, [*table.remarks, *_remarks(sweep)])
+    return table._replace(
+        columns=columns, cells=cells, entries=entries, ranks=ranks, best=best, marks=marks, notes=notes,
+        remarks=[*table.remarks, *_remarks(sweep)],
+    )  # fmt: skip
 
 
 def _own_cells(point: Point) -> list[str]:
