@@ -54,6 +54,7 @@ def test_generated_tables_equal_their_rows(board: Path, style: str) -> None:
     assert folders
     for folder in folders:
         text = folder.with_suffix(f".{style}").read_text(encoding="utf-8")
+        text = re.sub(r"<figure>.*?</figure>\n", "", text, flags=re.DOTALL)  # drawn by a version of matplotlib
         assert text.strip() == render(entries_in([folder]), style).strip()
 
 

@@ -54,7 +54,8 @@ def _label(row: Row, group: Sequence[Row], by_hand: bool) -> str:
     paths = [path for path in own if path not in ANYWAY and any(other.get(path) != own[path] for other in others)]
     ends = Counter(path.rpartition(".")[2] for path in paths)
     shown = [path for path in paths if not by_hand or path in row.facts["by_hand"]]
-    return " ".join([row.paper["method"], *said, *(f"{_short(path, ends)}={_said(path, own[path])}" for path in shown)])
+    changed = [f"{short_path(path, ends)}={_said(path, own[path])}" for path in shown]
+    return " ".join([row.paper["method"], *said, *changed])
 
 
 def _kind(row: Row) -> tuple[str, str]:
@@ -62,7 +63,7 @@ def _kind(row: Row) -> tuple[str, str]:
     return "" if row.profile == "matched" else row.profile, KINDS[row.extra]
 
 
-def _short(path: str, ends: Mapping[str, int]) -> str:
+def short_path(path: str, ends: Mapping[str, int]) -> str:
     """The end of a path that no other path has; a radius always with whose it is."""
     end = path.rpartition(".")[2]
     return ".".join(path.split(".")[-2:]) if ends[end] > 1 or end == "eps" else end

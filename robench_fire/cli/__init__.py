@@ -21,6 +21,7 @@ from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
 from robench_fire.cli.publish import report, site
 from robench_fire.cli.submit import submit
+from robench_fire.cli.sweep import sweep
 from robench_fire.cli.table import table
 from robench_fire.cli.theory import theory
 from robench_fire.cli.verdicts import claims, reproduce
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command()(grouped(measure.train))
 app.command()(grouped(measure.bench))
+app.command()(grouped(sweep))
 app.command(name="eval")(grouped(attack.evaluate))
 app.command()(attack.transfer)
 app.command()(grouped(attack.features))
@@ -63,7 +65,7 @@ def _version(asked: bool) -> None:
 
 
 INTERRUPTED = "interrupted; finished epochs and stages are kept, the same command continues"
-KEEPING = ("train", "bench", "eval", "transfer", "data")
+KEEPING = ("train", "bench", "sweep", "eval", "transfer", "data")
 """Commands that keep what they finished; others begin again."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -49,12 +50,21 @@ def bench(
 
     --start and --teacher go to those that need them; of all, those that need one that is not given are left out.
     """
+    _run(requested(defenses, dataset, recipe), o.seeds(seeds, seed), evaluation, place)
+
+
+def requested(defenses: str, dataset: str, recipe: RecipeOptions) -> list[Request]:
+    """What is asked for of each of several defenses; ``defenses``: names or files, comma-separated, or "all".
+
+    Raises:
+        GivenWeightsError: where a defense that is named lacks weights.
+    """
     from robench_fire.problem import registry
 
     every = defenses.strip() == "all"
     chosen = list(registry.names("defenses")) if every else [each.strip() for each in defenses.split(",")]
     requests = [_given(recipe.request(each, dataset), every) for each in chosen if each]
-    _run([each for each in requests if each is not None], o.seeds(seeds, seed), evaluation, place)
+    return [each for each in requests if each is not None]
 
 
 def _given(request: Request, every: bool) -> Request | None:
@@ -98,10 +108,15 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
         render.show(told_apart([of_row(row) for row in rows]), "terminal", Console())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {place.output}")
+    stopped(failed, len(requests) * len(numbers))
+
+
+def stopped(failed: Mapping[str, RobenchError], runs: int) -> None:
+    """Say which of so many runs failed, if any did.
+
+    Raises:
+        RobenchError: of the kind of the first one.
+    """
     if failed:
         name, fault = next(iter(failed.items()))
-        raise _counted(fault, f"{len(failed)} of {len(requests) * len(numbers)} runs failed; {name}: {fault}")
-
-
-def _counted(fault: RobenchError, text: str) -> RobenchError:
-    return type(fault)(text)
+        raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")

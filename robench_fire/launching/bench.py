@@ -25,6 +25,7 @@ from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
 from robench_fire.launching.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
 from robench_fire.launching.training_stage import check_together
+from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
@@ -60,7 +61,7 @@ def bench(
     check_given(composed, seeds, cluster is not None)
     requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
     cells = {
-        f"{each.plan.name} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
+        f"{name_of(request, each)} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds
         for request, each in zip(requests, composed, strict=True)
     }
@@ -77,6 +78,11 @@ def bench(
     if evaluations.attacks or not together:  # else nothing is left to do
         failed |= _train_and_judge(partial(_here, evaluations, place, jobs), left, evaluations, listening)
     return _rows(composed, place), failed
+
+
+def name_of(request: Request, composed: Composed) -> str:
+    """What a plan is called while it runs; the points of a sweep by what is swept."""
+    return f"{composed.plan.name} {request.swept}".rstrip()
 
 
 def _checked(requests: Sequence[Request], evaluations: Evaluations, place: Workplace, together: bool) -> list[Composed]:
@@ -137,8 +143,9 @@ def _side_by_side(
     parts = min(groups_each, len(seeds))
     for request, each in zip(requests, composed, strict=True):
         for part in (list(seeds[first::parts]) for first in range(parts)):
-            group = f"{each.plan.name} seed{'s' * (len(part) > 1)} {','.join(map(str, part))}"
-            groups[group], names[group] = part, each.plan.name
+            name = name_of(request, each)
+            group = f"{name} seed{'s' * (len(part) > 1)} {','.join(map(str, part))}"
+            groups[group], names[group] = part, name
             tasks[group] = partial(train_group, request, part, place)
     with listening(len(tasks), f"{composed[0].plan.dataset}: training") as listen:
         failed = launch(tasks, min(jobs, len(tasks)), listen)
@@ -190,7 +197,7 @@ def check_given(composed: Sequence[Composed], seeds: Sequence[int], elsewhere: b
 
 
 def check(composed: Sequence[Composed], output: Path, together: bool = False) -> None:
-    """Refuse names that are there twice, an output folder that cannot be used, and what cannot go ``together``.
+    """Refuse what is there twice, an output folder that cannot be used, and what cannot go ``together``.
 
     Raises:
         UsageError, RecipeError: naming what to change.
@@ -198,7 +205,8 @@ def check(composed: Sequence[Composed], output: Path, together: bool = False) ->
     for each in composed if together else ():
         check_together(each)
     names = [each.plan.name for each in composed]
-    if len(set(names)) < len(names):
+    files = {(each.plan.name, each.plan.code) for each in composed}
+    if len({fingerprint(each.plan) for each in composed}) < len(names) or len(files) > len(set(names)):
         raise UsageError(f"two of the defenses {', '.join(names)} have one name; leave one out, or rename its file")
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -130,7 +130,7 @@ def override(plan: Plan, path: str, text: str) -> Plan:
     """
     head, _, rest = path.partition(".")
     if head not in ("defense", "threat", "claim", "recipe") or not rest:
-        raise RecipeError(_no_setting(plan, path))
+        raise RecipeError(no_setting(plan, path))
     try:
         changed = _replaced(plan, path.split("."), text, path)
     except ValueError as fault:
@@ -139,7 +139,7 @@ def override(plan: Plan, path: str, text: str) -> Plan:
     return changed
 
 
-def _no_setting(plan: Plan, path: str) -> str:
+def no_setting(plan: Plan, path: str) -> str:
     """The sentence for a path that is none, with those that may be meant: of the same last name, or spelt nearly so."""
     known = [each for each, _ in leaves(to_plain(plan)) if "." in each]
     by_last: dict[str, list[str]] = {}

@@ -24,6 +24,8 @@ from robench_fire.quantity import Quantity
 from robench_fire.runs.given_weights import WeightFiles, beginning, given
 from robench_fire.runs.given_weights import teacher as taught_by
 
+OVER = "--over"  # the flag of a setting that a sweep varies
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -47,6 +49,11 @@ class Request:
     def given_weights(self) -> list[tuple[str, str]]:
         """(option, file or folder) of the weights that are given."""
         return [(flag, text) for flag, text in (("--start", self.start), ("--teacher", self.teacher)) if text]
+
+    @property
+    def swept(self) -> str:
+        """What tells this point of a sweep from the others, "lam=4 epochs=20"; "" outside a sweep."""
+        return " ".join(f"{path.rpartition('.')[2]}={text}" for flag, path, text in self.settings if flag == OVER)
 
 
 class Composed(NamedTuple):

@@ -67,6 +67,22 @@ class Run:
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
+    def validation(self) -> dict[str, float]:
+        """Accuracy in percent on the validation split of the epoch whose weights are kept: "clean" and "robust".
+
+        "robust" is under the training attack; a training without an attack has none.
+
+        Raises:
+            DataError: if the curve is missing.
+        """
+        if not (path := self.folder / "curve.jsonl").exists():
+            raise DataError(f"{path} is missing")
+        curve = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        kept = curve[-1]
+        if self.read("plan.json")["recipe"]["select"] == "validation":  # of equal ones the last, as in training
+            kept = max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
+        return {name: kept[name] for name in ("clean", "robust") if name in kept}
+
     def evaluations(self) -> list[dict[str, Any]]:
         """Every finished evaluation of the weights that this folder's training ended with."""
         if not self.trained:

@@ -36,6 +36,19 @@ def test_a_defense_that_is_named_must_get_its_weights(words: str, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("names", ["fire,fire", "./one/mine.py,./two/mine.py", "trades,./trades.py"])
+def test_two_defenses_of_one_name_are_refused(names: str, tmp_path: Path) -> None:
+    """Whether they are the same or not."""
+    for number, file in enumerate(("one/mine.py", "two/mine.py", "trades.py")):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        own = f"DEFENSE = replace(TRADES, beta={number + 3}.0)\n"
+        begin = "from dataclasses import replace\nfrom robench_fire.defenses.trades import DEFENSE as TRADES, PAPER\n"
+        (tmp_path / file).write_text(begin + own)
+    said = ran(tmp_path, "bench", "digits", "--defenses", names, *TINY, code=2).stderr
+    assert "have one name; leave one out, or rename its file" in said
+    assert not (tmp_path / "runs").exists()
+
+
 def test_given_weights_go_to_those_that_need_them(tmp_path: Path) -> None:
     path = saved(tmp_path / "seven.safetensors", weights(classes=7))
     ran(tmp_path, *"bench digits --defenses madry,pretraining --start".split(), str(path), *TINY)

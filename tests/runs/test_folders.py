@@ -253,3 +253,19 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, taken: str) 
     run = Run(tmp_path / "runs" / "seed-0")
     with pytest.raises(UsageError, match=f"cannot write {run.folder}: .*; choose another --output"), run.locked():
         pass
+
+
+@pytest.mark.parametrize(("select", "kept"), [("last", (93.0, 40.0)), ("validation", (92.0, 50.0))])
+def test_validation_accuracy_is_that_of_the_epoch_that_is_kept(
+    tmp_path: Path, select: str, kept: tuple[float, float]
+) -> None:
+    """Of equal epochs the last, as in training."""
+    run = made(tmp_path / "seed-0")
+    run.write("plan.json", {"recipe": {"select": select}})
+    with pytest.raises(DataError, match=r"curve\.jsonl is missing"):
+        run.validation()
+    curve = [{"loss": 1.0, "clean": clean, "robust": robust} for clean, robust in ((91, 50), (92, 50), (93, 40))]
+    run.write_curve(curve)
+    assert run.validation() == dict(zip(("clean", "robust"), kept, strict=True))
+    run.write_curve([{"loss": 1.0, "clean": 97.0}])
+    assert run.validation() == {"clean": 97.0}
