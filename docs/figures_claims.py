@@ -11,7 +11,7 @@ from figures_boards import ROOT
 from robench_fire.boards.labels import labelled
 from robench_fire.boards.model_info import find_rows
 from robench_fire.boards.rows import Row
-from robench_fire.cli.verdicts import reproduced
+from robench_fire.cli.results.verdicts import reproduced
 from robench_fire.comparison.claim import SHOWN
 from robench_fire.comparison.claims import OUTCOMES, as_plain, decide
 from robench_fire.comparison.fire_claims import FIRE_CLAIMS, SAID

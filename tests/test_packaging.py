@@ -43,7 +43,11 @@ def test_wheel_equals_the_tree(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected()
-    assert {"robench_fire/py.typed", "robench_fire/tables/published.csv", "robench_fire/tables/page.html.j2"} <= names
+    assert {
+        "robench_fire/py.typed",
+        "robench_fire/tables/published.csv",
+        "robench_fire/tables/templates/page.html.j2",
+    } <= names
 
 
 def test_sdist_builds_the_same_wheel(built: Path) -> None:

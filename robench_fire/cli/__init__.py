@@ -1,14 +1,14 @@
 """The commands: arguments to calls, results to text.
 
 Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, comparison, tables, figures,
-launching, submission.
+reports, launching, submission.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import Annotated, NoReturn
 
@@ -17,14 +17,14 @@ import typer
 from robench_fire import __version__, stopping
 from robench_fire.cli import attack, listing, measure, prepare
 from robench_fire.cli.common.groups import grouped
-from robench_fire.cli.compare import compare
 from robench_fire.cli.profile import profile
-from robench_fire.cli.publish import report, site
+from robench_fire.cli.results.compare import compare
+from robench_fire.cli.results.pages import report, site
+from robench_fire.cli.results.table import table
+from robench_fire.cli.results.theory import theory
+from robench_fire.cli.results.verdicts import claims, reproduce
 from robench_fire.cli.submit import submit
 from robench_fire.cli.sweep import sweep
-from robench_fire.cli.table import table
-from robench_fire.cli.theory import theory
-from robench_fire.cli.verdicts import claims, reproduce
 from robench_fire.devices import torchrun
 from robench_fire.errors import unexpected
 
@@ -36,26 +36,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(grouped(measure.train))
-app.command()(grouped(measure.bench))
-app.command()(grouped(sweep))
-app.command(name="eval")(grouped(attack.evaluate))
-app.command()(attack.transfer)
-app.command()(grouped(attack.features))
-app.command()(grouped(table))
-app.command()(compare)
-app.command()(reproduce)
-app.command()(claims)
-app.command()(grouped(submit))
-app.command()(theory)
-app.command()(report)
-app.command()(site)
-app.command()(grouped(listing.show))
-app.command()(grouped(profile))
-app.command()(listing.ls)
-app.command()(listing.rm)
-app.command()(prepare.data)
-app.command()(prepare.doctor)
+COMMANDS: dict[str, list[Callable[..., None]]] = {
+    "Train and attack": [grouped(measure.train), grouped(measure.bench), grouped(sweep), grouped(attack.evaluate),
+                         attack.transfer, grouped(attack.features)],
+    "What came out": [grouped(table), compare, reproduce, claims, report, site, theory, grouped(submit)],
+    "What there is": [listing.ls, grouped(listing.show), grouped(profile), listing.rm, prepare.data, prepare.doctor],
+}  # fmt: skip
+"""By their heading in the help."""
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        name = {"evaluate": "eval"}.get(command.__name__, command.__name__)
+        app.command(name=name, rich_help_panel=heading)(command)
 
 
 def _version(asked: bool) -> None:

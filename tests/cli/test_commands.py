@@ -216,7 +216,7 @@ BEGINNINGS = {
 
 
 def test_every_format_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    from robench_fire.cli.table import Format
+    from robench_fire.cli.results.table import Format
     from robench_fire.tables.render import FORMATS
 
     assert [each.value for each in Format] == list(FORMATS) == list(BEGINNINGS)
@@ -256,7 +256,7 @@ def test_the_options_are_what_the_docs_promise(
         "--seeds", "--seed", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
         "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
-        "--launcher", "--address", "--slots", "--output", "--data-dir", "--start", "--teacher", "--help",
+        "--launcher", "--address", "--slots", "--output", "--data-dir", "--log", "--start", "--teacher", "--help",
     }  # fmt: skip
 
 

@@ -253,7 +253,7 @@ def test_the_command_prints_every_claim(tmp_path: Path, width: str, monkeypatch:
 
 
 def claims_rows() -> list[Row]:
-    from robench_fire.cli.compare import rows_at
+    from robench_fire.cli.results.compare import rows_at
 
     return rows_at(DIGITS_BOARD)
 

@@ -15,7 +15,7 @@ from repository import BOARDS, DIGITS_BOARD
 from written_runs import write_five, write_run
 
 from robench_fire.boards.rows import Row
-from robench_fire.cli.verdicts import reproduced
+from robench_fire.cli.results.verdicts import reproduced
 from robench_fire.comparison.reproduce import Reproduction, as_plain, reproduce
 from robench_fire.runs.compose import Request
 
@@ -156,7 +156,7 @@ def test_the_command_on_the_committed_boards(tmp_path: Path) -> None:
 
 
 def shown_of() -> list[Reproduction]:
-    from robench_fire.cli.compare import rows_at
+    from robench_fire.cli.results.compare import rows_at
 
     return reproduce(rows_at(BOARDS / "cifar10"))
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
-from robench_fire.cli.compare import rows_at
+from robench_fire.cli.results.compare import rows_at
 from robench_fire.errors import DisagreesError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Commands that read what came out: tables, comparisons, verdicts, figures, pages."""
