@@ -18,6 +18,7 @@ from robench_fire import __version__, stopping
 from robench_fire.cli import attack, listing, measure, prepare
 from robench_fire.cli.common.groups import grouped
 from robench_fire.cli.compare import compare
+from robench_fire.cli.plot import plot
 from robench_fire.cli.profile import profile
 from robench_fire.cli.submit import submit
 from robench_fire.cli.table import table
@@ -45,6 +46,7 @@ app.command()(reproduce)
 app.command()(claims)
 app.command()(grouped(submit))
 app.command()(theory)
+app.command()(plot)
 app.command()(grouped(listing.show))
 app.command()(grouped(profile))
 app.command()(listing.ls)

@@ -29,7 +29,7 @@ def write_beside(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    renderer = FigureCanvasAgg(made).get_renderer()
+    renderer = FigureCanvasAgg(made).get_renderer()  # type: ignore[no-untyped-call]
     made.draw_without_rendering()
     unit, room = made.dpi / 72, axes.bbox
     points = axes.transData.transform([*at, *others]).reshape(-1, 2)
@@ -63,9 +63,7 @@ def _cost(box: NDArray[Any], taken: Sequence[NDArray[Any]], room: Any) -> float:
     return shared + 10 * float(np.prod(box[2:] - box[:2]) - np.prod(inside))
 
 
-def _write(
-    axes: Any, at: tuple[float, float], box: NDArray[Any], name: str, colour: str, far: bool
-) -> None:
+def _write(axes: Any, at: tuple[float, float], box: NDArray[Any], name: str, colour: str, far: bool) -> None:
     unit = axes.figure.dpi / 72
     back = axes.transData.inverted().transform
     offset = ((box[0] + box[2]) / 2 - at[0]) / unit, ((box[1] + box[3]) / 2 - at[1]) / unit

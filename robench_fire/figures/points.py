@@ -226,5 +226,3 @@ def _doubts(points: Sequence[Point]) -> str:
 def _left_out(points: Sequence[Point], low: float) -> str:
     names = [f"{p.name} ({p.y:.1f} %)" for p in points if p.y < low]
     return f" At the lower edge, with an arrow, and not to scale: {', '.join(names)}." if names else ""
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from robench_fire.boards.labels import filtered, labelled
 from robench_fire.boards.rows import Row
@@ -22,9 +22,7 @@ class Plan(NamedTuple):
     row: Row
 
 
-def entries(
-    sources: Sequence[Path], only: Sequence[str] = (), where: Sequence[str] = (), eps: str = ""
-) -> list[Entry]:
+def entries(sources: Sequence[Path], only: Sequence[str] = (), where: Sequence[str] = (), eps: str = "") -> list[Entry]:
     """Entries of one data set, norm, radius, number of images and seed of the evaluation, with AutoAttack's result.
 
     Raises:
@@ -90,9 +88,9 @@ def few(found: Sequence[Plan], most: int, kind: str) -> list[Plan]:
 
 def _row(run: Run) -> Row:
     plan, about = run.read("plan.json"), run.read("provenance.json")
-    facts: dict[str, Any] = {"by_hand": about["by_hand"]}
+    facts, fingerprint = {"by_hand": about["by_hand"]}, run.folder.resolve().parent.name
     return Row(
-        paper=about["paper"], architecture=about["architecture"], plan=plan, fingerprint=run.folder.resolve().parent.name,
+        paper=about["paper"], architecture=about["architecture"], plan=plan, fingerprint=fingerprint,
         norm=plan["claim"]["kind"], eps=plan["claim"]["eps"], attack="", examples=0, evaluation_seed=0, per_seed={},
         unfinished=(), pgd20={}, facts=facts,
     )  # fmt: skip

@@ -23,7 +23,7 @@ INK = "#121314"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 """Okabe and Ito's palette, which colour-blind readers can tell apart; ink in the place of its black."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREY, PARETO = "#8A8A8A", "#C00000"
 SUFFIXES = (".png", ".svg", ".pdf")
 WIDE, SQUARE = (7.0, 4.2), (4.6, 4.2)  # inches: two columns of a paper, and one, to which it may be shrunk
