@@ -88,7 +88,8 @@ def _digits(axes: Any, points: Any, labels: Sequence[int]) -> None:
 def _limits(both: Sequence[Any]) -> dict[str, tuple[float, float]]:
     """The same for both panels, so that movement is seen."""
     every = np.concatenate(both)
-    low, high = np.nanmin(every, 0), np.nanmax(every, 0)
+    every = every[np.isfinite(every).all(1)] if np.isfinite(every).all(1).any() else np.zeros((1, 2))
+    low, high = every.min(0), every.max(0)
     room = 0.05 * (high - low) + 1e-9
     return {name: (float(low[k] - room[k]), float(high[k] + room[k])) for k, name in enumerate(("xlim", "ylim"))}
 

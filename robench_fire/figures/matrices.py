@@ -33,7 +33,8 @@ def transfer_file(sources: Sequence[Path]) -> Path:
     found = [each for source in sources
              for each in ([source] if source.is_file() else sorted(source.rglob("transfer-*.json")))]  # fmt: skip
     if not found:
-        raise DataError(f"no transfer between methods in {sources[0]}; make it first: `robench transfer {sources[0]}`")
+        runs = sources[0] if find(sources[0]) else "RUNS"
+        raise DataError(f"no transfer between methods in {sources[0]}; make it first: `robench transfer {runs}`")
     if len(found) > 1:
         raise UsageError(f"here are several: {', '.join(map(str, found))}; name one of these files")
     return found[0]

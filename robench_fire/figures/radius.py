@@ -122,7 +122,7 @@ def _says(found: Sequence[tuple[Plan, Lines]]) -> str:
         for its in lines.get("pgd20", []) if its.eps == own.eps
     ]  # fmt: skip
     if gaps:
-        gap, name, eps = max(gaps)
+        gap, name, eps = max(gaps, key=lambda each: each[0])
         text += f" PGD-20 leaves up to {gap:.1f} points more than AutoAttack ({name} at {eps})."
     rising = [
         f"{plan.name} ({ATTACKS[attack]}, {one.eps} to {other.eps})" for plan, lines in found

@@ -65,6 +65,13 @@ def figure(size: tuple[float, float] = WIDE, panels: tuple[int, int] = (1, 1), *
     return made, made.subplots(*panels, **asked)
 
 
+def settle(made: Figure) -> None:
+    """Lay a figure out, once for all: its layout would move a little with each time that it is drawn."""
+    if made.get_layout_engine() is not None:
+        made.draw_without_rendering()
+        made.set_layout_engine("none")
+
+
 def look(number: int) -> dict[str, Any]:
     """A colour and a marker of the n-th series, another pair for each of 49."""
     return {"color": COLOURS[number % 7], "marker": MARKERS[(number + number // 7) % 7]}
@@ -106,6 +113,7 @@ def save(drawn: Drawn, paths: Sequence[Path]) -> None:
 def picture(made: Figure, kind: str) -> bytes:
     """A figure as PNG (200 dots an inch), SVG or PDF."""
     dated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    settle(made)
     out = io.BytesIO()
     made.savefig(out, format=kind, dpi=200, metadata=dated)
     return out.getvalue()
@@ -114,6 +122,7 @@ def picture(made: Figure, kind: str) -> bytes:
 @styled
 def inline(made: Figure) -> str:
     """An SVG element for an HTML page, light or dark: without ground, and with text in the page's colour."""
+    settle(made)
     out = io.BytesIO()
     made.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue().decode()
