@@ -14,6 +14,7 @@ import figures_cifar10
 import figures_claims
 import figures_differences
 import figures_digits
+import figures_plots
 import figures_theory
 from figures_boards import ROOT
 
@@ -21,7 +22,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made
-    for module in (figures_digits, figures_cifar10, figures_differences, figures_claims, figures_theory)
+    for module in (figures_digits, figures_cifar10, figures_differences, figures_claims, figures_theory, figures_plots)
     for name, made in vars(module).items()
     if callable(made) and made.__module__ == module.__name__ and not name.startswith("_")
 }

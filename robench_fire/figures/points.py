@@ -59,7 +59,7 @@ def tradeoff(entries: Sequence[Entry], published: Sequence[Entry] = ()) -> Drawn
              for each, (c, r) in zip([e for e in published if e.robust], known, strict=True)]  # fmt: skip
     data += _seed_rows(points, "clean", "robust")
     named = ", ".join(f"{p.name} ({p.x:.1f} / {p.y:.1f})" for p in best)
-    said = f"Of {len(points)} methods, no other is as good in clean and AutoAttack accuracy at once as {named}."
+    said = f"On the Pareto front of {_count(points)} (clean / AutoAttack accuracy, %): {named}."
     return Drawn(made, data, said + _doubts(points, entries) + _left_out(points, low))
 
 
@@ -86,7 +86,7 @@ def cost(entries: Sequence[Entry]) -> Drawn:
     data = [_row(p, "seconds", "robust") | {"device_kind": kind, "pareto": int(p in best)} for p in points]
     data += _seed_rows(points, "seconds", "robust")
     named = ", ".join(f"{p.name} ({device_time(p.x)}, {p.y:.1f} %)" for p in best)
-    said = f"Of {len(points)} methods, none is as robust in as little {unit.partition(' of')[0]} as {named}."
+    said = f"On the Pareto front of {_count(points)} ({unit.partition(' of')[0]}, AutoAttack accuracy): {named}."
     return Drawn(made, data, said + _doubts(points, entries) + _left_out(points, low))
 
 
@@ -217,6 +217,10 @@ def _row(p: Point, across: str, up: str) -> dict[str, Any]:
 def _seed_rows(points: Sequence[Point], across: str, up: str) -> list[dict[str, Any]]:
     return [{"method": p.name, "kind": "seed", "seed": number, across: x, up: y}
             for p in points for number, (x, y) in enumerate(p.seeds)]  # fmt: skip
+
+
+def _count(points: Sequence[Point]) -> str:
+    return f"{len(points)} methods" if len(points) > 1 else "one method"
 
 
 def _doubts(points: Sequence[Point], entries: Sequence[Entry]) -> str:

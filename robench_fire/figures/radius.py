@@ -108,7 +108,8 @@ def _draw(axes: Any, number: int, attack: str, points: Sequence[Point]) -> None:
             axes.plot([at] * len(p.values), [value for _, value in p.values], ".", color=style["color"], markersize=2.5,
                       alpha=0.6)  # fmt: skip
     axes.plot(x, [p.mean for p in points], color=style["color"], linestyle=LINES[0 if strong else 1],
-              linewidth=1.6 if strong else 1.0, marker=style["marker"] if strong else "", markersize=4.5)  # fmt: skip
+              linewidth=1.6 if strong else 1.0, marker=style["marker"], markersize=4.5 if strong else 3.5,
+              markerfacecolor=style["color"] if strong else "none")  # fmt: skip
 
 
 def _says(found: Sequence[tuple[Plan, Lines]]) -> str:

@@ -120,11 +120,12 @@ def _ends(found: Interval | None) -> dict[str, Any]:
 
 
 def _log(axes: Any, values: Sequence[float]) -> None:
-    """A logarithmic axis with marks at the values themselves."""
+    """A logarithmic axis with marks at the values themselves, or at some of them."""
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
+    shown = values[:: -(-len(values) // 8)]
+    axes.set_xticks(shown, [f"{value:g}" for value in shown])
     axes.xaxis.set_minor_locator(NullLocator())
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from matplotlib.text import Text
 from altered_rows import EVERY, measured
 from drawn_figures import ODD, check, texts
+from matplotlib.text import Text
 from measured_entries import ours
 from repository import BOARDS
 
@@ -115,7 +115,7 @@ def test_cost_falls_back_to_wall_time_where_devices_differ() -> None:
     other = of_row(replace(row, facts=row.facts | {"sessions": sessions}))
     drawn = points.cost([FEW[0], other])
     check(drawn)
-    assert "in as little wall time as" in drawn.said
+    assert "(wall time, AutoAttack accuracy)" in drawn.said
     assert means(drawn)["MART"]["seconds"] == pytest.approx(row.over_seeds("train_seconds").mean)
 
 

@@ -50,10 +50,10 @@ def test_one_seed() -> None:
 
 
 def test_rows_that_are_no_sweep() -> None:
-    with pytest.raises(DataError, match="robench train fire digits --set defense.NAME=VALUE"):
+    with pytest.raises(DataError, match=r"robench train fire digits --set defense\.NAME=VALUE"):
         sweep([of_row(EVERY["FIRE"]), of_row(EVERY["MART"])])
     other = of_row(planned(measured(EVERY["FIRE"], 90, 50), recipe={"ema_decay": 0.9}, defense={"lam": 3.0}))
-    with pytest.raises(UsageError, match="differ in defense.lam and recipe.ema_decay"):
+    with pytest.raises(UsageError, match=r"differ in defense\.lam and recipe\.ema_decay"):
         sweep([of_row(EVERY["FIRE"]), other])
     of_text = of_row(planned(measured(EVERY["FIRE"], 90, 50), recipe={"select": "validation"}))
     with pytest.raises(DataError, match="no method here"):
