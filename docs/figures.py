@@ -14,13 +14,22 @@ import figures_cifar10
 import figures_claims
 import figures_differences
 import figures_digits
+import figures_plots
 import figures_sweep
 import figures_theory
 from figures_boards import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
-MODULES = (figures_digits, figures_cifar10, figures_differences, figures_sweep, figures_claims, figures_theory)
+MODULES = (
+    figures_digits,
+    figures_cifar10,
+    figures_differences,
+    figures_sweep,
+    figures_claims,
+    figures_theory,
+    figures_plots,
+)
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made
     for module in MODULES

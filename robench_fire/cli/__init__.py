@@ -20,6 +20,7 @@ from robench_fire.cli.common.groups import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.results.compare import compare
 from robench_fire.cli.results.pages import report, site
+from robench_fire.cli.results.plot import plot
 from robench_fire.cli.results.table import table
 from robench_fire.cli.results.theory import theory
 from robench_fire.cli.results.verdicts import claims, reproduce
@@ -39,7 +40,7 @@ app = typer.Typer(
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Train and attack": [grouped(measure.train), grouped(measure.bench), grouped(sweep), grouped(attack.evaluate),
                          attack.transfer, grouped(attack.features)],
-    "What came out": [grouped(table), compare, reproduce, claims, report, site, theory, grouped(submit)],
+    "What came out": [grouped(table), compare, reproduce, claims, plot, report, site, theory, grouped(submit)],
     "What there is": [listing.ls, grouped(listing.show), grouped(profile), listing.rm, prepare.data, prepare.doctor],
 }  # fmt: skip
 """By their heading in the help."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from safetensors.numpy import load_file, save_file
 from robench_fire.errors import DataError
 from robench_fire.evaluation.record import Record
 from robench_fire.files import replaced
+from robench_fire.quantity import same
+from robench_fire.runs.folders import BATCH_SIZE, Run
 
 
 def keep(folder: Path, number: int, attack: str, weights: str, index: NDArray[Any], found: NDArray[Any]) -> None:
@@ -84,3 +86,54 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         ) from None
     except Exception as fault:  # whatever safetensors raises on a broken file
         raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away and evaluate again") from None
+
+
+class Predicted(NamedTuple):
+    """What a model says of test images (N, C, H, W) in [0, 1], and of those that AutoAttack broke.
+
+    ``said``: (N, K) probabilities. ``broken`` (M,): which ones; ``perturbed`` (M, C, H, W) and ``said_then`` (M, K).
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    said: NDArray[Any]
+    broken: NDArray[Any]
+    perturbed: NDArray[Any]
+    said_then: NDArray[Any]
+
+
+def predicted(run: Run, data: Path) -> Predicted:
+    """Of a trained seed and its largest AutoAttack at the claimed radius. On the CPU; nothing is attacked.
+
+    Raises:
+        DataError: if there is no such evaluation, or its images, the weights or the data set are not here.
+    """
+    import torch
+
+    from robench_fire.data import fetching
+    from robench_fire.data.batches import to_float
+    from robench_fire.problem.dataset import head
+    from robench_fire.runs.model_source import source_of
+
+    claim = run.read("plan.json")["claim"]
+    found = [each for each in run.evaluations() if each["attack"] == "aa" and each["norm"] == claim["kind"]
+             and same(each["eps"], claim["eps"])]  # fmt: skip
+    if not found:
+        raise DataError(
+            f"{run.folder} has no AutoAttack at its radius; `robench eval {run.folder} --attack aa` makes it"
+        )
+    facts = max(found, key=lambda each: int(each["examples"]))
+    index, perturbed = read(run.folder / f"eval.{facts['name']}.adv.safetensors")
+    source = source_of(run)
+    test = head(fetching.splits(source.dataset, source.parts(), data).test, facts["examples"])
+    model, images = source.load(torch.device("cpu")), to_float(test.images)
+    order = np.argsort(index)
+    index, perturbed = index[order], perturbed[order].reshape(-1, *images.shape[1:])
+
+    def said(these: torch.Tensor) -> NDArray[Any]:
+        with torch.no_grad():
+            parts = [model(part).softmax(1) for part in these.split(BATCH_SIZE)]
+        return torch.cat(parts).double().numpy() if parts else np.zeros((0, source.parts().num_classes))
+
+    return Predicted(images.numpy(), test.labels.numpy(), said(images), index, perturbed,
+                     said(torch.from_numpy(perturbed)))  # fmt: skip

@@ -1,4 +1,4 @@
 """Pictures of rows, runs and the theory, each with its data; matplotlib without a display.
 
-Imports: theory, runs, boards, comparison, tables.
+Imports: statistics, theory, problem, runs, evaluation, boards, comparison, tables.
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench_fire.figures.style import GREY, INK, plain
+from robench_fire.figures.style import GREY, INK, plain, settle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def write_beside(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(made).get_renderer()  # type: ignore[no-untyped-call]
-    made.draw_without_rendering()
+    settle(made)
     unit, room = made.dpi / 72, axes.bbox
     points = axes.transData.transform([*at, *others]).reshape(-1, 2)
     taken = [np.array([x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit]) for x, y in points]

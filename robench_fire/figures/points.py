@@ -11,6 +11,7 @@ from robench_fire.errors import DataError
 from robench_fire.figures.labels import write_beside
 from robench_fire.figures.source import setting
 from robench_fire.figures.style import GREY, PARETO, Drawn, figure, look, plain, styled
+from robench_fire.runs.folders import SEEDS
 from robench_fire.tables.cost_columns import device_seconds, device_time
 from robench_fire.tables.entries import Entry
 from robench_fire.tables.marks import doubtful
@@ -58,8 +59,8 @@ def tradeoff(entries: Sequence[Entry], published: Sequence[Entry] = ()) -> Drawn
              for each, (c, r) in zip([e for e in published if e.robust], known, strict=True)]  # fmt: skip
     data += _seed_rows(points, "clean", "robust")
     named = ", ".join(f"{p.name} ({p.x:.1f} / {p.y:.1f})" for p in best)
-    said = f"Of {len(points)} methods, no other is as good in clean and AutoAttack accuracy at once as {named}."
-    return Drawn(made, data, said + _doubts(points) + _left_out(points, low))
+    said = f"On the Pareto front of {_count(points)} (clean / AutoAttack accuracy, %): {named}."
+    return Drawn(made, data, said + _doubts(points, entries) + _left_out(points, low))
 
 
 @styled
@@ -85,8 +86,8 @@ def cost(entries: Sequence[Entry]) -> Drawn:
     data = [_row(p, "seconds", "robust") | {"device_kind": kind, "pareto": int(p in best)} for p in points]
     data += _seed_rows(points, "seconds", "robust")
     named = ", ".join(f"{p.name} ({device_time(p.x)}, {p.y:.1f} %)" for p in best)
-    said = f"Of {len(points)} methods, none is as robust in as little {unit.partition(' of')[0]} as {named}."
-    return Drawn(made, data, said + _doubts(points) + _left_out(points, low))
+    said = f"On the Pareto front of {_count(points)} ({unit.partition(' of')[0]}, AutoAttack accuracy): {named}."
+    return Drawn(made, data, said + _doubts(points, entries) + _left_out(points, low))
 
 
 def _accuracies(entry: Entry) -> Point:
@@ -218,9 +219,17 @@ def _seed_rows(points: Sequence[Point], across: str, up: str) -> list[dict[str, 
             for p in points for number, (x, y) in enumerate(p.seeds)]  # fmt: skip
 
 
-def _doubts(points: Sequence[Point]) -> str:
+def _count(points: Sequence[Point]) -> str:
+    return f"{len(points)} methods" if len(points) > 1 else "one method"
+
+
+def _doubts(points: Sequence[Point], entries: Sequence[Entry]) -> str:
+    """What a reader must know of the points before believing them."""
     names = [p.name for p in points if p.doubtful]
-    return f" AutoAttack's result is unreliable for {', '.join(names)} (hollow)." if names else ""
+    text = f" AutoAttack's result is unreliable for {', '.join(names)} (hollow)." if names else ""
+    rows = [each.row for each in entries if each.row]
+    few = [f"{row.name} ({len(row.per_seed)})" for row in rows if len(row.per_seed) < SEEDS]
+    return text + (f" Of fewer than {SEEDS} seeds: {', '.join(few)}." if few else "")
 
 
 def _left_out(points: Sequence[Point], low: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -65,6 +66,13 @@ def figure(size: tuple[float, float] = WIDE, panels: tuple[int, int] = (1, 1), *
     return made, made.subplots(*panels, **asked)
 
 
+def settle(made: Figure) -> None:
+    """Lay a figure out, once for all: its layout would move a little with each time that it is drawn."""
+    if made.get_layout_engine() is not None:
+        made.draw_without_rendering()
+        made.set_layout_engine("none")
+
+
 def look(number: int) -> dict[str, Any]:
     """A colour and a marker of the n-th series, another pair for each of 49."""
     return {"color": COLOURS[number % 7], "marker": MARKERS[(number + number // 7) % 7]}
@@ -106,6 +114,7 @@ def save(drawn: Drawn, paths: Sequence[Path]) -> None:
 def picture(made: Figure, kind: str) -> bytes:
     """A figure as PNG (200 dots an inch), SVG or PDF."""
     dated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    settle(made)
     out = io.BytesIO()
     made.savefig(out, format=kind, dpi=200, metadata=dated)
     return out.getvalue()
@@ -114,10 +123,11 @@ def picture(made: Figure, kind: str) -> bytes:
 @styled
 def inline(made: Figure) -> str:
     """An SVG element for an HTML page, light or dark: without ground, and with text in the page's colour."""
+    settle(made)
     out = io.BytesIO()
     made.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue().decode()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    return re.sub(r">\s+<", "><", text[text.index("<svg") :]).replace(INK, "currentColor")
 
 
 def as_csv(data: Sequence[Mapping[str, Any]]) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import RobenchError
-from robench_fire.figures import curves, points
-from robench_fire.figures.source import plans
+from robench_fire.evaluation.adversarial_images import predicted
+from robench_fire.figures import curves, gallery, points
+from robench_fire.figures.source import Plan, plans
 from robench_fire.figures.style import Drawn, inline
 from robench_fire.reports import words
 from robench_fire.runs.folders import find
@@ -20,13 +21,17 @@ from robench_fire.tables.table import Table, tables
 TEMPLATES = ("robench_fire.reports",)
 
 
-def report(sources: Sequence[Path], entries: Sequence[Entry]) -> str:
-    """The page of ``entries``, which lie at ``sources``; of run folders it has curves too."""
+def report(sources: Sequence[Path], entries: Sequence[Entry], data: Path) -> str:
+    """The page of ``entries``, which lie at ``sources``; of run folders with curves and images.
+
+    ``data``: the folder of data sets.
+    """
     found = list(tables(entries, Shown(intervals=True)))
     parts = [_part(table, number) for number, table in enumerate(found, 1)]
     title = found[0].title if len(found) == 1 else f"{len(entries)} rows in {len(found)} settings"
-    return filled("report.html.j2", TEMPLATES, title=title, parts=parts, curves=_curves(sources),
-                  verdicts=words.VERDICTS)  # fmt: skip
+    return filled(
+        "report.html.j2", TEMPLATES, title=title, parts=parts, runs=_of_runs(sources, data), verdicts=words.VERDICTS
+    )
 
 
 def _part(table: Table, number: int) -> dict[str, Any]:
@@ -56,11 +61,22 @@ def tradeoff(entries: Sequence[Entry]) -> list[Picture]:
     return [drawn] if drawn else []
 
 
-def _curves(sources: Sequence[Path]) -> Picture | None:
-    """Of run folders; a board has none."""
+def _of_runs(sources: Sequence[Path], data: Path) -> list[Picture]:
+    """How training went, and what perturbed images look like; nothing of boards, or of what cannot be drawn."""
     if not any(find(source) for source in sources if source.is_dir()):
-        return None
-    return _drawn("Training", lambda: curves.curves(plans(sources)[:4]))
+        return []
+    found = plans(sources)
+    drawings: list[tuple[str, Callable[[], Drawn]]] = [
+        ("Training", lambda: curves.curves(found[: curves.MOST])),
+        ("What AutoAttack does to images", lambda: _gallery(found, data)),
+    ]
+    return [picture for title, draw in drawings if (picture := _drawn(title, draw))]
+
+
+def _gallery(found: Sequence[Plan], data: Path) -> Drawn:
+    """Of the first seed that is trained."""
+    plan, run = next((plan, run) for plan in found for run in plan.runs if run.trained)
+    return gallery.gallery(plan, run.seed, predicted(run, data))
 
 
 def _drawn(title: str, draw: Callable[[], Drawn]) -> Picture | None:

@@ -65,7 +65,7 @@ def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[
             facts = read_json(path)
             known = facts.get("weights_sha256", {})
             values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
-            if source != target and known.get(target) == weights and len(values) == len(known[source]):
+            if source != target and known.get(target) == weights and values and len(values) == len(known[source]):
                 return dict(zip(known[source], values, strict=True))
     return {}
 

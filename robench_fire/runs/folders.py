@@ -6,6 +6,7 @@ Plain JSON and numpy; imports no torch, so that tables are instant.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,11 +85,19 @@ class Run:
         return {name: kept[name] for name in ("clean", "robust") if name in kept}
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Every finished evaluation of the weights that this folder's training ended with."""
+        """Every finished evaluation of the weights that this folder's training ended with.
+
+        Raises:
+            DataError: if one cannot be read, or is of no number.
+        """
         if not self.trained:
             return []
         weights = self.read("train.json")["weights_sha256"]
-        found = [read_json(path) for path in sorted(self.folder.glob("eval.*.json"))]
+        paths = sorted(self.folder.glob("eval.*.json"))
+        found = [read_json(path) for path in paths]
+        for path, each in zip(paths, found, strict=True):
+            if not all(math.isfinite(each.get(name, 0.0)) for name in ("clean", "robust")):
+                raise DataError(f"{path} has an accuracy that is not a number; move it away and evaluate again")
         return [each for each in found if each["weights_sha256"] == weights]
 
     def siblings(self) -> dict[str, str]:

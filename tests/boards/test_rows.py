@@ -283,3 +283,12 @@ def test_transfer_counts_for_the_weights_that_it_names(tmp_path: Path, weights: 
     (made,) = tables(entries_in([tmp_path]), shown=Shown(attacks=True))
     found = dict(zip(made.columns, made.cells[0], strict=True)).get("Transfer")
     assert found == expected
+
+
+def test_transfer_without_the_standard_model_is_no_column(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    (row,) = rows.collect(tmp_path)
+    facts = {"weights_sha256": {"FIRE": {str(seed): HASH for seed in range(5)}}, "transfer": {"FIRE": {"FIRE": None}}}
+    (tmp_path / f"transfer-Linf-0.2-{row.examples}.json").write_text(json.dumps(facts))
+    (made,) = tables(entries_in([tmp_path]), shown=Shown(attacks=True))
+    assert "Transfer" not in made.columns

@@ -58,7 +58,7 @@ class Pieces(HTMLParser):
 
 @pytest.fixture(scope="module")
 def digits() -> str:
-    return report([BOARDS / "digits"], BOARD)
+    return report([BOARDS / "digits"], BOARD, Path())
 
 
 def test_a_report_says_what_its_board_shows(digits: str) -> None:
@@ -83,14 +83,14 @@ def test_a_report_needs_nothing_else_and_is_well_formed(digits: str) -> None:
 
 def test_names_with_markup_are_escaped_everywhere() -> None:
     name = "<script>alert(1)</script> $x_1$ & \\frac"
-    text = report([BOARDS / "digits"], [ours(name, 50.0, dataset="digits"), ours("B", 40.0, dataset="digits")])
+    text = report([BOARDS / "digits"], [ours(name, 50.0, dataset="digits"), ours("B", 40.0, dataset="digits")], Path())
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; $x_1$ &amp; \\frac" in text
 
 
 def test_rows_without_autoattack_one_seed_and_published_ones_have_a_page() -> None:
     for entries in ([ours("A", attack="pgd20")], [ours("A", spread=[0.0])], [ours("A"), ours("A", dataset="mnist")]):
-        assert "<table" in report([BOARDS / "digits"], entries)
+        assert "<table" in report([BOARDS / "digits"], entries, Path())
 
 
 def without_masks(method: str, robust: float) -> Entry:

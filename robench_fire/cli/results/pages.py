@@ -17,6 +17,7 @@ def report(
     only: o.Only = None,
     where: o.Where = None,
     eps: Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")] = "",
+    data_dir: o.Data = None,
     force: o.Force = False,
 ) -> None:
     """One page that needs nothing else: tables with intervals, figures, reliability, cost, where it comes from."""
@@ -24,12 +25,13 @@ def report(
         raise UsageError(f"-o {output}: a report is a page; call it {output.with_suffix('.html')}")
     if output.exists() and not force:
         raise UsageError(f"{output} exists and is kept; choose another name, or --force")
+    from robench_fire.data.fetching import data_folder
     from robench_fire.files import write_text
     from robench_fire.reports.report import report as made
     from robench_fire.tables.entries import chosen_in, entries_in
 
     entries = chosen_in(entries_in(sources, eps), o.listed(only), where or [])
-    write_text(output, made(sources, entries))
+    write_text(output, made(sources, entries, data_dir or data_folder()))
     print(output)
 
 
