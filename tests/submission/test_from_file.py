@@ -146,11 +146,11 @@ def test_other_weights_with_every_hash_are_found(evaluated: Path) -> None:
 
 
 def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate("--examples", "16")
+    evaluate("--examples", "8")
     capsys.readouterr()
     assert submit() == 4
     again = "`robench eval wrn-10-1:best.pth --dataset cifar10 --attack aa --eps 8/255`"
-    assert f"run on 16 of the 24 test images; RobustBench wants all: {again}" in capsys.readouterr().err
+    assert f"run on 8 of the 12 test images; RobustBench wants all: {again}" in capsys.readouterr().err
     assert submit("--draft") == 0
     assert "DRAFT" in (file.parent / "out" / "ISSUE.md").read_text()
     assert "DRAFT" in read_json(file.parent / "out" / INFO)["footnote"]
@@ -164,7 +164,7 @@ def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[
             4,
             "best.pth was evaluated with --normalise none: say that here too",
         ),
-        ("--eps 0.031", 4, "there is no AutoAttack result at eps 0.031; there is AutoAttack at eps 8/255 on 24 images"),
+        ("--eps 0.031", 4, "there is no AutoAttack result at eps 0.031; there is AutoAttack at eps 8/255 on 12 images"),
         ("--eps 4/255", 2, "eps 4/255: RobustBench's board is at 8/255"),
         ("--norm L1", 2, "--norm L1: cifar10 has "),
         ("--seed median", 2, "--seed: said of a trained run, and wrn-10-1:best.pth is a checkpoint"),
