@@ -184,9 +184,7 @@ def test_a_draft_that_loses_a_mark_is_found(own: Path, tmp_path: Path, mark: str
 def test_a_draft_is_not_uploaded(own: Path, tmp_path: Path) -> None:
     drafted(evaluated(own), tmp_path / "out")
     for dry_run in (False, True):
-        with pytest.raises(
-            UsageError, match=r"is a draft, which is not uploaded; missing:\n.*8 of the 12 test images"
-        ):
+        with pytest.raises(UsageError, match=r"is a draft, which is not uploaded; missing:\n.*8 of the 12 test images"):
             push(tmp_path / "out", "hf:me/fire", dry_run)
 
 
