@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,21 @@ def checklist(claim: Claim, entry: ZooEntry, checkpoint_sha256: str, found: Sequ
     return marked(CHECKLIST, text, claim.missing)
 
 
-def _filled(name: str, known: dict[str, Any]) -> str:
+@cache
+def _template(name: str) -> Any:
+    """A text's template, compiled once: a check makes the texts again."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
         loader=PackageLoader("robench_fire.submission", "templates"), undefined=StrictUndefined,
         keep_trailing_newline=True, autoescape=lambda template: bool(template and "html" in template),
     )  # fmt: skip
-    return templates.get_template(f"{name}.j2").render(known)
+    return templates.get_template(f"{name}.j2")
+
+
+def _filled(name: str, known: dict[str, Any]) -> str:
+    text: str = _template(name).render(known)
+    return text
 
 
 def _known(claim: Claim, entry: ZooEntry, checkpoint_sha256: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_given_weights_go_to_those_that_need_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_are_those_that_need_no_weights(tmp_path: Path) -> None:
-    said = ran(tmp_path, *"bench digits --defenses all".split(), *TINY).stderr
+    said = ran(tmp_path, *"bench digits --defenses all --batch-size 512".split(), *TINY).stderr
     left = [line for line in said.splitlines() if "left out" in line]
     assert left == ["left out: pretraining begins from given weights: say --start FILE|RUN"]
     assert set(plans(tmp_path)) == set(NAMES) - {"pretraining"}

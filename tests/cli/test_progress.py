@@ -19,6 +19,7 @@ from robench_fire.quantity import Quantity
 from robench_fire.training.engine import _note
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief_attacks")
 def test_each_attack_tells_how_far_it_is(small: Splits) -> None:
     told: list[tuple[str, int, int, str]] = []

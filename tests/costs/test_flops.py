@@ -19,6 +19,7 @@ from robench_fire.costs.work import work
 from robench_fire.models import architectures
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
+from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
 from robench_fire.training.setup import Problem
@@ -62,7 +63,8 @@ class Counter(TorchDispatchMode):
 def test_an_update_is_counted_as_the_engine_runs_it(defense: str, changes: dict[str, object], small: Splits) -> None:
     composed = compose(Request(defense=defense, dataset="digits"))
     plan, build = composed.plan, composed.build
-    recipe = replace(plan.recipe, epochs=2, batch_size=16, **changes)  # type: ignore[arg-type]
+    attack = replace(plan.recipe.attack, steps=4, step=Quantity("0.1"))  # type: ignore[type-var]
+    recipe = replace(plan.recipe, **{"attack": attack, "epochs": 2, "batch_size": 16} | changes)  # type: ignore[arg-type]
     images = small.train.take(slice(40))
     problem = Problem(plan.defense, plan.threat, recipe, images, images.take(slice(1)), 10)
     with Counter() as counter:

@@ -19,7 +19,7 @@ from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Augment
+from robench_fire.problem.recipe import Adam, Augment
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained, prepared, train
@@ -117,7 +117,10 @@ def test_each_forward_computes_in_its_format(small: Splits) -> None:
 @pytest.mark.parametrize("name", registry.names("defenses"))
 def test_losses_are_float32_and_every_defense_learns(small: Splits, name: str, precision: str) -> None:
     types: set[torch.dtype] = set()
-    given = problem(small, name, precision=precision, epochs=8, batch_size=32, augment=Augment(pad=0, flip=False))
+    brief = small._replace(validation=small.validation.take(slice(50)))
+    attack, optimiser = Pgd(steps=1, step=Quantity("0.1")), Adam(lr=0.02)
+    recipe: dict[str, Any] = {"epochs": 6, "attack": attack, "optimiser": optimiser}
+    given = problem(brief, name, precision=precision, augment=Augment(pad=0, flip=False), **recipe)
 
     class Watched(type(given.defense)):  # type: ignore[misc]
         def outer(self, views: Any) -> Any:

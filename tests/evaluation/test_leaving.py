@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from robench_fire.evaluation.autoattack import square
+from robench_fire.evaluation.autoattack import attack_sets, square
 from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, AttackedBlock, Heard, inside, perturb
 from robench_fire.evaluation.autoattack.attacked_model import attacked_model
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Leaving
@@ -45,11 +46,16 @@ def numbers(x: Tensor, count: int) -> Tensor:
     return (x[:, 0, 0, 0] * (count - 1)).round().long()
 
 
+@cache
+def weight_for(pixels: int) -> Tensor:
+    weight = torch.randn(pixels, CLASSES, generator=torch.Generator().manual_seed(2)).double()
+    weight[0] = 0
+    return weight
+
+
 def linear(x: Tensor) -> Tensor:
     """Logits, in double precision inside so that they do not depend on the size of the batch."""
-    weight = torch.randn(x[0].numel(), CLASSES, generator=torch.Generator().manual_seed(2)).double()
-    weight[0] = 0
-    return (x.flatten(1).double() @ weight).float()
+    return (x.flatten(1).double() @ weight_for(x[0].numel())).float()
 
 
 def recorded(forward: Forward) -> tuple[Forward, list[Tensor]]:
@@ -189,8 +195,16 @@ def test_square_ends_where_upstream_does_with_fewer_questions(
     assert sum(map(len, seen)) < asked
 
 
+@pytest.fixture
+def few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square asks 500 times, not 5,000."""
+    for module in (square, attack_sets):
+        monkeypatch.setattr(module, "QUERIES", 500)
+
+
 @each_threat
 @each_attack
+@pytest.mark.usefixtures("few_queries")
 @pytest.mark.parametrize(("count", "factor"), [(1, 0.1), (1, 10), (5, 10)])
 def test_images_that_stand_and_images_that_all_break(threat: Threat, attack: Attack, count: int, factor: float) -> None:
     x, threat, shares = numbered(5)[-count:], times(threat, factor), list[float]()
@@ -204,6 +218,7 @@ def test_images_that_stand_and_images_that_all_break(threat: Threat, attack: Att
     assert 0 < shares[0] <= shares[-1] <= 1
 
 
+@pytest.mark.usefixtures("few_queries")
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "square"])
 def test_the_seed_decides(name: str) -> None:
     block = block_of(numbered(4), times(LINF, 3))
@@ -223,6 +238,7 @@ class Recording(nn.Module):
         return linear(x)
 
 
+@pytest.mark.usefixtures("few_queries")
 @pytest.mark.parametrize("name", ["pgd20", "apgd-ce", "fab-t", "square"])
 def test_only_images_that_stand_are_attacked(name: str) -> None:
     x, model = numbered(3), Recording()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def benched(brief_attacks: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder after a small real bench with AutoAttack, and what it printed."""
     folder = tmp_path_factory.mktemp("bench")
     words = "bench digits --defenses fire,rst_adv --seeds 2 --epochs 4 --examples 12 --jobs 1"
@@ -243,6 +243,7 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
     assert not find(tmp_path)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
     """The bench of one process at a time finds nothing left to do."""
     (tmp_path / "mine.py").write_text(
@@ -250,7 +251,7 @@ def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
         "from robench_fire.defenses.trades import DEFENSE as TRADES, PAPER\n"
         "DEFENSE = replace(TRADES, beta=3.0)\n"
     )
-    words = "bench digits --defenses ./mine.py,fire --seeds 1 --epochs 1 --examples 12 --jobs".split()
+    words = "bench digits --defenses ./mine.py,fire --seeds 1 --epochs 1 --examples 4 --jobs".split()
     said = ran(tmp_path, *words, "2").stdout
     rows = {row.plan["name"]: row for row in collect(tmp_path)}
     assert set(rows) == {"mine", "fire"}

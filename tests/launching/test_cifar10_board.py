@@ -35,7 +35,7 @@ def board(verb: str, folder: Path, *more: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(brief_attacks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the board was run for one seed."""
     folder = tmp_path_factory.mktemp("board")
     board("run", folder, "--seeds", "1")

@@ -177,6 +177,7 @@ def test_any_other_error_is_said_by_its_kind() -> None:
     assert str(unexpected(AssertionError())) == "unexpected AssertionError; `robench --debug ...` shows where"
 
 
+@pytest.mark.slow
 def test_a_checkouts_root_finds_its_own_defenses_though_a_package_is_installed(tmp_path: Path) -> None:
     """As after `pip install .`: the folder robench_fire/ here hides the installed one, and has no defenses in it."""
     for name in ("robench_fire", "defenses"):

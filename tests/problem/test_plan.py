@@ -91,6 +91,7 @@ def test_whom_to_cite_is_no_part_of_a_plan(monkeypatch: pytest.MonkeyPatch) -> N
     assert fingerprint(found.plan) == before
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
     asked = [("fire", "cifar10", "matched"), ("rst_adv", "digits", "matched"), ("mart", "cifar10", "official")]
     code = (

@@ -24,7 +24,7 @@ from robench_fire.submission.push import push
 
 pytestmark = pytest.mark.slow
 
-FEW = 16
+FEW = 8
 UNMARKED = {"SHA256SUMS", "provenance/curve.jsonl"}  # read line by line by others
 BENCHMARK, PERTURBED = "robustbench.eval.benchmark", "perturbed images are in the threat model"
 
@@ -67,14 +67,14 @@ def lost_images(plan: Path) -> None:
 
 
 KINDS = {
-    "few images": (evaluated, "AutoAttack was run on 16 of the 24 test images", "AutoAttack at eps 8/255 on 16 images"),
+    "few images": (evaluated, "AutoAttack was run on 8 of the 12 test images", "AutoAttack at eps 8/255 on 8 images"),
     "PGD-20": (lambda plan: evaluated(plan, "pgd20"), "there is no AutoAttack result at eps 8/255; there is PGD-20",
-               "PGD-20 at eps 8/255 on 16 images"),
+               "PGD-20 at eps 8/255 on 8 images"),
     "radius": (lambda plan: evaluated(plan, eps="4/255"), "there is no AutoAttack result at eps 8/255; there is Auto",
-               "AutoAttack at eps 4/255 on 16 images"),
+               "AutoAttack at eps 4/255 on 8 images"),
     "no verdict": (lambda plan: evaluated(plan, images=made.TEST, judge=False), "AutoAttack's results were not all jud",
-                   "AutoAttack at eps 8/255 on 24 images"),
-    "lost images": (lost_images, ".adv.safetensors is missing", "AutoAttack at eps 8/255 on 24 images"),
+                   "AutoAttack at eps 8/255 on 12 images"),
+    "lost images": (lost_images, ".adv.safetensors is missing", "AutoAttack at eps 8/255 on 12 images"),
 }  # fmt: skip
 
 
@@ -104,9 +104,9 @@ def test_a_draft_is_made_of_what_is_there_and_says_what_is_missing(own: Path, tm
     ("old", "new", "said"),
     [
         (
-            "on 16 of the 24",
-            "on 23 of the 24",
-            "missing lacks 'AutoAttack was run on 16 of the 24 test images'; what is",
+            "on 8 of the 12",
+            "on 11 of the 12",
+            "missing lacks 'AutoAttack was run on 8 of the 12 test images'; what is",
         ),
         (
             "the result is not known to be reliable",
@@ -170,7 +170,7 @@ def test_a_draft_that_hides_what_is_missing_is_found(own: Path, tmp_path: Path) 
     drafted(evaluated(own), tmp_path / "out")
     edits.issued(tmp_path / "out", missing=())
     failed = {each.name: each.found for each in made.checked(tmp_path / "out") if not each.passed}
-    assert "not booleans of shape (2, 24)" in failed["evaluation"]
+    assert "not booleans of shape (2, 12)" in failed["evaluation"]
 
 
 @pytest.mark.parametrize("mark", ["ISSUE.md", "zoo_entry.patch", "refs.bib"])
@@ -184,9 +184,7 @@ def test_a_draft_that_loses_a_mark_is_found(own: Path, tmp_path: Path, mark: str
 def test_a_draft_is_not_uploaded(own: Path, tmp_path: Path) -> None:
     drafted(evaluated(own), tmp_path / "out")
     for dry_run in (False, True):
-        with pytest.raises(
-            UsageError, match=r"is a draft, which is not uploaded; missing:\n.*16 of the 24 test images"
-        ):
+        with pytest.raises(UsageError, match=r"is a draft, which is not uploaded; missing:\n.*8 of the 12 test images"):
             push(tmp_path / "out", "hf:me/fire", dry_run)
 
 

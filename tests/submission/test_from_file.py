@@ -81,23 +81,12 @@ def evaluated(once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return own
 
 
-@pytest.mark.parametrize("how", ["none", "dataset", "image", MEAN_STD])
-def test_an_evaluated_checkpoint_becomes_a_bundle(
-    file: Path, how: str, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(checks, "wrong_normalisation", lambda *_: None)  # which knows that it was trained without
-    evaluate("--normalise", how)
-    code = submit("--normalise", how)
-    said, out = capsys.readouterr(), file.parent / "out"
-    if code == 6:  # the network was not trained behind that layer, and may be no better than chance there
-        assert how != "none"
-        assert submit("--normalise", how, "--draft") == 0
-    else:
-        assert code == 0, said.err
+def holds(folder: Path, how: str, weights: dict[str, torch.Tensor]) -> None:
+    """Whether the bundle of the checkpoint in ``folder`` says what was evaluated."""
+    out = folder / "out"
     assert check() == 0
-    assert (out / "checkpoint" / "evaluated.pt").read_bytes() == file.read_bytes()
-    assert read_json(out / "evidence" / "aa_summary.json")["weights_sha256"] == sha256(file)
+    assert (out / "checkpoint" / "evaluated.pt").read_bytes() == (folder / "best.pth").read_bytes()
+    assert read_json(out / "evidence" / "aa_summary.json")["weights_sha256"] == sha256(folder / "best.pth")
     flat = torch.load(out / "checkpoint" / f"{NAME}.pt", weights_only=True)
     before = "" if how == "none" else "1."
     assert {name for name in flat if not name.startswith("0.")} == {f"{before}{name}" for name in weights}
@@ -105,6 +94,26 @@ def test_an_evaluated_checkpoint_becomes_a_bundle(
     info = read_json(out / INFO)
     assert {key: info[key] for key in PAPER} == PAPER
     assert (info["additional_data"], info["architecture"]) == (False, "WideResNet-10-1")
+
+
+def test_an_evaluated_checkpoint_becomes_a_bundle(evaluated: Path, weights: dict[str, torch.Tensor]) -> None:
+    holds(evaluated, "none", weights)
+
+
+@pytest.mark.parametrize("how", ["dataset", "image", MEAN_STD])
+def test_with_a_normalisation_too(
+    file: Path, how: str, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(checks, "wrong_normalisation", lambda *_: None)  # which knows that it was trained without
+    evaluate("--normalise", how)
+    code = submit("--normalise", how)
+    said = capsys.readouterr()
+    if code == 6:  # the network was not trained behind that layer, and may be no better than chance there
+        assert submit("--normalise", how, "--draft") == 0
+    else:
+        assert code == 0, said.err
+    holds(file.parent, how, weights)
 
 
 def test_what_is_not_known_of_its_training_is_not_said(evaluated: Path, tmp_path: Path) -> None:
@@ -146,11 +155,11 @@ def test_other_weights_with_every_hash_are_found(evaluated: Path) -> None:
 
 
 def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate("--examples", "16")
+    evaluate("--examples", "8")
     capsys.readouterr()
     assert submit() == 4
     again = "`robench eval wrn-10-1:best.pth --dataset cifar10 --attack aa --eps 8/255`"
-    assert f"run on 16 of the 24 test images; RobustBench wants all: {again}" in capsys.readouterr().err
+    assert f"run on 8 of the 12 test images; RobustBench wants all: {again}" in capsys.readouterr().err
     assert submit("--draft") == 0
     assert "DRAFT" in (file.parent / "out" / "ISSUE.md").read_text()
     assert "DRAFT" in read_json(file.parent / "out" / INFO)["footnote"]
@@ -164,7 +173,7 @@ def test_few_images_make_a_draft_only(file: Path, capsys: pytest.CaptureFixture[
             4,
             "best.pth was evaluated with --normalise none: say that here too",
         ),
-        ("--eps 0.031", 4, "there is no AutoAttack result at eps 0.031; there is AutoAttack at eps 8/255 on 24 images"),
+        ("--eps 0.031", 4, "there is no AutoAttack result at eps 0.031; there is AutoAttack at eps 8/255 on 12 images"),
         ("--eps 4/255", 2, "eps 4/255: RobustBench's board is at 8/255"),
         ("--norm L1", 2, "--norm L1: cifar10 has "),
         ("--seed median", 2, "--seed: said of a trained run, and wrn-10-1:best.pth is a checkpoint"),

@@ -217,6 +217,7 @@ def test_the_page_loads_nothing(mixed: Table) -> None:
     assert "default-src 'none'" in text
 
 
+@pytest.mark.slow
 def test_pages_are_equal_byte_for_byte_and_need_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from robench_fire.tables.entries import entries_in;"

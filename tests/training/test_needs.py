@@ -116,6 +116,7 @@ def test_in_bfloat16(name: str) -> None:
     near(found.weights, exact.weights, 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["further image", "second attack", "features", "batch term", "ramp", "teacher of both",
                                   "perturbed weights, all at once"])  # fmt: skip
 def test_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
