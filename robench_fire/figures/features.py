@@ -80,7 +80,7 @@ def _digits(axes: Any, points: Any, labels: Sequence[int]) -> None:
     """Each class in the form of its number, which shows without colours as well."""
     for label in sorted(set(labels)):
         its = points[np.array(labels) == label]
-        axes.plot(its[:, 0], its[:, 1], linestyle="none", marker=f"${label}$", markersize=4.5 + 2 * (label > 9),
+        axes.plot(its[:, 0], its[:, 1], linestyle="none", marker=f"${int(label)}$", markersize=4.5 + 2 * (label > 9),
                   color=COLOURS[label % 7], markeredgewidth=0)  # fmt: skip
     axes.set(xticks=[], yticks=[])
 

@@ -65,7 +65,7 @@ def transfer(path: Path) -> Drawn:
                     rotation_mode="anchor")  # fmt: skip
     axes.set_yticks(range(len(rows)), [plain(called.get(name, name), 20) for name in rows])
     axes.axhline(len(names) - 0.5, color="white", linewidth=3)
-    axes.set(xlabel="attacked", ylabel="perturbed on", title=about)
+    axes.set(xlabel="attacked", ylabel="perturbed on", title=plain(about, 60))
     data = [{"perturbed_on": called[one], "attacked": called[other], **_summary(facts["transfer"][one][other])}
             for one in names for other in names]  # fmt: skip
     data += [{"perturbed_on": said, "attacked": called[name], **_summary(facts["alone"][attack][name])}

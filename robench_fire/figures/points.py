@@ -196,6 +196,7 @@ def _time_ticks(axes: Any, seconds: Sequence[float]) -> None:
     low, high = min(seconds) / 1.15, max(seconds) * 1.15
     axes.set_xlim(low, high)
     inside = [each for each in TIMES if low <= each <= high]
+    inside = inside if len(inside) > 1 else sorted({min(seconds), max(seconds)})
     axes.set_xticks(inside := inside[:: -(-len(inside) // 7) or 1], [_time(each) for each in inside])
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -203,7 +204,7 @@ def _time_ticks(axes: Any, seconds: Sequence[float]) -> None:
 def _time(seconds: float) -> str:
     """100 ms, 2 s, 30 min, 5 h."""
     size, unit = (1e-3, "ms") if seconds < 1 else (1, "s") if seconds < 60 else (60, "min")
-    return f"{seconds / size:g} {unit}" if seconds < 3600 else f"{seconds / 3600:g} h"
+    return f"{seconds / size:.3g} {unit}" if seconds < 3600 else f"{seconds / 3600:,.4g} h"
 
 
 def _row(p: Point, across: str, up: str) -> dict[str, Any]:

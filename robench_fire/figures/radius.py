@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from robench_fire.boards.rows import collect
 from robench_fire.comparison.interval import interval
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, UsageError
 from robench_fire.figures.source import Plan
 from robench_fire.figures.style import GREY, LINES, Drawn, figure, look, plain, styled
 from robench_fire.quantity import Quantity
@@ -40,7 +40,11 @@ def radius(plans: Sequence[Plan]) -> Drawn:
 
     Raises:
         DataError: if no plan was attacked at several radii.
+        UsageError: if they are of several data sets or norms.
     """
+    kinds = {f"{plan.row.dataset} {plan.row.norm}": None for plan in plans}
+    if len(kinds) > 1:
+        raise UsageError(f"a figure is of one data set and norm, and here are {', '.join(kinds)}; name a folder")
     every = [(plan, _lines(plan)) for plan in plans]
     found = [(plan, lines) for plan, lines in every if any(len(points) > 2 for points in lines.values())]
     if not found:
@@ -76,7 +80,7 @@ def _lines(plan: Plan) -> Lines:
     """Of every radius that the seeds were attacked at, in one setting each."""
     radii = {float(Quantity(each["eps"])): each["eps"] for run in plan.runs for each in run.evaluations()
              if each["attack"] in ATTACKS and each["norm"] == plan.row.norm}  # fmt: skip
-    folder = plan.runs[0].folder.parent
+    folder = plan.runs[0].folder if len(plan.runs) == 1 else plan.runs[0].folder.parent
     found: Lines = {attack: [] for attack in ATTACKS}
     for eps in [radii[value] for value in sorted(radii)]:
         for row in collect(folder, eps):

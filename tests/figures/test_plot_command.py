@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,12 @@ def test_perturbed_images_that_were_removed(runs: Path, tmp_path: Path) -> None:
         path.unlink()
     said = ran(tmp_path, *"plot gallery runs --only fire -o x".split(), code=4).stderr
     assert "adv.safetensors is missing" in said
+
+
+def test_no_display_is_needed(tmp_path: Path) -> None:
+    code = "import sys; from robench_fire.cli import app; app(sys.argv[1:], standalone_mode=False); "
+    code += "sys.exit('matplotlib.pyplot' in sys.modules)"
+    words = [sys.executable, "-c", code, "plot", "tradeoff", str(DIGITS_BOARD), "-o", str(tmp_path / "figure")]
+    bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    assert subprocess.run(words, env=bare | {"MPLBACKEND": "TkAgg"}).returncode == 0
+    assert (tmp_path / "figure.png").exists()

@@ -12,10 +12,11 @@ from measured_entries import ours
 from repository import BOARDS
 
 from robench_fire.comparison.interval import interval
+from robench_fire.errors import DataError
 from robench_fire.figures import points, source
 from robench_fire.figures.style import Drawn, picture
 from robench_fire.tables.cost_columns import cost as costs
-from robench_fire.tables.entries import beside, of_row
+from robench_fire.tables.entries import beside, of_row, published
 
 ENTRIES = source.entries([BOARDS / "all" / "digits"])
 FEW = source.entries([BOARDS / "digits"])
@@ -77,6 +78,20 @@ def test_published_entries_are_in_the_data_and_few_are_named() -> None:
         (each.method, each.robust.mean) for each in published if each.robust
     }
     assert len(set(texts(drawn)) & {each.method for each in published}) <= points.LABELLED
+
+
+def test_weights_of_others_have_a_point_without_seeds() -> None:
+    others = [each for each in published() if each.dataset == "mnist" and each.norm == "Linf"]
+    drawn = points.tradeoff(others)
+    check(drawn)
+    assert [row["kind"] for row in drawn.data] == ["mean"] * len(others)
+    with pytest.raises(DataError, match="only rows of ours do"):
+        points.cost(others)
+
+
+def test_times_that_hardly_differ_have_marks() -> None:
+    drawn = points.cost([ours("A", per_seed={0: {"clean": 90.0, "robust": 50.0, "train_seconds": 1320.0}})])
+    assert [text for text in texts(drawn) if text.endswith(" min")]
 
 
 def test_one_seed_and_one_method() -> None:

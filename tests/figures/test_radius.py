@@ -8,7 +8,7 @@ import pytest
 from drawn_figures import ODD, check
 from written_runs import write_five, write_run
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, UsageError
 from robench_fire.figures.radius import radius
 from robench_fire.figures.source import plans
 from robench_fire.runs.compose import Request
@@ -55,6 +55,16 @@ def test_pgd_alone_one_seed_and_odd_names(tmp_path: Path) -> None:
     drawn = radius([plan._replace(name=name) for name in ODD[:7]])
     check(drawn)
     assert "PGD-20" in {row["attack"] for row in drawn.data}
+
+
+def test_one_norm_and_one_seed_of_several(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    attacked(tmp_path, LEFT)
+    one = radius(plans([next(tmp_path.rglob("seed-3"))]))
+    assert {row["seed"] for row in one.data} == {"mean", 3}
+    write_run(tmp_path, Request(defense="fire", dataset="cifar10"), 0, 90.0, 50.0)
+    with pytest.raises(UsageError, match="here are cifar10 Linf, digits Linf"):
+        radius(plans([tmp_path]))
 
 
 def test_one_radius_names_the_command(tmp_path: Path) -> None:
