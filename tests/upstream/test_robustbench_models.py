@@ -93,6 +93,24 @@ def test_robustbench_can_be_imported_and_no_stand_in_stays() -> None:
                 importlib.import_module(name)
 
 
+def test_a_debugger_goes_on_after_autoattack() -> None:
+    """Nothing is left to attack, and the model is checked all the same."""
+
+    def mine(*_: object) -> None:
+        pass
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    x, before = torch.rand(2, 1, 8, 8), sys.gettrace()
+    wrong = (model(x).argmax(1) + 1) % 10
+    sys.settrace(mine)
+    try:
+        robustbench_package.AutoAttack(model, eps=0.1).run_standard_evaluation(x, wrong)
+        left = sys.gettrace()
+    finally:
+        sys.settrace(before)
+    assert left is mine
+
+
 class Recorded:
     """pyautoattack's AutoAttack, as far as the signatures go; it perturbs nothing."""
 
