@@ -16,9 +16,11 @@ import ziamath
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from reference import reference
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)\s#]+)(?=[)#])")
+COMMANDS = "<!-- every command -->"
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -53,9 +55,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links of the repository become links of the site."""
+    """Links of the repository become links of the site; the commands are listed where a page asks for it."""
     origin, here = _origin(page.file), posixpath.dirname(page.file.src_uri)
-    return LINK.sub(lambda found: posixpath.relpath(_place(_target(origin, found[1])), here), markdown)
+    markdown = LINK.sub(lambda found: posixpath.relpath(_place(_target(origin, found[1])), here), markdown)
+    return markdown.replace(COMMANDS, reference()) if COMMANDS in markdown else markdown
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
