@@ -1,7 +1,7 @@
 """The commands on the pages: each is one that the command line takes, and is run here or says what it needs.
 
 A block of commands has a mark in the line before it: ``<!-- runs -->`` is run here, in a folder with a few runs;
-``<!-- runs: short -->`` too, where what trains does so for an epoch; ``<!-- runs: tests/FILE.py -->`` is run there;
+``<!-- runs: short -->`` too, but for an epoch or with a weak attack; ``<!-- runs: tests/FILE.py -->`` is run there;
 ``<!-- needs: WHAT -->`` says what it takes, which the site shows above it.
 """
 
@@ -22,7 +22,7 @@ from shared_folder import shared_folder
 from robench_fire.cli import app
 
 GROUP: Any = typer.main.get_command(app)
-SHORT = "--seeds 1 --epochs 1 --examples 20".split()
+SHORT = "--seeds 1 --epochs 1 --examples 20 --jobs 1".split()
 HERE = [block for block in BLOCKS if block.mark in {"runs", "runs: short"}]
 EXAMPLE = re.compile(r"<!-- example: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 
@@ -73,7 +73,7 @@ def _prepare(folder: Path) -> Path:
         (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
         few = ["--seeds", "2", "--epochs", "1", "--examples", "20", "--jobs", "1"]
         _run_in(folder, "bench", "digits", "--defenses", "fire,trades,mart,madry", *few)
-        _run_in(folder, "train", "fire", "digits", "--set", "defense.lam=20", *few)
+        _run_in(folder, "train", "fire", "digits", "--set", "defense.lam=20", "--output", "strong", *few)
         (folder / "done").touch()
     return folder
 
@@ -81,7 +81,6 @@ def _prepare(folder: Path) -> Path:
 def _run_in(folder: Path, *words: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("builtins.input", lambda *_: "y")
         assert robench(*words) in {0, 7 if words[0] == "reproduce" else 0}, words
 
 
@@ -90,6 +89,16 @@ def _run_in(folder: Path, *words: str) -> None:
 def test_blocks_that_say_so_run(block: Block, prepared: Path, tmp_path: Path, brief_attacks: None) -> None:
     folder = tmp_path / "here"
     shutil.copytree(prepared, folder, symlinks=True)
+    if "lam=20" in block.text:
+        shutil.copytree(folder / "strong", folder / "runs", dirs_exist_ok=True)
     for words in block.commands:
-        trains = words[0] in {"train", "bench"} and block.mark == "runs: short"
-        _run_in(folder, *words, *(SHORT if trains else ()))
+        _run_in(folder, *words, *_besides(words, block.mark == "runs: short"))
+
+
+def _besides(words: list[str], short: bool) -> list[str]:
+    """What is added to a command."""
+    if words[0] == "rm":
+        return ["--yes"]  # nobody can be asked here
+    if short and "--until" in words:
+        return ["--attack", "pgd20"]
+    return SHORT if short and words[0] in {"train", "bench"} else []
