@@ -1,7 +1,7 @@
 """What the site adds to mkdocs: pages of the repository outside docs/, and equations that need no network.
 
-Links in the pages are those of the repository, so that they work there too. README.md is the site's first page; whatever
-else a page links to outside docs/ keeps its path.
+Links in the pages are those of the repository, so that they work there too. README.md is the site's first page; what else
+a page links to outside docs/ keeps its path.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from reference import reference
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)\s#]+)(?=[)#])")
+NAMED = re.compile(r"\[((?:[\w-]+/)*[\w-]+\.md)\](?=\(([^)\s#]+\.md)[)#])")
+NEEDS = re.compile(r"<!-- needs: (.*) -->\n```sh\n")
 COMMANDS = "<!-- every command -->"
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -36,6 +38,11 @@ def _origin(file: File) -> str:
 
 def _target(origin: str, link: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
+
+
+def _title(path: str) -> str:
+    first = (ROOT / path).read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith("# ") else ""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -55,9 +62,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links of the repository become links of the site; the commands are listed where a page asks for it."""
+    """Links become those of the site, named by their page's title; what commands need is shown, and all are listed."""
     origin, here = _origin(page.file), posixpath.dirname(page.file.src_uri)
+    markdown = NAMED.sub(lambda found: f"[{_title(_target(origin, found[2])) or found[1]}]", markdown)
     markdown = LINK.sub(lambda found: posixpath.relpath(_place(_target(origin, found[1])), here), markdown)
+    markdown = NEEDS.sub(r'```sh title="Needs \1"\n', markdown)
     return markdown.replace(COMMANDS, reference()) if COMMANDS in markdown else markdown
 
 

@@ -31,7 +31,8 @@ def _environment(folder: Path, **variables: str) -> dict[str, str]:
     for name, body in PROGRAMS.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
-    return {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "DATASET": "digits", "SLURM_JOB_ID": "17"} | variables
+    found = f"{programs}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": found, "DATASET": "digits", "SLURM_JOB_ID": "17", **variables}
 
 
 @contextmanager
