@@ -1,8 +1,8 @@
 """The measured figures in README.md and docs/*.md, and scripts that they show, from the files that hold them.
 
 A figure stands in one place: a board's JSON under leaderboards/, or a file under results/; a script in its own file.
-Pages quote it between ``<!-- figures: NAME -->`` and ``<!-- /figures -->``; ``python docs/figures.py`` writes what stands
-there, and a test fails where a page is out of step.
+Pages quote it between ``<!-- figures: NAME -->`` and ``<!-- /figures -->``; ``python docs/figures.py`` writes what
+stands there, and a test fails where a page is out of step.
 """
 
 from __future__ import annotations

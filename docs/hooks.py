@@ -1,7 +1,7 @@
 """What the site adds to mkdocs: pages of the repository outside docs/, and equations that need no network.
 
-Links in the pages are those of the repository, so that they work there too. README.md is the site's first page; what else
-a page links to outside docs/ keeps its path.
+Links in the pages are those of the repository, so that they work there too. README.md is the site's first page; what
+else a page links to outside docs/ keeps its path.
 """
 
 from __future__ import annotations
