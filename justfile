@@ -42,7 +42,7 @@ figures:
 docs:
     .venv/bin/pytest tests/test_docs.py tests/test_habits.py tests/test_site.py tests/test_page_commands.py
 
-# the pages as a site, in site/; a link that leads nowhere is an error
+# the pages as a site, in build/site/; a link that leads nowhere is an error
 site:
     .venv/bin/mkdocs build --strict
 

@@ -101,4 +101,4 @@ def _besides(words: list[str], short: bool) -> list[str]:
         return ["--yes"]  # nobody can be asked here
     if short and "--until" in words:
         return ["--attack", "pgd20"]
-    return SHORT if short and words[0] in {"train", "bench"} else []
+    return SHORT if short and words[0] in {"train", "bench", "sweep"} else []
