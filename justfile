@@ -38,9 +38,17 @@ coverage:
 figures:
     .venv/bin/python docs/figures.py
 
-# the pages: figures, links, examples, and these habits
+# the pages: figures, links, examples, commands, the site, and these habits
 docs:
-    .venv/bin/pytest tests/test_docs.py tests/test_habits.py
+    .venv/bin/pytest tests/test_docs.py tests/test_habits.py tests/test_site.py tests/test_page_commands.py
+
+# the pages as a site, in build/site/; a link that leads nowhere is an error
+site:
+    .venv/bin/mkdocs build --strict
+
+# the site while its pages are edited
+serve:
+    .venv/bin/mkdocs serve
 
 # the README's benchmark, minutes on two cores
 bench:

@@ -1,8 +1,8 @@
-"""The measured figures in README.md and docs/*.md, from the files that hold them.
+"""The measured figures in README.md and docs/*.md, and scripts that they show, from the files that hold them.
 
-A figure stands in one place: a board's JSON under leaderboards/, or a file under results/. Pages quote it between
-``<!-- figures: NAME -->`` and ``<!-- /figures -->``; ``python docs/figures.py`` writes what stands there, and a test
-fails where a page is out of step.
+A figure stands in one place: a board's JSON under leaderboards/, or a file under results/; a script in its own file.
+Pages quote it between ``<!-- figures: NAME -->`` and ``<!-- /figures -->``; ``python docs/figures.py`` writes what
+stands there, and a test fails where a page is out of step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import figures_cifar10
 import figures_claims
+import figures_clusters
 import figures_differences
 import figures_digits
 import figures_plots
@@ -29,6 +30,7 @@ MODULES = (
     figures_claims,
     figures_theory,
     figures_plots,
+    figures_clusters,
 )
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made

@@ -1,0 +1,24 @@
+"""The page for the first ten minutes: its commands, in their order and as they stand, in an empty folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import ran
+from page_commands import blocks_of
+from repository import ROOT
+
+MINE = "runs: tests/test_start.py"
+
+
+@pytest.mark.slow
+def test_the_first_ten_minutes(tmp_path: Path) -> None:
+    blocks = [block for block in blocks_of(ROOT / "docs" / "start.md") if block.mark == MINE]
+    said = [(words[0], ran(tmp_path, *words).stdout) for block in blocks for words in block.commands]
+    bench = next(out for name, out in said if name == "bench")
+    assert "TRADES" in bench
+    assert "FIRE" in bench
+    assert "AutoAttack" in bench
+    assert next(out for name, out in said if name == "compare").count("FIRE")
+    assert {path.parent.name for path in tmp_path.glob("runs/digits/Linf/*/*")} == {"trades", "fire"}
