@@ -99,6 +99,6 @@ def _besides(words: list[str], short: bool) -> list[str]:
     """What is added to a command."""
     if words[0] == "rm":
         return ["--yes"]  # nobody can be asked here
-    if short and "--until" in words:
-        return ["--attack", "pgd20"]
-    return SHORT if short and words[0] in {"train", "bench", "sweep"} else []
+    trains = words[0] in {"train", "bench", "sweep"}
+    weak = words[0] == "sweep" or "--until" in words  # many networks, or many attacks on two
+    return [*(SHORT if trains else []), *(["--attack", "pgd20"] if weak else [])] if short else []
