@@ -77,7 +77,7 @@ def digits_strength_settled() -> str:
     near = min(SAID, key=lambda name: abs(found[f"strength{name}"]["value"]))
     told = [said for name, said in SAID.items() if found[f"strength{name}"]["verdict"] == "confirmed"]
     needed = found[f"strength{near}"]["seeds_needed"]
-    shown = f"None is shown to be within a point; {needed} seeds of each row would show it of that one."
+    shown = f"None is shown to be within a point; {needed} seeds of each row would by themselves show it of that one."
     if told:
         shown = f"Shown to be within a point: {', '.join(told)}."
     return "\n".join([*lines, "", f"Nearest to TRADES is {SAID[near]}, the default. {shown}"])

@@ -100,6 +100,8 @@ def _one(rows: Sequence[Row], name: str) -> Row:
 
 
 def _called(rows: Sequence[Row], name: str) -> list[Row]:
+    if exact := [row for row in rows if row.name == name]:
+        return exact
     found = [row for row in rows if plain(name) in map(plain, names(row))]
     if not found:
         raise UsageError(unknown("row", name, {row.label or row.plan["name"] for row in rows}))

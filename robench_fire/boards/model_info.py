@@ -171,6 +171,11 @@ def _is_board_file(path: Path) -> bool:
     if place.parent.name in ("Linf", "L2") and not place.name.startswith(("plan", "eval", "transfer")):
         # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
         return ".eval." not in place.name and "model_info" not in place.parts
+    return is_row(path)
+
+
+def is_row(path: Path) -> bool:
+    """Whether a JSON file holds a row of ours."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

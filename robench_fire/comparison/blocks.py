@@ -108,7 +108,8 @@ def _of_record(evaluator: Evaluator, record: Record, threat: Threat, attacks: tu
         return sum(sum(each.seconds.values()) for each in record.blocks.values())
 
     def doubts() -> list[str]:
-        found = result(record) if attacks else None
+        whole = {number: each for number, each in record.blocks.items() if _done(record, number, attacks)}
+        found = result(replace(record, blocks=whole)) if attacks and whole else None
         return signs({"flags": found.flags, "after": found.after, "examples": len(found.clean)}) if found else []
 
     done = next(number for number in range(attacked.blocks + 1) if not _done(record, number, attacks))

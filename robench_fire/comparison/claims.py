@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     ``setting``: of the rows that decide, "" where there are none. ``p``, ``adjusted``: of the true value lying on the
     claim's nearest bound, or of a curve that does not turn, and Holm's among all claims of the setting. ``turned``: see
     claim.against. ``more_seeds``: of each row, that would settle it; None where none would, or nothing is to settle.
-    ``why``: where there is no estimate.
+    ``why``: where there is no estimate. ``family``: the setting itself, over whose claims Holm's correction is.
     """
 
     claim: Claim
@@ -42,6 +42,7 @@ class Verdict(NamedTuple):
     adjusted: float | None = None
     more_seeds: int | None = None
     why: str = ""
+    family: tuple[Any, ...] = ()
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
@@ -64,8 +65,8 @@ def decide(claims: Iterable[Claim], rows: Sequence[Row]) -> list[Verdict]:
         settings[_setting(row)].append(row)
     first = [verdict for claim in claims for verdict in _everywhere(claim, list(settings.values()), rows)]
     adjusted: dict[int, float] = {}
-    for setting in dict.fromkeys(each.setting for each in first):
-        numbers = [at for at, each in enumerate(first) if each.setting == setting and each.p is not None]
+    for family in dict.fromkeys(each.family for each in first):
+        numbers = [at for at, each in enumerate(first) if each.family == family and each.p is not None]
         ps = [float(first[at].p or 0.0) for at in numbers]
         adjusted |= dict(zip(numbers, holm(ps), strict=True))
     return [_settled(each, adjusted[at]) if at in adjusted else each for at, each in enumerate(first)]
@@ -84,8 +85,9 @@ def _setting(row: Row) -> tuple[Any, ...]:
 def _everywhere(claim: Claim, settings: Sequence[Sequence[Row]], rows: Sequence[Row]) -> list[Verdict]:
     """The claim in every setting that has all of its rows."""
     found = [[which.among(group) for which in claim.rows] for group in settings]
-    if complete := [each for each in found if _complete(claim, each)]:
-        return [_measured(claim, each) for each in complete]
+    if complete := [(each, _setting(group[0])) for each, group in zip(found, settings, strict=True)
+                    if _complete(claim, each)]:  # fmt: skip
+        return [_measured(claim, each)._replace(family=family) for each, family in complete]
     if most := max((_values(claim, each) for each in found), default=0):
         return [Verdict(claim, "not on this board", why=f"a trend needs {FEWEST} values, here is {most}")]
     absent = [which.name for which in claim.rows if not which.among(rows)]

@@ -57,7 +57,7 @@ def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:
 
 def _needed(row: Row, found: Difference, p: float, paired: bool) -> tuple[int | None, int | None, int]:
     """Seeds of each, and test images, that would settle an undecided difference; and how many images there are."""
-    if p < 0.05:
+    if min(p, found.p) < 0.05:
         return None, None, row.examples
     there = _test_images(row)
     return seeds_needed(found), images_needed(found, there) if paired else None, there
@@ -75,7 +75,7 @@ def measured(one: Row, other: Row, metric: Metric) -> tuple[Difference, bool]:
         return difference(pair[0], pair[1]), True
     values = [per_seed(row, metric) for row in (one, other)]
     if min(map(len, values)) < 2:
-        lacking = one if pair[0] is None else other
+        lacking = one if len(values[0]) < 2 else other
         raise UsageError(f"{lacking.name} has a single seed and no masks: nothing says how far it varies; "
                          "publish it again from its run folders")  # fmt: skip
     return over_seeds(values[0], values[1], one.examples), False
@@ -88,12 +88,12 @@ def sentence(each: Comparison) -> str:
     basis = f"95 %, {seeds} seed{'s' * (found.seeds != (1, 1))}, {found.images:,} images"
     where = POINTS.get(each.metric, "AutoAttack" if each.one.attack == "aa" else "PGD-20")
     size = f"{abs(found.value):.2f} ± {found.half:.2f}"
-    side = "above" if found.value > 0 else "below"
+    side = "points above" if found.value > 0 else "points below" if found.value < 0 else "points apart, level"
     if each.differs:
-        said = f"{names[0]} is {size} points {side} {names[1]} on {where} ({basis})."
+        said = f"{names[0]} is {size} {side} {names[1]} on {where} ({basis})."
     else:
         told = f"{names[0]} and {names[1]} cannot be told apart on {where}"
-        said = f"{told}: the first is {size} points {side} ({basis})."
+        said = f"{told}: the first is {size} {side} ({basis})."
     return " ".join([said, *caveats(each), *_settled(each)])
 
 
@@ -133,6 +133,8 @@ def _settled(each: Comparison) -> list[str]:
         known = all("evaluation_seconds" in row.facts for row in rows)
         took = f" ({_took(cost, rows)})" if known else ""
         ways.append(f"{each.more_images:,} test images, {each.more_images - found.images:,} more{took}")
+    if not ways and found.seed_part is None:
+        return []  # of seeds nothing is known
     if not ways:
         used = "are used" if each.most_images == found.images else "would not either"
         images = f"all {each.most_images:,} test images {used}"

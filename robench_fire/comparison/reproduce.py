@@ -25,7 +25,7 @@ OWN = "FIRE"  # whose tables have their own method as the text describes it, oth
 class Reproduction(NamedTuple):
     """A figure of ours beside a published one, in percentage points.
 
-    ``ours``: None where the radius was not attacked. ``tolerance``: twice the spread of a training and of the choice of
+    ``tolerance``: twice the spread of a training and of the choice of
     images, None where no spread is known. ``reasons``: why they do not compare. ``notes``: what a reader must know.
     """
 

@@ -182,7 +182,8 @@ def _known(
         known = Known(
             methods=(one.method, other.method), plans=(one.plan, other.plan),
             seeds=(len(one.runs), len(other.runs)), metric=asked.metric, attack=asked.attack,
-            evaluation_seed=asked.seed, block=block_size(images), images=images, used=len(found),
+            norm=threat.norm, eps=str(threat.eps), evaluation_seed=asked.seed, block=block_size(images), images=images,
+            used=len(found),
             value=float(found.mean()), low=low, high=high, points=asked.points,
             doubts=tuple(tuple(dict.fromkeys(said for each in own for said in each.signs())) for own in opened),
             seconds_saved=sum(each.seconds() for own in opened for each in own) * (images - len(found)) / len(found),

@@ -23,6 +23,8 @@ class Known:
     seeds: tuple[int, int]
     metric: str
     attack: str
+    norm: str
+    eps: str
     evaluation_seed: int
     block: int
     images: int
@@ -54,6 +56,7 @@ def sentence(known: Known) -> str:
     where = POINTS.get(known.metric, "AutoAttack" if known.attack == "aa" else "PGD-20")
     size = f"{one} is {abs(known.value):.2f} points {'above' if known.value > 0 else 'below'} {other}"
     size = size if known.value else f"{one} and {other} are level"
+    where += f" at {known.norm} {known.eps}"
     seeds = " and ".join(dict.fromkeys(f"{count}" for count in known.seeds))
     trained = f"{seeds} seed{'s' * (known.seeds != (1, 1))}"
     if known.why == "all":
@@ -94,7 +97,10 @@ def _about(known: Known) -> str:
     if known.why == "all":
         return f"{said}; the interval over training seeds is that of `robench compare` without --until."
     go_on = f"`robench eval FOLDER --attack {known.attack} --shuffled --batch-size {known.block}"
-    go_on += f" --seed {known.evaluation_seed}`" if known.evaluation_seed else "`"
+    go_on += f" --norm {known.norm} --eps {known.eps}" + f" --seed {known.evaluation_seed}" * bool(
+        known.evaluation_seed
+    )
+    go_on += "`"
     return f"{said}. For an interval over training seeds too, {go_on} of each goes on to all images; then no --until."
 
 

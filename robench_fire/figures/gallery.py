@@ -48,7 +48,7 @@ def gallery(plan: Plan, seed: int, found: Predicted) -> Drawn:
     said = (
         f"The first broken image of each class, of {len(found.broken)} broken ones ({share:.1f} % of all); "
         f"{sure} of {len(places)} are now called something else with more than 90 %. "
-        "In the middle row grey is no change, black and white the whole radius."
+        "In the middle row grey is no change, black and white the largest change."
     )
     return Drawn(made, [_row(found, place) for place in places], said)
 

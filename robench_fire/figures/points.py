@@ -33,6 +33,7 @@ class Point(NamedTuple):
     name: str
     x: float
     y: float
+    numbers: Sequence[int]
     seeds: Sequence[tuple[float, float]]
     across: Interval | None
     up: Interval | None
@@ -95,7 +96,8 @@ def _accuracies(entry: Entry) -> Point:
     row = entry.row
     seeds = [(v["clean"], v["robust"]) for _, v in sorted(row.per_seed.items())] if row else []
     across, up = (interval(row, "clean"), interval(row, "robust")) if row else (None, None)
-    return Point(entry.method, entry.clean.mean, entry.robust.mean, seeds, across, up, doubtful(entry))
+    numbers = sorted(row.per_seed) if row else []
+    return Point(entry.method, entry.clean.mean, entry.robust.mean, numbers, seeds, across, up, doubtful(entry))
 
 
 def _costs(entry: Entry, seconds: dict[int, float]) -> Point | None:
@@ -103,7 +105,16 @@ def _costs(entry: Entry, seconds: dict[int, float]) -> Point | None:
         return None
     seeds = [(seconds[k], v["robust"]) for k, v in sorted(entry.row.per_seed.items())]
     mean = sum(x for x, _ in seeds) / len(seeds)
-    return Point(entry.method, mean, entry.robust.mean, seeds, None, interval(entry.row, "robust"), doubtful(entry))
+    return Point(
+        entry.method,
+        mean,
+        entry.robust.mean,
+        sorted(entry.row.per_seed),
+        seeds,
+        None,
+        interval(entry.row, "robust"),
+        doubtful(entry),
+    )
 
 
 def _front(points: Sequence[Point], sign: int) -> list[Point]:
@@ -217,7 +228,7 @@ def _row(p: Point, across: str, up: str) -> dict[str, Any]:
 
 def _seed_rows(points: Sequence[Point], across: str, up: str) -> list[dict[str, Any]]:
     return [{"method": p.name, "kind": "seed", "seed": number, across: x, up: y}
-            for p in points for number, (x, y) in enumerate(p.seeds)]  # fmt: skip
+            for p in points for number, (x, y) in zip(p.numbers, p.seeds, strict=True)]  # fmt: skip
 
 
 def _count(points: Sequence[Point]) -> str:

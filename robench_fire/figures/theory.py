@@ -67,7 +67,7 @@ def _gaussian_says(found: dict[str, Any]) -> str:
     )  # fmt: skip
     told = "The extreme points of the curve are the paper's" if same else "The extreme points are not the paper's"
     covers = ", ".join(f"{method} {100 * each['share']:.0f} %" for method, each in shares.items())
-    gap = found["maa"] - max(each["maa"] for each in shares.values())
+    gap = found["maa"] - min(each["maa"] for each in shares.values())
     all_of_it = shares["FIRE"]["share"] > 0.95
     claim = "confirmed" if all_of_it and shares["TRADES"]["share"] < 0.95 else "not reproduced"
     return (

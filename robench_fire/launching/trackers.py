@@ -23,10 +23,10 @@ SHOWN = 8
 
 
 class Tracker(Protocol):
-    """One run's curve, somewhere. ``epoch`` numbers from 1."""
+    """One run's curve, somewhere. Epochs are numbered from 1."""
 
-    def row(self, epoch: int, values: Row) -> None:
-        """The values of an epoch."""
+    def rows(self, known: int, curve: Sequence[Row]) -> None:
+        """The values of all epochs so far, of which the first ``known`` were there before."""
 
     def pictures(self, epoch: int, clean: Tensor, perturbed: Tensor) -> None:
         """Validation images (N, C, H, W) in [0, 1], and what the training attack makes of them."""
@@ -62,17 +62,13 @@ class Csv:
     """curve.csv in the run's folder, written anew after every epoch."""
 
     def __init__(self, run: Run, config: Mapping[str, Any], done: int) -> None:
-        import pandas as pd
-
         self._path = run.folder / "curve.csv"
-        known = self._path.exists() and done
-        self._rows: list[dict[str, float]] = pd.read_csv(self._path).head(done).to_dict("records") if known else []
 
-    def row(self, epoch: int, values: Row) -> None:
+    def rows(self, known: int, curve: Sequence[Row]) -> None:
         import pandas as pd
 
-        self._rows.append({"epoch": epoch, **values})
-        write_text(self._path, pd.DataFrame(self._rows).to_csv(index=False))
+        table = [{"epoch": number, **values} for number, values in enumerate(curve, 1)]
+        write_text(self._path, pd.DataFrame(table).to_csv(index=False))
 
     def pictures(self, epoch: int, clean: Tensor, perturbed: Tensor) -> None:
         """None: a table holds no pictures."""
@@ -90,9 +86,10 @@ class TensorBoard:
         made: Any = SummaryWriter
         self._writer = made(str(run.folder / "tensorboard"), purge_step=done + 1 if done else None)
 
-    def row(self, epoch: int, values: Row) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, epoch)
+    def rows(self, known: int, curve: Sequence[Row]) -> None:
+        for epoch, values in enumerate(curve[known:], known + 1):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
     def pictures(self, epoch: int, clean: Tensor, perturbed: Tensor) -> None:
@@ -116,8 +113,9 @@ class WandB:
             resume="allow", reinit="create_new",
         )  # fmt: skip
 
-    def row(self, epoch: int, values: Row) -> None:
-        self._run.log(dict(values), step=epoch)
+    def rows(self, known: int, curve: Sequence[Row]) -> None:
+        for epoch, values in enumerate(curve[known:], known + 1):
+            self._run.log(dict(values), step=epoch)
 
     def pictures(self, epoch: int, clean: Tensor, perturbed: Tensor) -> None:
         shown = {
@@ -154,9 +152,9 @@ class Tracked:
 
     def epoch_done(self, curve: Sequence[Row]) -> None:
         """Hear the whole curve so far; what is new in it goes on."""
-        for number in range(self._done, len(curve)):
-            for tracker in self._trackers:
-                tracker.row(number + 1, named(curve[number], self._images))
+        found = [named(values, self._images) for values in curve]
+        for tracker in self._trackers:
+            tracker.rows(self._done, found)
         self._done = max(self._done, len(curve))
 
     def pictures(self, epoch: int, clean: Tensor, perturbed: Tensor) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robench_fire.errors import RobenchError
+from robench_fire.errors import DataError, RobenchError
 from robench_fire.evaluation.adversarial_images import predicted
 from robench_fire.figures import curves, gallery, points
 from robench_fire.figures.source import Plan, plans
@@ -29,9 +30,8 @@ def report(sources: Sequence[Path], entries: Sequence[Entry], data: Path) -> str
     found = list(tables(entries, Shown(intervals=True)))
     parts = [_part(table, number) for number, table in enumerate(found, 1)]
     title = found[0].title if len(found) == 1 else f"{len(entries)} rows in {len(found)} settings"
-    return filled(
-        "report.html.j2", TEMPLATES, title=title, parts=parts, runs=_of_runs(sources, data), verdicts=words.VERDICTS
-    )
+    known = {"title": title, "parts": parts, "runs": _of_runs(sources, entries, data), "verdicts": words.VERDICTS}
+    return filled("report.html.j2", TEMPLATES, **known)
 
 
 def _part(table: Table, number: int) -> dict[str, Any]:
@@ -61,22 +61,33 @@ def tradeoff(entries: Sequence[Entry]) -> list[Picture]:
     return [drawn] if drawn else []
 
 
-def _of_runs(sources: Sequence[Path], data: Path) -> list[Picture]:
+def _of_runs(sources: Sequence[Path], entries: Sequence[Entry], data: Path) -> list[Picture]:
     """How training went, and what perturbed images look like; nothing of boards, or of what cannot be drawn."""
-    if not any(find(source) for source in sources if source.is_dir()):
+    shown = [entry.row.fingerprint for entry in entries if entry.row]  # the best first
+    folders = [source for source in sources if source.is_dir() and find(source)]
+    if not folders:
         return []
-    found = plans(sources)
-    drawings: list[tuple[str, Callable[[], Drawn]]] = [
-        ("Training", lambda: curves.curves(found[: curves.MOST])),
-        ("What AutoAttack does to images", lambda: _gallery(found, data)),
+
+    def drawn(draw: Callable[[list[Plan]], Drawn]) -> Drawn:
+        trained = [
+            plan for plan in plans(folders) if plan.row.fingerprint in shown and any(r.trained for r in plan.runs)
+        ]
+        return draw(sorted(trained, key=lambda plan: shown.index(plan.row.fingerprint)))
+
+    first = f" (the first {curves.MOST} of {len(shown)} methods)" if len(shown) > curves.MOST else ""
+    drawings: list[tuple[str, Callable[[list[Plan]], Drawn]]] = [
+        (f"Training{first}", lambda found: curves.curves(found[: curves.MOST])),
+        ("What AutoAttack does to images", lambda found: _gallery(found, data)),
     ]
-    return [picture for title, draw in drawings if (picture := _drawn(title, draw))]
+    return [picture for title, draw in drawings if (picture := _drawn(title, partial(drawn, draw)))]
 
 
 def _gallery(found: Sequence[Plan], data: Path) -> Drawn:
     """Of the first seed that is trained."""
-    plan, run = next((plan, run) for plan in found for run in plan.runs if run.trained)
-    return gallery.gallery(plan, run.seed, predicted(run, data))
+    if not found:
+        raise DataError("no run is trained")
+    run = next(run for run in found[0].runs if run.trained)
+    return gallery.gallery(found[0], run.seed, predicted(run, data))
 
 
 def _drawn(title: str, draw: Callable[[], Drawn]) -> Picture | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from robench_fire.boards.model_info import find_rows, to_model_info
+from robench_fire.boards.model_info import is_row, to_model_info
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import as_json, replaced, write_text
@@ -21,6 +22,7 @@ from robench_fire.statistics.masks import unpacked
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import Entry, entries_in
 from robench_fire.tables.formats import bibtex
+from robench_fire.tables.marks import doubtful
 from robench_fire.tables.page import filled, section
 from robench_fire.tables.table import Table, tables
 
@@ -47,7 +49,6 @@ def write(boards: Path, output: Path) -> list[Path]:
     if output.exists() and any(output.iterdir()) and not (output / MARKER).exists():
         raise UsageError(f"{output} holds other files; choose an empty folder")
     written = [output / "index.html"]
-    write_text(output / MARKER, "A website of boards by robench_fire. Its pages are written anew by `robench site`.\n")
     names = [_board(each, output) for each in found]
     write_text(written[0], filled("index.html.j2", TEMPLATES, boards=names))
     written += [output / each.page for each in found]
@@ -55,20 +56,34 @@ def write(boards: Path, output: Path) -> list[Path]:
         for entry in each.table.entries:
             if entry.row:
                 written.append(_row(each, entry, entry.row, output))
+    _tidy(output, written)
     return written
+
+
+def _tidy(output: Path, written: Sequence[Path]) -> None:
+    """Remove what an earlier site had and this one has not, and say what this one has."""
+    marker, own = output / MARKER, {path.relative_to(output).with_suffix("").as_posix() for path in written}
+    before = set(marker.read_text(encoding="utf-8").splitlines()[1:]) if marker.exists() else set()
+    for name in before - own:
+        for suffix in (".html", ".json", ".npz"):
+            (output / (name + suffix)).unlink(missing_ok=True)
+    write_text(
+        marker, "\n".join(["A website by robench_fire, written anew by `robench site`; its pages:", *sorted(own)])
+    )
 
 
 def _boards(folder: Path) -> list[Board]:
     """A board per folder of row files and setting, in the order of their paths."""
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name one with boards, like leaderboards")
-    places = sorted({path.parent for path in folder.rglob("*.json")})
+    files: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.json")):
+        if is_row(path):
+            files[path.parent].append(path)
     found = []
-    for place in places:
-        if not find_rows(place):
-            continue
+    for place, rows in files.items():
         name = place.relative_to(folder).as_posix() if place != folder else place.name
-        for number, table in enumerate(tables(entries_in([place]), Shown(intervals=True))):
+        for number, table in enumerate(tables(entries_in(rows), Shown(intervals=True))):
             page = slug(name) + (f"-{number + 1}" if number else "")
             found.append(Board(name, table, f"{page}.html"))
     if not found:
@@ -96,13 +111,15 @@ def _board(board: Board, output: Path) -> dict[str, Any]:
     return {
         "name": board.name, "page": board.page, "dataset": first.dataset, "norm": first.norm, "eps": first.eps,
         "images": first.examples, "rows": len(table.entries), "lead": lead,
-        "best": max((each.robust.mean for each in table.entries if each.robust), default=None),
+        "best": max((each.robust.mean for each in table.entries if each.robust and not doubtful(each)), default=None),
     }  # fmt: skip
 
 
 def _file(board: Board, entry: Entry) -> str:
-    added = slug(entry.method.removeprefix(entry.row.paper["method"] if entry.row else "")).removeprefix("row")
-    return "-".join(filter(None, [board.page.removesuffix(".html"), slug(entry.key), added]))
+    """The name of a row's files: with its plan where the method has several rows on the board."""
+    alike = [each for each in board.table.entries if each.key == entry.key]
+    plan = entry.row.fingerprint if entry.row and len(alike) > 1 else ""
+    return "-".join(filter(None, [board.page.removesuffix(".html"), slug(entry.key), plan]))
 
 
 def _row(board: Board, entry: Entry, row: Row, output: Path) -> Path:

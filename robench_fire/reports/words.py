@@ -13,6 +13,7 @@ from robench_fire.errors import RobenchError
 from robench_fire.evaluation.reliability_text import reworded
 from robench_fire.problem.settings import said_value
 from robench_fire.quantity import same
+from robench_fire.runs.folders import BATCH_SIZE
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import Entry
 from robench_fire.tables.marks import best_of_differences, doubtful
@@ -34,7 +35,8 @@ def lead(entries: Sequence[Entry]) -> str:
     assert top.row is not None
     known = interval(top.row, "robust")
     seeds = f"{len(top.row.per_seed)} seed{'s' * (len(top.row.per_seed) > 1)}, {top.row.examples:,} images"
-    said = f"{top.method} has the highest accuracy under AutoAttack"
+    of = " of the reliable rows" if len(ours) < sum(each.row is not None for each in entries) else ""
+    said = f"{top.method} has the highest accuracy under AutoAttack{of}"
     said += f", {known.value:.2f} ± {known.half:.2f} % (95 %, over {known.over}; {seeds})" if known else ""
     if len(ours) < 2:
         return f"{said}."
@@ -42,12 +44,11 @@ def lead(entries: Sequence[Entry]) -> str:
         bold = best_of_differences(ours)
     except RobenchError:  # rows that do not compare
         return f"{said}."
-    level = [
-        each.method for each, columns in zip(ours, bold, strict=True) if "AutoAttack" in columns and each is not top
-    ]
-    if not any(bold):
+    marked = [each for each, columns in zip(ours, bold, strict=True) if "AutoAttack" in columns]
+    level = [each.method for each in marked if each is not top]
+    if not marked:
         return f"{said}, but no other row differs from it beyond what seeds and images vary."
-    others = f"{', '.join(level)} cannot be told from it" if level else "every other reliable row is below it"
+    others = f"{', '.join(level)} cannot be told from it" if level else "every other one is below it"
     return f"{said}; {others} (Holm's correction, 5 %)."
 
 
@@ -90,6 +91,10 @@ def command(row: Row) -> str:
     given = ("recipe.extra", "recipe.start", "recipe.teacher")
     for path, value in row.facts["by_hand"].items():
         words += [] if path.startswith(given) else ["--set", f"{path}={said_value(value).replace(', ', ',')}"]
+    batch = row.facts["evaluation_batch_size"]
+    words += ["--examples", row.examples]
+    words += ["--eval-seed", row.evaluation_seed] if row.evaluation_seed else []
+    words += ["--eval-batch", batch] if batch != BATCH_SIZE else []
     return shlex.join(map(str, words))
 
 

@@ -152,7 +152,7 @@ def seeds_needed(found: Difference, most: int = 100) -> int | None:
     if found.seed_part is None or not found.value:
         return None
     now = len(found.seeds) / sum(1 / count for count in found.seeds)
-    for count in range(max(2, min(found.seeds)), most + 1):
+    for count in range(max(2, *found.seeds, min(found.seeds) + 1), most + 1):
         if _shows(found.value, found.seed_part * now / count + found.image_part, len(found.seeds) * (count - 1)):
             return count
     return None

@@ -54,7 +54,7 @@ def best_of_differences(entries: Sequence[Entry]) -> list[set[str]]:
         if len(known) < 2:
             continue
         top = max(known, key=lambda number: float(getattr(entries[number], metric).mean))
-        others = [number for number, row in known.items() if number != top and row.attack == known[top].attack]
+        others = [number for number, row in known.items() if number != top and _compare(row, known[top])]
         compared = compare([known[top], *(known[number] for number in others)], metric)
         level = [number for number, each in zip(others, compared, strict=True) if not each.differs]
         if len(level) < len(others):
@@ -64,7 +64,17 @@ def best_of_differences(entries: Sequence[Entry]) -> list[set[str]]:
 
 
 def _varies(row: Row) -> bool:
-    return len(row.per_seed) > 1 or set(row.facts.get("masks", {})) == {str(seed) for seed in row.per_seed}
+    return len(row.per_seed) > 1 or _masked(row)
+
+
+def _masked(row: Row) -> bool:
+    return set(row.facts.get("masks", {})) == {str(seed) for seed in row.per_seed}
+
+
+def _compare(one: Row, other: Row) -> bool:
+    """Whether two rows were attacked alike, and both have masks or several seeds."""
+    measurable = (_masked(one) and _masked(other)) or min(len(one.per_seed), len(other.per_seed)) > 1
+    return one.attack == other.attack and measurable
 
 
 def intervals(entry: Entry) -> dict[str, Interval]:
@@ -84,8 +94,11 @@ def narrower(found: Mapping[str, Interval]) -> list[str]:
 
 
 def pareto(entries: Sequence[Entry]) -> list[bool]:
-    """Whether no other entry of ours is at least as good in clean accuracy, AutoAttack and time, and better in one."""
-    ours = [entry.row is not None and entry.robust is not None for entry in entries]
+    """Whether no other entry of ours is at least as good in clean accuracy, AutoAttack and time, and better in one.
+
+    Entries whose AutoAttack result is unreliable are left out.
+    """
+    ours = [entry.row is not None and entry.robust is not None and not doubtful(entry) for entry in entries]
     kinds = {cost(entry).kind for entry, own in zip(entries, ours, strict=True) if own}
     points = [_point(entry, len(kinds) == 1 and "" not in kinds) if own else None
               for entry, own in zip(entries, ours, strict=True)]  # fmt: skip

@@ -109,11 +109,12 @@ def as_json(sweep: Sweep) -> str:
 
 def _plain(point: Point) -> dict[str, Any]:
     measures = ("clean", "robust") if all("robust" in each for each in point.validation.values()) else ("clean",)
-    validation = {name: _values({seed: each[name] for seed, each in point.validation.items()}) for name in measures}
+    scores = point.validation.items()
+    validation = {name: _values({seed: each[name] for seed, each in scores}) for name in measures} if scores else None
     return {
         "defense": point.defense, "method": point.method, "settings": point.settings, "plan": point.fingerprint,
         "selected": point.selected, "failed": {str(seed): text for seed, text in point.failed.items()},
-        "validation": validation if point.validation else None, "test": _test(point),
+        "validation": validation, "test": _test(point),
     }  # fmt: skip
 
 

@@ -87,6 +87,7 @@ def test_a_label_names_a_row() -> None:
 def test_filters_keep_rows_by_name_and_by_setting() -> None:
     rows = labelled([*ROWS, STRONG, WEAK])
     assert {row.name for row in filtered(rows, only=["fire"])} == {"FIRE", "FIRE lam=20", "FIRE lam=6"}
+    assert [row.name for row in filtered(rows, only=["FIRE"])] == ["FIRE"]
     assert [row.name for row in filtered(rows, only=["fire lam=6", "mart"])] == ["MART", "FIRE lam=6"]
     assert [row.name for row in filtered(rows, where=["defense.lam=20"])] == ["FIRE lam=20"]
     assert filtered(rows, only=["fire"], where=["defense.lam=20", "recipe.epochs=21"]) == []

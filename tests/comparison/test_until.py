@@ -77,9 +77,9 @@ def with_a_twin(place: Path) -> str:
 
 def test_it_stops_where_the_sign_is_decided(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = ran(place, *"compare runs fire standard --until 0.5".split()).stdout
-    assert "points above Standard on AutoAttack (95 % at any time: " in said
+    assert "points above Standard on AutoAttack at Linf 0.2 (95 % at any time: " in said
     assert "2 seeds): which of them is above is decided." in said
-    assert "`robench eval FOLDER --attack aa --shuffled --batch-size 15` of each goes on" in said
+    assert "`robench eval FOLDER --attack aa --shuffled --batch-size 15 --norm Linf --eps 0.2` of each goes on" in said
     assert len(states(place, AA)) == 4
     assert not list(place.rglob("eval.*.json"))
     with monkeypatch.context() as patch:  # what is done is not done again
@@ -136,7 +136,7 @@ def test_stopping_and_a_kill_change_no_mask(trained: Path, place: Path, tmp_path
     assert until(place, "9", twins)["used"] < 300
     whole = until(place, "0.001", twins)
     assert (whole["stopped_by"], whole["difference"], whole["interval"]) == ("all", 0, [0, 0])
-    assert " are level on PGD-20, exactly (2 seeds)" in whole["sentence"]
+    assert " are level on PGD-20 at Linf 0.2, exactly (2 seeds)" in whole["sentence"]
     assert not list(place.rglob("*.state"))
     found, expected = masks(place / "runs"), masks(never / "runs")
     assert len(found) == 4
@@ -270,6 +270,7 @@ def test_points_are_a_number(text: str) -> None:
 
 KNOWN = {
     "methods": ("FIRE", "TRADES"), "plans": ("a", "b"), "seeds": (5, 5), "metric": "robust", "attack": "aa",
+    "norm": "Linf", "eps": "8/255",
     "evaluation_seed": 0, "block": 100, "images": 10_000, "used": 2300, "value": 1.9, "low": 0.4, "high": 3.4,
     "points": 1.0, "doubts": ((), ()), "seconds_saved": 2400.0,
 }  # fmt: skip
@@ -278,10 +279,11 @@ KNOWN = {
 def test_the_sentence_says_all_of_it() -> None:
     known = Known(**KNOWN)  # type: ignore[arg-type]
     assert sentence(known) == (
-        "After 2,300 of 10,000 images FIRE is 1.90 points above TRADES on AutoAttack (95 % at any time: 0.40 to 3.40; "
-        "5 seeds): which of them is above is decided. 7,700 images, about 40 min 00 s of attacks at this pace, were "
-        "not needed. This is about these trained networks on this test set. For an interval over training seeds too, "
-        "`robench eval FOLDER --attack aa --shuffled --batch-size 100` of each goes on to all images; then no --until."
+        "After 2,300 of 10,000 images FIRE is 1.90 points above TRADES on AutoAttack at Linf 8/255 (95 % at any time: "
+        "0.40 to 3.40; 5 seeds): which of them is above is decided. 7,700 images, about 40 min 00 s of attacks at this "
+        "pace, were not needed. This is about these trained networks on this test set. For an interval over training seeds too, "
+        "`robench eval FOLDER --attack aa --shuffled --batch-size 100 --norm Linf --eps 8/255` of each goes on to all "
+        "images; then no --until."
     )
     changed = Known(**KNOWN | {"low": -0.6, "value": -0.1, "high": 0.4, "doubts": ((), ("why",)), "seeds": (5, 2)})  # type: ignore[arg-type]
     assert "FIRE is 0.10 points below TRADES" in sentence(changed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
@@ -108,7 +109,7 @@ def _print(found: list[Any]) -> None:
         one = each.found
         verdict = ("above" if one.value > 0 else "below") if each.differs else "undecided"
         drawn.add_row(
-            f"{first.name} − {each.other.name}",
+            escape(f"{first.name} − {each.other.name}"),
             f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), verdict,
         )  # fmt: skip
     console.print(drawn)

@@ -132,8 +132,8 @@ def _left(found: Sequence[Verdict], width: int) -> list[str]:
 
     absent = [f"{each.claim.says} ({each.why})" for each in found if each.outcome == ALL[-1] and not each.setting]
     counts = ", ".join(f"{sum(each.outcome == name for each in found)} {name}" for name in ALL)
-    read = ("Here: points; of times, a ratio; of λ, points per doubling. Seeds: so many of each row would settle a "
-            "value like this, 4 times of 5.")  # fmt: skip
+    read = ("Here: points; of times, a ratio; of λ, points per doubling. Seeds: so many of each row would by "
+            "themselves settle a value like this, 4 times of 5.")  # fmt: skip
     return _wrapped([f"Not on this board: {'; '.join(absent)}."] * bool(absent) + [read, f"{counts}."], width)
 
 
