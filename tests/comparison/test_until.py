@@ -281,7 +281,8 @@ def test_the_sentence_says_all_of_it() -> None:
     assert sentence(known) == (
         "After 2,300 of 10,000 images FIRE is 1.90 points above TRADES on AutoAttack at Linf 8/255 (95 % at any time: "
         "0.40 to 3.40; 5 seeds): which of them is above is decided. 7,700 images, about 40 min 00 s of attacks at this "
-        "pace, were not needed. This is about these trained networks on this test set. For an interval over training seeds too, "
+        "pace, were not needed. This is about these trained networks on this test set. For an interval over training "
+        "seeds too, "
         "`robench eval FOLDER --attack aa --shuffled --batch-size 100 --norm Linf --eps 8/255` of each goes on to all "
         "images; then no --until."
     )
