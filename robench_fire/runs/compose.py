@@ -122,6 +122,24 @@ def compose(request: Request) -> Composed:
         raise RecipeError(str(fault)) from None
 
 
+def plan_of(request: Request) -> Plan:
+    """A request's plan alone, for a model and images that the user brings.
+
+    Raises:
+        UsageError, RecipeError: as ``compose``; weights that are to be given are asked for by nobody here.
+    """
+    try:
+        composed, _ = _resolved(request)
+        plan = composed.plan
+        plan.check()
+        check(plan.defense, plan.name, composed.dataset.num_classes, attacked=plan.recipe.attack is not None)
+    except ValueError as fault:
+        if located(fault):
+            raise
+        raise RecipeError(str(fault)) from None
+    return plan
+
+
 def _compose(request: Request) -> Composed:
     found, own = _resolved(request)
     plan, dataset = found.plan, found.dataset

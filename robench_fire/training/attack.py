@@ -5,35 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from robench_fire.devices.precision import GAIN_SCALE, Format, autocast
 from robench_fire.problem.defense import Views
 from robench_fire.problem.defense_check import same_shape
 from robench_fire.problem.pgd import Pgd
-from robench_fire.training.setup import Gain, Setup, Streams, frozen
-from robench_fire.training.state import State
+from robench_fire.training.setup import Gain, Setup, frozen
 
 
 def attacked(
-    state: State, setup: Setup, drawn: Tensor, seen: Views, streams: Sequence[Streams]
+    model: nn.Module, setup: Setup, drawn: Tensor, seen: Views, noises: Sequence[Generator]
 ) -> tuple[dict[str, Tensor], Views]:
     """By name this process's part of every image that the outer loss reads, and ``seen`` with the teacher's logits.
 
     ``drawn``: the clean images of the whole batch, one seed's after another's; ``seen``: what is known of this part of
-    them. Clean logits are computed once, where the defense reads them. Without an attack the perturbed images are the
-    clean ones.
+    them; ``noises``: each seed's stream of starts. Clean logits are computed once, where the defense reads them.
+    Without an attack the perturbed images are the clean ones.
     """
     recipe, defense, clean = setup.problem.recipe, setup.problem.defense, setup.group.part(drawn)
     images = {"clean": clean}
     known = seen = _taught(setup, seen, images)
-    with frozen(state.model, recipe.attack_mode):
+    with frozen(model, recipe.attack_mode):
         if recipe.attack is not None and defense.clean_in_inner:
             with torch.no_grad(), autocast(setup.arithmetic.first, setup.device):
-                known = seen._replace(clean=state.model(clean).float())
+                known = seen._replace(clean=model(clean).float())
         for name, gain in setup.gains.items():
             attack = recipe.attack
-            images[name] = _climbed(setup, attack, gain, drawn, known, streams) if attack else clean
+            images[name] = _climbed(setup, attack, gain, drawn, known, noises) if attack else clean
     for view in defense.further:
         if view.image is not None:
             images[view.name] = setup.layout(view.image(clean, images["adv"]).detach())
@@ -51,11 +50,11 @@ def _taught(setup: Setup, seen: Views, images: dict[str, Tensor]) -> Views:
         return seen._replace(teacher={**seen.teacher, **{each: setup.teacher(images[each]).float() for each in wanted}})
 
 
-def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, streams: Sequence[Streams]) -> Tensor:
+def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, noises: Sequence[Generator]) -> Tensor:
     """The images of one attack; all processes draw the same starts for the whole batch, and take their part."""
     threat, formats, part = setup.problem.threat, setup.arithmetic, setup.group.part
-    parts = zip(drawn.chunk(len(streams)), streams, strict=True)
-    begin = setup.layout(part(torch.cat([attack.begin(each, threat, own.noise) for each, own in parts])))
+    parts = zip(drawn.chunk(len(noises)), noises, strict=True)
+    begin = setup.layout(part(torch.cat([attack.begin(each, threat, own) for each, own in parts])))
     finite: list[Tensor] = []
 
     def value(chosen: Format) -> Callable[[Tensor], Tensor]:

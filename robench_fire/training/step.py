@@ -37,12 +37,12 @@ def step(
     with clock.section("attack"), rounding(setup.arithmetic.attack):
         label, target = setup.group.part(drawn.label), _targets(state, setup, index, drawn)
         seen = Views(None, target, target, label, torch.full((), progress, device=setup.device))  # no logits yet
-        images, seen = attacked(state, setup, drawn.images, seen, streams)
+        images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams])
     with clock.section("update"), rounding(setup.arithmetic.update):
         uphill = []
         if chosen is not None and chosen.active(progress):
-            uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, _passed(setup, images, seen))))
-        seen = _passed(setup, images, seen)
+            uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, passed(setup, images, seen))))
+        seen = passed(setup, images, seen)
         _remember(state, setup, index, progress, seen)
         terms = _terms(setup, index, seen._replace(target=_targets(state, setup, index, drawn)))
         state.scaler.scale(_sum(terms) * setup.group.size).backward()  # the processes' gradients are averaged
@@ -81,7 +81,7 @@ def _targets(state: State, setup: Setup, index: Sequence[Tensor], drawn: _Drawn)
     return setup.group.part(torch.cat(own))
 
 
-def _passed(setup: Setup, images: Images, seen: Views) -> Views:
+def passed(setup: Setup, images: Images, seen: Views) -> Views:
     """What the loss sees after the train-mode passes: logits, features, gradients with respect to images."""
     defense = setup.problem.defense
     images = {name: each.detach().requires_grad_(name in defense.gradients_at) for name, each in images.items()}

@@ -104,6 +104,14 @@ def test_what_several_processes_cannot_give_is_refused(pair: list[Found], alone:
     assert set(checks.NEEDS) | refused | {"perturbed weights", "teacher"} == set(NEEDS)
 
 
+def test_an_objective_in_a_loop_of_ones_own(pair: list[Found], alone: Callable[[str], Any]) -> None:
+    """DistributedDataParallel writes buffers before each forward, which the first pass's backward must not notice."""
+    for found in pair:
+        near(found["objective"], alone("objective"))
+        assert "several processes cannot train mine: its loss is of the whole batch" in found["objective refused"]
+    assert alone("objective refused") == ""
+
+
 def test_every_training_is_tested() -> None:
     assert set(checks.TRAININGS) == {*TRAININGS, "fire, a last batch of one image"} - {"resumed"}
 

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from batch_norm_checks import activated, ghost, in_bf16, synchronised
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from robench_fire import stopping
 from robench_fire.datasets import digits
@@ -24,11 +25,13 @@ from robench_fire.errors import DataError, DivergedError, RecipeError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.plan import Plan
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.training.engine import prepared, train
+from robench_fire.training.engine import initialised, prepared, train
 from robench_fire.training.epoch import train_epoch
+from robench_fire.training.objective import Objective
 from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
@@ -118,6 +121,39 @@ def self_adaptive(group: ProcessGroup) -> dict[str, Tensor]:
     for epoch in (1, 2):
         train_epoch(state, setup, epoch, set(), lambda done, rate: None)
     return {**state.seeds[0].memory, **state.weights(0)}
+
+
+def objective(group: ProcessGroup) -> dict[str, Tensor]:
+    """The mean gradient of two halves of a batch: of DistributedDataParallel as people use it, or of one after another.
+
+    Its buffers are sent around, and batch norm sees each half alone.
+    """
+    split, gradients = digits.DATASET.splits(Path()).train.take(slice(32)), []
+    for half in range(2) if group.size == 1 else [group.rank]:
+        model: nn.Module = nn.Sequential(nn.BatchNorm2d(1), initialised(Double, 0))
+        x, y = split.images.chunk(2)[half] / 255, split.labels.chunk(2)[half]
+        wrapped = model if group.size == 1 else DistributedDataParallel(model)
+        for _ in range(2):  # of the second update
+            model.zero_grad()
+            terms = Objective("fire", threat="0.2", steps=4, num_classes=10, seed=half)(wrapped, x, y)
+            torch.stack([each.mean() for each in terms.values()]).sum().backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    return {name: torch.stack([each[name] for each in gradients]).mean(0) for name in gradients[0]}
+
+
+def objective_refused(group: ProcessGroup) -> str:
+    """A loss of the whole batch, of which each process has a part."""
+    given, model = needs.problem("batch term"), DigitsCNN()
+    plan = Plan(
+        name="mine", dataset="digits", profile="matched", defense=given.defense, threat=given.threat,
+        claim=given.threat, recipe=given.recipe,
+    )  # fmt: skip
+    wrapped = model if group.size == 1 else DistributedDataParallel(model)
+    try:
+        Objective(plan)(wrapped, given.train.images[:4] / 255, given.train.labels[:4], progress=1.0)
+    except RecipeError as fault:
+        return str(fault)
+    return ""
 
 
 class Interrupted(Exception):
@@ -232,6 +268,8 @@ def checks(folder: Path) -> dict[str, Callable[[ProcessGroup], Any]]:
         "activated": activated,
         "in bf16": in_bf16,
         "exchanged": exchanged,
+        "objective": objective,
+        "objective refused": objective_refused,
         "stopped": lambda group: stopped(group, 5),
         "stopped at once": lambda group: stopped(group, 0),
     }
