@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from robench_fire.problem.threat import Linf as Linf
     from robench_fire.problem.threat import Threat as Threat
     from robench_fire.quantity import Quantity as Quantity
+    from robench_fire.training.objective import Objective as Objective
 
 _HOMES = {
     "problem.dataset": "Dataset Download File Mirror Split",
@@ -53,6 +54,7 @@ _HOMES = {
     "problem.targets": "HardLabels SelfAdaptive",
     "problem.threat": "L2 Linf Threat",
     "quantity": "Quantity",
+    "training.objective": "Objective",
 }
 _FACE = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -57,7 +57,7 @@ def test_the_face_of_the_package() -> None:
     """What docs/adding-a-defense.md and docs/data.md teach; a name that is taken from here breaks its users' files."""
     face = (
         "Adam AdversarialWeights Augment Cosine CutMix Cyclic Dataset Defense Download Extra File HardLabels L2 Linf "
-        "Mirror Mixup Paper Pgd Plan Quantity Ramp Recipe Reported SelfAdaptive Sgd Split Standard Steps "
+        "Mirror Mixup Objective Paper Pgd Plan Quantity Ramp Recipe Reported SelfAdaptive Sgd Split Standard Steps "
         "Terms Threat View Views"
     ).split()
     assert sorted(robench_fire._FACE) == face
