@@ -122,6 +122,8 @@ class Row:
             notes.append(f"Seed {', '.join(map(str, self.unfinished))} not trained to the end, or not evaluated alike.")
         if self.attack != "aa":
             notes.append("Robust accuracy is PGD-20, not AutoAttack.")
+        if few := self.facts.get("evaluator", {}).get("attacks"):
+            notes.append(f"AutoAttack of {', '.join(few)}: its DLR losses need more classes than this data set has.")
         if self.profile != "matched":
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
@@ -253,7 +255,10 @@ def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:
     versions = {str(each.get("version", "")) for each in scored.values()}
     intervals = {str(k): each.get("robust_interval") for k, each in sorted(scored.items())}
     machines = sorted({machine for each in scored.values() for machine in each.get("machines", [])})
-    return {"attack_version": ", ".join(sorted(versions)), "machines": machines, "robust_intervals": intervals}
+    found = {"attack_version": ", ".join(sorted(versions)), "machines": machines, "robust_intervals": intervals}
+    first = next(iter(scored.values()))
+    few = first["attack"] == "aa" and "apgd-t" not in first.get("after", ["apgd-t"])
+    return found | ({"attacks": list(first["after"])} if few else {})
 
 
 def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robench_fire.evaluation.autoattack.attack_sets import Attack
 from robench_fire.evaluation.autoattack.units import here
-from robench_fire.evaluation.evaluate import SETS, fill, result
+from robench_fire.evaluation.evaluate import fill, result
 from robench_fire.evaluation.evaluator import Evaluator
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.reliability_text import signs
@@ -54,10 +54,10 @@ def in_blocks(evaluator: Evaluator, attack: str, threat: Threat, clean_only: boo
         yield _of_masks(*finished, evaluator.evaluations.batch_size)
         return
     state = evaluator.path(evaluator.name(attack, threat), ".state")
-    attacks = () if clean_only else SETS[attack]
+    attacks = () if clean_only else evaluator.attacks(attack)
     with opened(evaluator, attack, threat, state) as record:
         yield _of_record(evaluator, record, threat, attacks)
-        if all(_done(record, number, SETS[attack]) for number in range(evaluator.attacked[0].blocks)):
+        if all(_done(record, number, evaluator.attacks(attack)) for number in range(evaluator.attacked[0].blocks)):
             finish(evaluator, threat, record)
             state.unlink(missing_ok=True)
             judge_stored(evaluator, attack, threat, report)

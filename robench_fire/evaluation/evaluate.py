@@ -29,6 +29,12 @@ from robench_fire.training.setup import frozen
 SETS: dict[str, tuple[Attack, ...]] = {**{name: (Attack(name),) for name in PLAIN}, **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""
 
+
+def attacks_of(name: str, num_classes: int) -> tuple[Attack, ...]:
+    """The attacks of the evaluation ``name`` of SETS on so many classes."""
+    return attack_sets.for_classes(SETS[name], num_classes)
+
+
 Save = Callable[[str, Ended], None]
 """Called after each (attack, block) with the attack's name, once the record holds what it came to."""
 
@@ -154,5 +160,5 @@ def evaluate(
             batch_size=batch_size,
         )  # fmt: skip
         record = Record({}, flags=set(flags))
-        fill(record, attacked, SETS[name], here(attacked), lambda name, ended: None, report)
+        fill(record, attacked, attacks_of(name, num_classes), here(attacked), lambda name, ended: None, report)
     return result(record)

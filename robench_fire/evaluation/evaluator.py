@@ -15,8 +15,9 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.random_streams import derive
 from robench_fire.errors import UsageError
 from robench_fire.evaluation import checks
-from robench_fire.evaluation.autoattack.attack_sets import VERSION
-from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
+from robench_fire.evaluation.autoattack.attack_sets import LEAST_CLASSES, VERSION, Attack
+from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.evaluate import SETS, attacks_of
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
@@ -43,10 +44,20 @@ class Evaluations:
         """Whether a data set can be attacked like that.
 
         Raises:
-            UsageError: if it has too few classes for AutoAttack's targeted attacks.
+            UsageError: if it has too few classes for an attack that is asked for by its own name.
         """
-        if num_classes < 4 and set(self.attacks) - {*PLAIN}:
-            raise UsageError(f"AutoAttack needs at least 4 classes, more than {dataset} has; use --attack pgd20")
+        for name in self.attacks:
+            if num_classes < (least := LEAST_CLASSES.get(name, 2)):
+                raise UsageError(f"--attack {name} needs {least} classes, {dataset} has {num_classes}; use --attack aa")
+
+    def remarks(self, dataset: str, num_classes: int) -> list[str]:
+        """What a user should know before training: which sets of attacks are smaller on so few classes."""
+        return [
+            f"{dataset} has {num_classes} classes: {name} is {', '.join(each.name for each in fewer)}, "
+            "as DLR losses need more (docs/evaluation.md)"
+            for name in self.attacks
+            if (fewer := attacks_of(name, num_classes)) != SETS[name]
+        ]
 
     def threats(self, source: ModelSource) -> list[Threat]:
         """The threat models to evaluate under: unless asked otherwise the claim, and what was trained at.
@@ -108,6 +119,10 @@ class Evaluator:
                 attacked.model, x, label, self.source.normalise, self.dataset.mean, self.dataset.std
             )
         return attacked, flags
+
+    def attacks(self, name: str) -> tuple[Attack, ...]:
+        """Those of an evaluation, in order."""
+        return attacks_of(name, self.dataset.num_classes)
 
     def name(self, attack: str, threat: Threat) -> str:
         wanted = self.evaluations

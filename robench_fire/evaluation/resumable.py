@@ -19,7 +19,7 @@ from robench_fire.evaluation import adversarial_images, record, reliability, rel
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel
 from robench_fire.evaluation.autoattack.forwards import forward_of
 from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
-from robench_fire.evaluation.evaluate import SETS, Save, fill
+from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
@@ -100,7 +100,7 @@ def _attacked(evaluator: Evaluator, attack: str, threat: Threat, report: Report)
     """Run what is missing of an evaluation, or of a shard of it, and write what it came to."""
     wanted, name = evaluator.evaluations, evaluator.name(attack, threat)
     identity = evaluator.identity(attack, threat)
-    attacks = [each.name for each in SETS[attack]]
+    attacks = [each.name for each in evaluator.attacks(attack)]
     shards = [evaluator.path(name, f".shard-{wanted.shard[0]}-of-{wanted.shard[1]}")] if wanted.shard else []
     if wanted.merge:
         shards = sorted(evaluator.source.stem.parent.glob(f"{glob.escape(evaluator.path(name, '').name)}.shard-*-of-*"))
@@ -131,7 +131,7 @@ def opened(evaluator: Evaluator, attack: str, threat: Threat, state: Path) -> It
     with _locked(state):
         for left in state.parent.glob(f".{glob.escape(state.name)}.*.partial"):  # of a process killed while it wrote
             left.unlink(missing_ok=True)
-        attacks = [each.name for each in SETS[attack]]
+        attacks = [each.name for each in evaluator.attacks(attack)]
         yield record.read(state, identity, attacks, part) if state.exists() else Record(identity, part)
 
 
@@ -173,11 +173,11 @@ def _run(evaluator: Evaluator, found: Record, state: Path, threat: Threat, repor
     jobs = useful(wanted.jobs, len(record.numbers(attacked.blocks, found.shard)), evaluator.device.type)
     save = saving(evaluator, found, state, threat)
     if jobs == 1:
-        fill(found, attacked, SETS[attack], here(attacked), save, told)
+        fill(found, attacked, evaluator.attacks(attack), here(attacked), save, told)
     else:
         make = partial(_loaded, evaluator.source, evaluator.test, wanted, evaluator.device, threat)
         with elsewhere(make, jobs, attacked.blocks) as crew:
-            fill(found, attacked, SETS[attack], crew, save, told)
+            fill(found, attacked, evaluator.attacks(attack), crew, save, told)
     found.write(state)
 
 

@@ -58,6 +58,8 @@ def bench(
     as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
     composed = _checked(requests, evaluations, place, together)
+    for remark in evaluations.remarks(composed[0].plan.dataset, composed[0].dataset.num_classes):
+        say(remark)
     check_given(composed, seeds, cluster is not None)
     requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
     cells = {

@@ -16,6 +16,7 @@ from robench_fire.data.batches import to_float
 from robench_fire.datasets import digits
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation import checks
+from robench_fire.evaluation.evaluate import SETS, attacks_of
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.models.normalisation import Standardise
@@ -118,7 +119,28 @@ def test_a_checkpoint_without_its_normalisation_is_refused_before_any_attack(
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == [source.weights]
 
 
-def test_fewer_than_four_classes_are_refused_before_any_work() -> None:
-    nothing = Split(torch.zeros(0), torch.zeros(0))
-    with pytest.raises(UsageError, match="at least 4 classes"):
-        evaluate_source(altered("three", Path("none")), nothing, Evaluations(), torch.device("cpu"), quiet)
+def test_an_attack_that_needs_more_classes_is_refused_before_any_work() -> None:
+    nothing, wanted = Split(torch.zeros(0), torch.zeros(0)), Evaluations(attacks=("pgd20", "apgd-t"))
+    with pytest.raises(UsageError, match="--attack apgd-t needs 4 classes, three has 3; use --attack aa"):
+        evaluate_source(altered("three", Path("none")), nothing, wanted, torch.device("cpu"), quiet)
+
+
+SETS_OF_FEW = {
+    "aa": ("apgd-ce fab-t square", "apgd-ce apgd-dlr fab-t square"),
+    "aa-plus": ("apgd-ce fab square fab-t", "apgd-ce apgd-dlr fab square fab-t"),
+    "aa-rand": ("apgd-ce", "apgd-ce apgd-dlr"),
+    "square": ("square", "square"),
+}
+
+
+@pytest.mark.parametrize("name", SETS_OF_FEW)
+def test_sets_of_attacks_on_few_classes(name: str) -> None:
+    found = [" ".join(each.name for each in attacks_of(name, classes)) for classes in (2, 3)]
+    assert tuple(found) == SETS_OF_FEW[name]
+    assert attacks_of(name, 4) == SETS[name]
+
+
+def test_what_is_left_out_is_said_beforehand() -> None:
+    said = "coins has 2 classes: aa is apgd-ce, fab-t, square, as DLR losses need more (docs/evaluation.md)"
+    assert Evaluations(attacks=("pgd20", "aa")).remarks("coins", 2) == [said]
+    assert Evaluations(attacks=("pgd20", "aa")).remarks("dice", 6) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack import attack_sets, square
 from robench_fire.evaluation.autoattack.attack_sets import SETS, Attack, AttackedBlock, Heard, perturb
+from robench_fire.evaluation.evaluate import attacks_of
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.pgd import Pgd, misclassify
@@ -128,7 +130,8 @@ def ours(
     for attack in attacks:
         left = stands.nonzero().flatten()
         if len(left):
-            attacked = AttackedBlock(model, x[left], label[left], threat, 10, room, Heard())
+            classes = model(x[:1]).shape[1]
+            attacked = AttackedBlock(model, x[left], label[left], threat, classes, room, Heard())
             x_adv = perturb(attack, attacked, SEED, lambda done: None)
             stands[left] = model(x_adv).argmax(1) == label[left]
     return stands
@@ -177,6 +180,36 @@ def test_the_other_sets(model: nn.Module, digits: tuple[Tensor, Tensor], name: s
     expected = upstream(model, x, label, LINF, version, targets=TARGETS)
     assert expected.tolist() == ours(model, x, label, LINF, SETS[name]).tolist()
     assert 0 < expected.sum() < few - 1
+
+
+class First(nn.Module):
+    """Only the logits of the first classes."""
+
+    def __init__(self, net: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.net, self.classes = net, classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)[:, : self.classes]
+        return logits
+
+
+@each_threat
+@pytest.mark.parametrize(
+    ("classes", "names"), [(2, ("apgd-ce", "fab-t", "square")), (3, ("apgd-ce", "apgd-dlr", "fab-t", "square"))]
+)
+def test_the_standard_set_on_few_classes(
+    model: nn.Module, small: Splits, threat: Threat, classes: int, names: tuple[str, ...]
+) -> None:
+    """Where the DLR losses are not defined; what upstream then warns of is not among the attacks."""
+    mine = small.test.labels < classes
+    x, label = to_float(small.test.images[mine]), small.test.labels[mine]
+    wider = replace(threat, eps=Quantity(1.2 * float(threat.eps)))  # type: ignore[type-var]  # few classes are far apart
+    attacks = attacks_of("aa", classes)
+    assert tuple(each.name for each in attacks) == names
+    expected = upstream(First(model, classes), x, label, wider, "custom", *names, targets=classes - 1)
+    assert expected.tolist() == ours(First(model, classes), x, label, wider, attacks).tolist()
+    assert 0 < expected.sum() < len(label)
 
 
 def test_a_randomised_model_is_asked_in_the_same_order(model: nn.Module, digits: tuple[Tensor, Tensor]) -> None:

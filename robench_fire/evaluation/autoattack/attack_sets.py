@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -47,6 +47,22 @@ SETS: dict[str, tuple[Attack, ...]] = {
     **{name: (Attack(name),) for name in ("apgd-ce", "apgd-t", "fab-t", "square")},
 }  # fmt: skip
 """Which attacks an evaluation runs, in order."""
+
+
+LEAST_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
+"""How many classes the DLR loss compares: it, its targeted form."""
+
+
+def for_classes(attacks: tuple[Attack, ...], num_classes: int) -> tuple[Attack, ...]:
+    """The attacks of a set that so many classes allow, as upstream's check_n_classes advises.
+
+    Of three classes, the targeted DLR loss gives way to the plain one, where the set has none yet. Of two, both are
+    left out: there a cross-entropy rises and falls with the margin.
+    """
+    dlr = any(each.name == "apgd-dlr" for each in attacks)
+    plain = [replace(each, name="apgd-dlr") if each.name == "apgd-t" and not dlr else each for each in attacks]
+    chosen = attacks if num_classes >= LEAST_CLASSES["apgd-t"] else tuple(plain)
+    return tuple(each for each in chosen if num_classes >= LEAST_CLASSES.get(each.name, 2))
 
 
 class Heard(list[str]):
