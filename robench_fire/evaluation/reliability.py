@@ -152,7 +152,7 @@ def judged(
 
 
 def _chance(accuracy: float, num_classes: int) -> list[Check]:
-    if accuracy >= 200 / num_classes:
+    if accuracy >= min(200, 100 + 10 * num_classes) / num_classes:  # twice chance, or ten points above it
         return []
     found = f"{accuracy:.1f} % on {num_classes} classes: another data set's weights, or twice normalised?"
     return [Check("clean accuracy is above chance", None, found)]

@@ -146,6 +146,13 @@ def test_a_model_near_chance_is_never_reliable() -> None:
     assert any(reason.startswith("clean accuracy is above chance: not checked") for reason in verdict["reasons"])
 
 
+@pytest.mark.parametrize(("classes", "enough"), [(2, 60), (3, 44), (4, 35), (10, 20), (100, 2)])
+def test_what_is_near_chance(classes: int, enough: float) -> None:
+    """Below twice chance, or ten points above it: of two classes nothing is twice as likely as chance but certainty."""
+    assert reliability._chance(enough, classes) == []
+    assert reliability._chance(enough - 1.5, classes) != []
+
+
 def test_an_accuracy_that_stays_is_found(small: Splits) -> None:
     assert reliability._radius(attacked(taught(0), small.test)[0]).passed
     found = reliability._radius(attacked(Quantised(), small.test)[0])
