@@ -80,6 +80,17 @@ def bench(
     return _rows(composed, place), failed
 
 
+def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
+    """Say which of so many runs failed, if any did.
+
+    Raises:
+        RobenchError: of the kind of the first one.
+    """
+    if failed:
+        name, fault = next(iter(failed.items()))
+        raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")
+
+
 def name_of(request: Request, composed: Composed) -> str:
     """What a plan is called while it runs; the points of a sweep by what is swept."""
     return f"{composed.plan.name} {request.swept}".rstrip()
