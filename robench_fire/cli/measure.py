@@ -13,7 +13,7 @@ from rich.console import Console
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
-from robench_fire.errors import GivenWeightsError
+from robench_fire.errors import GivenWeightsError, raise_failed
 
 FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
@@ -93,7 +93,6 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
     place.check()
     from robench_fire.launching import distributed
     from robench_fire.launching.bench import bench as alone
-    from robench_fire.launching.bench import raise_failed
     from robench_fire.launching.progress_display import listening, say
     from robench_fire.tables import render
     from robench_fire.tables.entries import of_row, told_apart

@@ -12,6 +12,7 @@ from rich.console import Console
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.cli.measure import requested
+from robench_fire.errors import raise_failed
 
 if TYPE_CHECKING:
     from robench_fire.boards.rows import Row
@@ -58,7 +59,6 @@ def sweep(
     """
     evaluations, numbers, measure = evaluation.read(), o.seeds(seeds, seed), select.value if select else ""
     place.check()
-    from robench_fire.launching.bench import raise_failed
     from robench_fire.launching.progress_display import say
     from robench_fire.runs.grid import axes, grid, renamed
 
