@@ -19,7 +19,7 @@ FEW = 8  # images that a model is asked about first
 
 
 class Called(nn.Module):
-    """Any function of images as a module."""
+    """Any function of images as a module. It is called with images alone: not traced, and not copied."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -27,6 +27,9 @@ class Called(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.function(x)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Called:
+        raise TypeError("a function may hold anything; attacks use it as it is")
 
 
 class Given(NamedTuple):

@@ -59,7 +59,8 @@ def table(
         made = made.rename(columns=lambda name: name.replace("autoattack_", "robust_").removesuffix("_mean"))
         measured = [name for name in made.columns if f"{name}_std" in made.columns or name.endswith("_std")]
         made = made.astype(dict.fromkeys([*measured, "best_known"], float))
-        return made[[*FIRST, *(name for name in made.columns if name not in FIRST)]]
+        ordered: pd.DataFrame = made[[*FIRST, *(name for name in made.columns if name not in FIRST)]]
+        return ordered
 
 
 def compare(
@@ -104,8 +105,9 @@ def _alike(one: Row, other: Row) -> bool:
 def _frame(found: Sequence[comparing.Comparison]) -> pd.DataFrame:
     import pandas as pd
 
-    made = pd.DataFrame([_line(each) for each in found])
-    return made.astype(dict.fromkeys(("seeds_needed", "images_needed"), "Int64"))
+    counts = dict.fromkeys(("seeds_needed", "images_needed"), "Int64")  # which may be empty, and are no fractions
+    made: pd.DataFrame = pd.DataFrame([_line(each) for each in found]).astype(counts)
+    return made
 
 
 def _line(each: comparing.Comparison) -> dict[str, Any]:

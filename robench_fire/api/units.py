@@ -112,8 +112,8 @@ def _made(begun: Record, attacked: AttackedModel, asked: Asked, save: Save, repo
         "versions": provenance.versions(),
     }
     report("reliability", 0, 1, "")
-    masks = (torch.from_numpy(each).to(attacked.images.device) for each in (found.clean, found.robust))
-    verdict = reliability.judged(complete, attacked, *masks, reliability_text.signs(facts), [])
+    clean, robust = (torch.from_numpy(each).to(attacked.images.device) for each in (found.clean, found.robust))
+    verdict = reliability.judged(complete, attacked, clean, robust, reliability_text.signs(facts), [])
     report("reliability", 1, 1, str(verdict["verdict"]))
     return Evaluation(found.clean, found.robust, facts | {"reliability": verdict})
 

@@ -170,11 +170,12 @@ def frame(entries: Iterable[Entry], shown: Shown = USUAL) -> pd.DataFrame:
     import pandas as pd
 
     entries = list(entries)
-    made = pd.DataFrame([_record(entry) for entry in entries])
-    made.insert(made.columns.get_loc("key") + 1, "citation", citations(entries))
+    made: pd.DataFrame = pd.DataFrame([_record(entry) for entry in entries])
+    made.insert(list(made.columns).index("key") + 1, "citation", citations(entries))
     made = made.astype(dict.fromkeys(("examples", "seeds"), "Int64"))  # which may be empty, and are no fractions
     if shown.per_seed:
-        made.insert(made.columns.get_loc("seeds"), "seed", pd.array([entry.seed for entry in entries], "Int64"))
+        each = pd.Series([entry.seed for entry in entries], dtype="Int64")
+        made.insert(list(made.columns).index("seeds"), "seed", each)
     if shown.intervals:
         for name in marks.MEASURES.values():
             for end in ("low", "high"):
