@@ -53,7 +53,14 @@ def load_images(
     dataset: str, examples: int | None = None, *, data_dir: str | Path | None = None, device: str = "cpu",
     progress: bool = True,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The first ``examples`` test images (all for None) of a data set, brought and verified if they are not here.
+    """A data set's test images, brought and verified if they are not here.
+
+    Args:
+        dataset: a name of ``list_datasets``.
+        examples: the first so many; None: all.
+        data_dir: folder of the data; None: the variable ROBENCH_DATA, or the user's cache.
+        device: auto, cpu, cuda or cuda:N.
+        progress: show on stderr how they are brought.
 
     Returns:
         Images (N, C, H, W), float32 in [0, 1], and class numbers (N,), int64, on ``device``.
