@@ -129,7 +129,7 @@ def visiting(said: str) -> Iterator[None]:
     except Stopped:
         raise KeyboardInterrupt(said) from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)  # none that Python knows, of a program around it
         _noted.value = 0
 
 

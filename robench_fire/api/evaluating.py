@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robench_fire.api import units
 from robench_fire.api.evaluation import Evaluation
 from robench_fire.api.inputs import given, threat_of
-from robench_fire.api.speaking import KEPT, called, voices
+from robench_fire.api.speaking import KEPT, Source, called, voices
 from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.evaluation.autoattack.attack_sets import Attack
 from robench_fire.evaluation.autoattack.attacked_model import PLAIN
@@ -27,7 +27,7 @@ UNKEPT = "interrupted; with folder=... an evaluation can be continued"
 def evaluate(
     model: nn.Module | Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, threat: Threat,
     attacks: str | Sequence[str] = "standard", seed: int = 0, batch_size: int = BATCH_SIZE,
-    num_classes: int | None = None, device: str | None = None, folder: str | Path | None = None, progress: bool = True,
+    num_classes: int | None = None, device: str | None = None, folder: Source | None = None, progress: bool = True,
 ) -> Evaluation:  # fmt: skip
     """Attack any model, a module or a function, and judge the result (AutoAttack: Croce and Hein 2020).
 

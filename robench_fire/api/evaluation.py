@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robench_fire.api.speaking import Source
 from robench_fire.errors import DataError
 from robench_fire.files import as_json, write_text
 from robench_fire.problem.threat import THREATS, Threat
@@ -82,7 +83,7 @@ class Evaluation:
         masks = {"clean": packed(self.clean), "robust": packed(self.robust)}
         return as_json({"format": FORMAT, **self.facts, "masks": masks})
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: Source) -> None:
         """Write that JSON; ``Evaluation.read`` reads it back.
 
         Raises:
@@ -94,7 +95,7 @@ class Evaluation:
             raise DataError(f"cannot write {path}: {fault.strerror}") from None
 
     @classmethod
-    def read(cls, path: str | Path) -> Evaluation:
+    def read(cls, path: Source) -> Evaluation:
         """The evaluation that ``write`` wrote, or that ``evaluate`` left in its folder.
 
         Raises:

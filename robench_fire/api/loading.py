@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from robench_fire.api.speaking import called, voices
+from robench_fire.api.speaking import Source, called, voices
 from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
 from robench_fire.devices.device import resolve
@@ -19,8 +20,8 @@ from robench_fire.runs.model_source import model_sources
 
 
 def load(
-    source: str | Path, *, dataset: str = "", arch: str = "", normalise: str = "", key: str = "", norm: str = "",
-    model_dir: str | Path = "models", device: str = "auto",
+    source: Source, *, dataset: str = "", arch: str = "", normalise: str = "", key: str = "", norm: str = "",
+    model_dir: Source = "models", device: str = "auto",
 ) -> nn.Module:  # fmt: skip
     """A trained network: images (N, C, H, W), floats in [0, 1], to logits (N, classes).
 
@@ -41,7 +42,7 @@ def load(
         RobenchError: if there is no such run or file, or it does not fit the architecture.
     """
     with called():
-        found = model_sources(str(source), dataset, arch, norm, Path(model_dir), normalise, key)
+        found = model_sources(os.fspath(source), dataset, arch, norm, Path(model_dir), normalise, key)
         if len(found) > 1:
             raise UsageError(f"{source} holds {len(found)} trained runs; name one, like {found[0].weights.parent}")
         for note in found[0].notes:
@@ -50,7 +51,7 @@ def load(
 
 
 def load_images(
-    dataset: str, examples: int | None = None, *, data_dir: str | Path | None = None, device: str = "cpu",
+    dataset: str, examples: int | None = None, *, data_dir: Source | None = None, device: str = "cpu",
     progress: bool = True,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """A data set's test images, brought and verified if they are not here.

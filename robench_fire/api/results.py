@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench_fire.api.speaking import called, pairs
+from robench_fire.api.speaking import Source, called, pairs
 from robench_fire.boards.labels import chosen
 from robench_fire.boards.rows import Row
 from robench_fire.comparison import compare as comparing
@@ -21,7 +21,6 @@ from robench_fire.tables.render import ranked
 if TYPE_CHECKING:
     import pandas as pd
 
-Source = str | os.PathLike[str]
 FIRST = ["method", "architecture", "clean", "clean_std", "robust", "robust_std", "seeds", "examples"]
 """Columns that a reader looks for first."""
 

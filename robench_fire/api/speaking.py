@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from robench_fire.launching import progress_display
 from robench_fire.launching.bench import Listening, Say
 from robench_fire.progress import Event, Listen
 
+Source = str | os.PathLike[str]
+"""A file or a folder, by its path; also the runs that ``train`` returns."""
 ARGUMENTS = {"attack": "attacks", "no-eval": "attacks=()", "seed": "seeds", "compile": "compiling"}
 """Options whose argument has another name."""
 KEPT = "interrupted; what was finished is kept, the same call continues"

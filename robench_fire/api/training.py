@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from robench_fire.api import loading, results
-from robench_fire.api.speaking import KEPT, called, pairs, voices
+from robench_fire.api.speaking import KEPT, Source, called, pairs, voices
 from robench_fire.boards.rows import Row, collect
 from robench_fire.devices import torchrun
 from robench_fire.devices.device import resolve
@@ -97,12 +98,12 @@ class Runs:
 
 
 def train(
-    defense: str | Path, dataset: str, *, seeds: int | Iterable[int] = SEEDS, arch: str = "", epochs: int | None = None,
+    defense: Source, dataset: str, *, seeds: int | Iterable[int] = SEEDS, arch: str = "", epochs: int | None = None,
     eps: str | float = "", norm: str = "Linf", profile: Profile = "matched", set: Mapping[str, Any] | None = None,
-    extra_data: str | Path | None = None, hide_labels: bool = False, start: str | Path = "", teacher: str | Path = "",
+    extra_data: Source | None = None, hide_labels: bool = False, start: Source = "", teacher: Source = "",
     attacks: str | Sequence[str] = ROWS, examples: int | None = None, eval_seed: int = 0, eval_batch: int = BATCH_SIZE,
     device: str = "auto", compiling: bool | None = None, jobs: int = 0, together: bool = False,
-    output: str | Path | None = None, data_dir: str | Path | None = None, progress: bool = True,
+    output: Source | None = None, data_dir: Source | None = None, progress: bool = True,
 ) -> Runs:  # fmt: skip
     """Train a method on a data set over its seeds and evaluate each: the same runs as `robench train` makes.
 
@@ -141,9 +142,9 @@ def train(
         torchrun.refuse("train() of Python")
         settings = tuple(("--set", path, text) for path, text in pairs(set))
         request = Request(
-            defense=str(defense), dataset=dataset, norm=norm, profile=_profile(profile), eps=_radius(eps), arch=arch,
-            epochs=_epochs(epochs), settings=settings, extra_data=Path(extra_data) if extra_data else None,
-            hide_labels=hide_labels, start=str(start), teacher=str(teacher),
+            defense=os.fspath(defense), dataset=dataset, norm=norm, profile=_profile(profile), eps=_radius(eps),
+            arch=arch, epochs=_epochs(epochs), settings=settings, extra_data=Path(extra_data) if extra_data else None,
+            hide_labels=hide_labels, start=os.fspath(start), teacher=os.fspath(teacher),
         )  # fmt: skip
         numbers, chosen = _seeds(seeds), evaluations(attacks, examples, eval_seed, eval_batch)
         folder = Path(output or os.environ.get("ROBENCH_RUNS") or "runs")
@@ -174,7 +175,10 @@ def evaluations(attacks: str | Sequence[str], examples: int | None, seed: int, b
 
 
 def _seeds(asked: int | Iterable[int]) -> list[int]:
-    found = list(range(asked)) if isinstance(asked, int) else sorted({*asked})
+    try:
+        found = sorted({index(each) for each in (asked if isinstance(asked, Iterable) else range(asked))})
+    except TypeError:
+        found = []
     if not found or found[0] < 0:
         raise UsageError(f"seeds {asked}: expected how many (5), or which ([0, 3]), none below 0")
     return found

@@ -82,7 +82,7 @@ def test_files_are_models_too(trained: rb.Runs, tmp_path: Path) -> None:
     with pytest.raises(rb.RobenchError, match=r"mine.safetensors is a file: say its data set with dataset \(cifar10"):
         rb.load(tmp_path / "mine.safetensors")
     with pytest.raises(rb.RobenchError, match=r"holds 2 trained runs; name one, like .*seed-0"):
-        rb.load(trained.folder)
+        rb.load(trained)
     with pytest.raises(rb.RobenchError, match="seed-7 does not exist"):
         trained.load(7)
 
@@ -104,6 +104,7 @@ def test_training_alone_and_then_its_evaluation(tmp_path: Path) -> None:
         ({"dataset": "cifar"}, "unknown data set 'cifar': did you mean"),
         ({"seeds": 0}, r"seeds 0: expected how many \(5\), or which"),
         ({"seeds": [-1]}, r"seeds \[-1\]: expected"),
+        ({"seeds": "0,3"}, r"seeds 0,3: expected"),
         ({"epochs": 0}, "epochs 0: expected an integer of at least 1"),
         ({"profile": "shrt"}, "unknown profile 'shrt': did you mean short"),
         ({"attacks": "pdg20"}, "unknown attack 'pdg20': did you mean pgd20"),
