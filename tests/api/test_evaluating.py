@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,3 +192,23 @@ def test_progress_is_shown_unless_it_is_not_wanted(
 def test_l2_and_other_radii(model: nn.Module, x: Tensor, y: Tensor) -> None:
     accuracies = [quick(model, x, y, threat=rb.L2(eps)).robust_accuracy for eps in (0, 0.3, 1)]
     assert accuracies[0] == quick(model, x, y).clean_accuracy > accuracies[1] > accuracies[2]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_ends_the_call_and_says_what_is_kept(
+    kept: bool, model: nn.Module, x: Tensor, y: Tensor, tmp_path: Path
+) -> None:
+    frozen, calls = copy.deepcopy(model).eval().requires_grad_(False), [0]
+
+    def interrupted(images: Tensor) -> Tensor:
+        calls[0] += images.requires_grad
+        if calls[0] == 50 and images.requires_grad:
+            os.kill(os.getpid(), signal.SIGINT)
+        return frozen(images)  # type: ignore[no-any-return]
+
+    said = "what was finished is kept, the same call continues" if kept else r"with folder=\.\.\. an evaluation can be"
+    with pytest.raises(KeyboardInterrupt, match=said):
+        quick(interrupted, x, y, folder=tmp_path if kept else None)
+    assert calls[0] <= 52
+    assert [path.suffix for path in tmp_path.iterdir()] == [".state"] * kept
+    assert (quick(interrupted, x, y, folder=tmp_path).robust == quick(model, x, y).robust).all()
