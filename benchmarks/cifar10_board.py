@@ -32,7 +32,6 @@ from safetensors.torch import load_file, save_file
 from robench_fire.boards.rows import collect as collected
 from robench_fire.boards.rows import ranked
 from robench_fire.cli.common.options import epochs, seeds, settings
-from robench_fire.cli.common.progress_display import listening, say
 from robench_fire.cli.measure import FIRE_TABLE
 from robench_fire.costs.estimate import estimate
 from robench_fire.costs.work import work
@@ -41,6 +40,7 @@ from robench_fire.devices.device import resolve, use
 from robench_fire.errors import RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.bench import bench
+from robench_fire.launching.progress_display import listening, say
 from robench_fire.launching.seed import Workplace, run_folder
 from robench_fire.quantity import duration
 from robench_fire.runs import folders

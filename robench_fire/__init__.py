@@ -1,7 +1,8 @@
 """robench_fire: a robustness benchmarking harness for adversarial-training defenses.
 
-What a method or a data set of one's own is made of can be imported from here, wherever it lies inside; the losses from
-``robench_fire.losses``. Nothing is loaded before it is asked for.
+``import robench_fire as rb``: what the commands do as calls (``rb.train``, ``rb.evaluate``, ``rb.table`` ...), and what
+a method or a data set of one's own is made of, wherever it lies inside; losses are ``rb.losses``, attacks on a model of
+one's own ``rb.attacks``. Nothing is loaded before it is asked for.
 """
 
 from importlib import import_module
@@ -10,6 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robench_fire import losses as losses
+    from robench_fire.api import attacks as attacks
+    from robench_fire.api.evaluating import evaluate as evaluate
+    from robench_fire.api.evaluation import Evaluation as Evaluation
+    from robench_fire.api.listing import list_architectures as list_architectures
+    from robench_fire.api.listing import list_datasets as list_datasets
+    from robench_fire.api.listing import list_defenses as list_defenses
+    from robench_fire.api.loading import load as load
+    from robench_fire.api.loading import load_images as load_images
+    from robench_fire.api.objective import Objective as Objective
+    from robench_fire.api.results import compare as compare
+    from robench_fire.api.results import table as table
+    from robench_fire.api.training import Runs as Runs
+    from robench_fire.api.training import train as train
+    from robench_fire.errors import RobenchError as RobenchError
     from robench_fire.problem.adversarial_weights import AdversarialWeights as AdversarialWeights
     from robench_fire.problem.dataset import Dataset as Dataset
     from robench_fire.problem.dataset import Download as Download
@@ -42,9 +58,15 @@ if TYPE_CHECKING:
     from robench_fire.problem.threat import Linf as Linf
     from robench_fire.problem.threat import Threat as Threat
     from robench_fire.quantity import Quantity as Quantity
-    from robench_fire.training.objective import Objective as Objective
 
 _HOMES = {
+    "api.evaluating": "evaluate",
+    "api.evaluation": "Evaluation",
+    "api.listing": "list_architectures list_datasets list_defenses",
+    "api.loading": "load load_images",
+    "api.results": "compare table",
+    "api.training": "Runs train",
+    "errors": "RobenchError",
     "problem.dataset": "Dataset Download File Mirror Split",
     "problem.adversarial_weights": "AdversarialWeights",
     "problem.defense": "Defense Paper Ramp Reported Standard Terms View Views",
@@ -54,8 +76,9 @@ _HOMES = {
     "problem.targets": "HardLabels SelfAdaptive",
     "problem.threat": "L2 Linf Threat",
     "quantity": "Quantity",
-    "training.objective": "Objective",
+    "api.objective": "Objective",
 }
+_MODULES = {"attacks": "api.attacks", "losses": "losses"}
 _FACE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 _checkout = Path(__file__).parent.parent
@@ -71,8 +94,10 @@ except PackageNotFoundError:  # imported from a checkout that was never installe
 def __getattr__(name: str) -> Any:
     if name in _FACE:
         return getattr(import_module(f"{__name__}.{_FACE[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FACE})
+    return sorted({*globals(), *_FACE, *_MODULES})

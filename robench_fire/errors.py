@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 OWN_FILE = "robench_user_"
@@ -64,6 +64,17 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}choose from {', '.join(listed)}"
+
+
+def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
+    """Say which of so many runs failed, if any did.
+
+    Raises:
+        RobenchError: of the kind of the first one.
+    """
+    if failed:
+        name, fault = next(iter(failed.items()))
+        raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")
 
 
 def unexpected(fault: Exception) -> RobenchError:

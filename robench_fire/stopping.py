@@ -111,6 +111,29 @@ def heeded(signum: signal.Signals) -> Iterator[None]:
 
 
 @contextmanager
+def visiting(said: str) -> Iterator[None]:
+    """In the body, of a notebook or somebody's script: one Ctrl-C lets the step end, a second one does not wait.
+
+    Other threads than the main one hear no signal, and nothing changes there.
+
+    Raises:
+        KeyboardInterrupt: with what is ``said``, after a Ctrl-C; the process itself is never ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _noted.value = 0
+    before = signal.signal(signal.SIGINT, _heard_visiting)
+    try:
+        yield
+    except Stopped:
+        raise KeyboardInterrupt(said) from None
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)  # none that Python knows, of a program around it
+        _noted.value = 0
+
+
+@contextmanager
 def unheard() -> Iterator[None]:
     """Processes started in the body hear no signal until they ``follow``; what comes meanwhile comes afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -173,6 +196,17 @@ def _end_children() -> None:
 def _leave_soon() -> None:
     time.sleep(UNWINDING)
     _leave()
+
+
+def _heard_visiting(signum: int, frame: FrameType | None) -> None:
+    global _last
+    if _is_echo():
+        return
+    if asked():
+        raise KeyboardInterrupt
+    _noted.value, _last = signum, time.monotonic()
+    if not _deferrals:
+        raise Stopped(signum)
 
 
 def _late(signum: int, frame: FrameType | None) -> None:

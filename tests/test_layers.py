@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 
 FOLDERS = """
     statistics theory problem defenses datasets devices data models runs
-    training costs evaluation boards comparison tables figures reports launching submission cli
+    training costs evaluation boards comparison tables figures reports launching submission api cli
 """.split()
 """A folder imports those before it in this list, and never one that comes later."""
 BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself
@@ -54,11 +54,12 @@ def test_imports_point_down(folder: str, path: Path) -> None:
 
 
 def test_the_face_of_the_package() -> None:
-    """What docs/adding-a-defense.md and docs/data.md teach; a name that is taken from here breaks its users' files."""
+    """What the pages for authors and docs/python.md teach; a name that is taken from here breaks its users' files."""
     face = (
-        "Adam AdversarialWeights Augment Cosine CutMix Cyclic Dataset Defense Download Extra File HardLabels L2 Linf "
-        "Mirror Mixup Objective Paper Pgd Plan Quantity Ramp Recipe Reported SelfAdaptive Sgd Split Standard Steps "
-        "Terms Threat View Views"
+        "Adam AdversarialWeights Augment Cosine CutMix Cyclic Dataset Defense Download Evaluation Extra File "
+        "HardLabels L2 Linf Mirror Mixup Objective Paper Pgd Plan Quantity Ramp Recipe Reported RobenchError Runs "
+        "SelfAdaptive Sgd Split Standard Steps Terms Threat View Views "
+        "compare evaluate list_architectures list_datasets list_defenses load load_images table train"
     ).split()
     assert sorted(robench_fire._FACE) == face
     assert set(face) <= set(dir(robench_fire))
@@ -68,7 +69,9 @@ def test_the_face_of_the_package() -> None:
     shown = [
         node.names[0].asname for node in ast.walk(typed) if isinstance(node, ast.ImportFrom) and node.names[0].asname
     ]
-    assert sorted(map(str, shown)) == face
+    assert sorted(map(str, shown)) == sorted([*face, *robench_fire._MODULES])
+    for name, home in robench_fire._MODULES.items():
+        assert getattr(robench_fire, name) is importlib.import_module(f"robench_fire.{home}")
     with pytest.raises(AttributeError, match="has no attribute 'Defence'"):
         robench_fire.Defence  # noqa: B018
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
+from robench_fire.runs.evaluations import ATTACKS
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def evaluate(
     source: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
     file: FileOptions,
-    attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(o.ATTACKS)}.")] = "pgd20,aa",
+    attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(ATTACKS)}.")] = "pgd20,aa",
     norm: Annotated[str, typer.Option(help="Linf or L2. (default: the run's)")] = "",
     eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. (default: claimed and trained)")] = "",
     examples: o.Examples = None,
@@ -51,7 +52,7 @@ def evaluate(
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")
     wanted = {
-        "attacks": o.attacks(attack, o.ATTACKS),
+        "attacks": o.attacks(attack, ATTACKS),
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
         "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
@@ -67,11 +68,11 @@ def evaluate(
 def _evaluate_all(
     named: Callable[[], list[ModelSource]], wanted: dict[str, Any], data_dir: Path | None, device: str
 ) -> list[dict[str, Any]]:
-    from robench_fire.cli.common.progress_display import listening, say
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.evaluator import Evaluations
     from robench_fire.evaluation.resumable import evaluate_all
+    from robench_fire.launching.progress_display import listening, say
 
     found = named()
     for note in (note for each in found for note in each.notes):
@@ -149,10 +150,10 @@ def transfer(
     json: o.Json = False,
 ) -> None:
     """Black-box robustness: every defense attacked with images that PGD-20 perturbed on every other one."""
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.transfer import transfer as run
+    from robench_fire.launching.progress_display import listening
 
     found = run(folder, examples, seed, data_dir or data_folder(), resolve(device), listening)
     if json:
@@ -180,12 +181,12 @@ def features(
     """What a network's features are like: how far PGD-20 moves them, how separable classes are in them."""
     if embedding not in ("pca", "tsne"):
         raise UsageError(f"--embedding {embedding}: choose pca or tsne")
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.features import features as run
     from robench_fire.files import write_json
     from robench_fire.launching.local import reporter
+    from robench_fire.launching.progress_display import listening
 
     sources = file.named(source, "", model_dir)
     with listening(1, "features") as listen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from rich.console import Console
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
-from robench_fire.errors import GivenWeightsError, RobenchError
+from robench_fire.errors import GivenWeightsError, raise_failed
 
 FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
@@ -73,7 +72,7 @@ def _given(request: Request, every: bool) -> Request | None:
     Raises:
         GivenWeightsError: where it lacks some and may not be left out.
     """
-    from robench_fire.cli.common.progress_display import say
+    from robench_fire.launching.progress_display import say
     from robench_fire.runs.compose import compose
 
     bare = replace(request, start="", teacher="")
@@ -92,9 +91,9 @@ def _given(request: Request, every: bool) -> Request | None:
 def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:
     evaluations = evaluation.read()
     place.check()
-    from robench_fire.cli.common.progress_display import listening, say
     from robench_fire.launching import distributed
     from robench_fire.launching.bench import bench as alone
+    from robench_fire.launching.progress_display import listening, say
     from robench_fire.tables import render
     from robench_fire.tables.entries import of_row, told_apart
 
@@ -108,15 +107,4 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
         render.show(told_apart([of_row(row) for row in rows]), "terminal", Console())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {place.output}")
-    stopped(failed, len(requests) * len(numbers))
-
-
-def stopped(failed: Mapping[str, RobenchError], runs: int) -> None:
-    """Say which of so many runs failed, if any did.
-
-    Raises:
-        RobenchError: of the kind of the first one.
-    """
-    if failed:
-        name, fault = next(iter(failed.items()))
-        raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")
+    raise_failed(failed, len(requests) * len(numbers))

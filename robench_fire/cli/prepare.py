@@ -24,8 +24,8 @@ def data(
     executing anything in it. Without a file, rst_adv hides the labels of half of the training images and pseudo-labels
     them itself. docs/data.md says more.
     """
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data import fetching
+    from robench_fire.launching.progress_display import listening
     from robench_fire.problem import registry
     from robench_fire.progress import Event
 

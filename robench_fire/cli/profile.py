@@ -45,10 +45,10 @@ def profile(
 def _profiled(
     asked: Request, device: str, compiling: bool | None, trace: Path | None, data_dir: Path | None
 ) -> dict[str, Any]:
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.costs.profile import profile as run
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
+    from robench_fire.launching.progress_display import listening
     from robench_fire.progress import Event
     from robench_fire.runs.compose import compose
 

@@ -109,9 +109,9 @@ def _proved(
     make: Make | None, folder: Path, data_dir: Path | None, device: str, examples: int
 ) -> tuple[list[Check], Path]:
     """What the check of a bundle finds, and where it lies; it is made first, where there is a way to make it."""
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
+    from robench_fire.launching.progress_display import listening
     from robench_fire.progress import Event
     from robench_fire.submission.checks.check import check
     from robench_fire.submission.submit import Checking

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
-from robench_fire.cli.measure import requested, stopped
+from robench_fire.cli.measure import requested
+from robench_fire.errors import raise_failed
 
 if TYPE_CHECKING:
     from robench_fire.boards.rows import Row
@@ -58,7 +59,7 @@ def sweep(
     """
     evaluations, numbers, measure = evaluation.read(), o.seeds(seeds, seed), select.value if select else ""
     place.check()
-    from robench_fire.cli.common.progress_display import say
+    from robench_fire.launching.progress_display import say
     from robench_fire.runs.grid import axes, grid, renamed
 
     along = axes(over or [])
@@ -69,14 +70,14 @@ def sweep(
     _show(found, points[0].composed, numbers, measure, notes, json)
     if not failed and not measure and not any(point.row for point in found):
         say(f"trained, not evaluated; the weights lie under {place.output}")
-    stopped(failed, len(points) * len(numbers))
+    raise_failed(failed, len(points) * len(numbers))
 
 
 def _run(
     points: Sequence[GridPoint], seeds: Sequence[int], evaluations: Evaluations, place: PlaceOptions, measure: str
 ) -> tuple[list[Point], dict[str, RobenchError]]:
-    from robench_fire.cli.common.progress_display import listening, say
     from robench_fire.launching.bench import bench
+    from robench_fire.launching.progress_display import listening, say
     from robench_fire.launching.sweep import sweep as run
 
     here, cluster = place.here(), place.there()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from robench_fire.boards.labels import labelled
+from robench_fire.boards.model_info import find_rows
 from robench_fire.boards.rows import Row
 from robench_fire.comparison.scores import Metric, check_comparable, per_seed, scores
-from robench_fire.errors import RobenchError, UsageError
+from robench_fire.errors import DataError, RobenchError, UsageError
 from robench_fire.quantity import duration
 from robench_fire.statistics.paired import Difference, difference, holm, images_needed, over_seeds, seeds_needed
 
@@ -35,6 +38,27 @@ class Comparison(NamedTuple):
     @property
     def differs(self) -> bool:
         return self.adjusted < 0.05
+
+    @property
+    def verdict(self) -> str:
+        """What is shown of ``one``: "above" or "below" ``other``, or "undecided"."""
+        return ("above" if self.found.value > 0 else "below") if self.differs else "undecided"
+
+
+def rows_at(sources: Sequence[Path], eps: str = "") -> list[Row]:
+    """The rows of ours at ``sources``, boards or folders of runs, told apart; ``eps``: see find_rows.
+
+    Raises:
+        DataError: if there are none, or a source does not exist.
+    """
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"{source} does not exist; name a board or a folder of runs")
+    rows = labelled([row for source in sources for row in find_rows(source, eps)])
+    if not rows:
+        places = " and ".join(map(str, sources))
+        raise DataError(f"{places} holds no evaluated rows of ours; published figures have no seeds to compare")
+    return rows
 
 
 def compare(rows: Sequence[Row], metric: Metric) -> list[Comparison]:

@@ -2,3 +2,6 @@
 
 Imports: problem.
 """
+
+SHARED = "cifar10"
+"""Whose protocol is meant where somebody attacks or trains without naming a data set."""

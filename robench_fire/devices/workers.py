@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -47,7 +48,7 @@ def pool(jobs: int, begin: Callable[..., None], *values: Any) -> Iterator[Submit
         executor = ProcessPoolExecutor(jobs, CONTEXT, _begin, setting_up)
 
         def submit(function: Callable[..., Any], *given: Any) -> Future[Any]:
-            with stopping.unheard():  # which starts a process
+            with stopping.unheard(), _program_unseen():  # which starts processes
                 futures.append(executor.submit(_work, function, *given))
             return futures[-1]
 
@@ -61,6 +62,23 @@ def pool(jobs: int, begin: Callable[..., None], *values: Any) -> Iterator[Submit
                 child.join(max(0.0, deadline - time.monotonic()))
                 child.kill()  # whatever it is doing: what it finished stays
                 child.join()
+
+
+@contextmanager
+def _program_unseen() -> Iterator[None]:
+    """Processes started in the body do not import the program that started them: nothing of it is theirs to do.
+
+    Else a script that trains where it stands, without ``if __name__ == "__main__"``, would begin again in each.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    try:
+        for name in kept:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
 
 
 def ended(futures: Collection[Future[Any]], look: Callable[[], None] = lambda: None) -> Iterator[Future[Any]]:

@@ -72,6 +72,13 @@ def flags(forward: Forward, x: Tensor, label: Tensor) -> list[str]:
     return ["randomised"] * bool(randomised) + ["probabilities instead of logits"] * bool(probabilities)
 
 
+def are_probabilities(found: Tensor) -> bool:
+    """Whether logits are none but probabilities, by AutoAttack's check."""
+    heard = Heard()
+    upstream.check_range_output(lambda _: found, found, logger=heard)
+    return bool(heard)
+
+
 def dynamic(model: nn.Module, x: Tensor) -> bool:
     """Whether the model computes gradients when asked for logits.
 

@@ -112,18 +112,27 @@ def read(path: Path, identity: Identity, attacks: Sequence[str], shard: tuple[in
         raise DataError(
             f"{path} is not a record of an evaluation ({type(fault).__name__}: {fault}); move it away to start anew"
         ) from None
-    for name, value in identity.items():
-        if found.identity.get(name) != value:
-            raise DataError(
-                f"{path} belongs to another evaluation: its {in_words(name)} is {found.identity.get(name)}, "
-                f"not {value}; move it away to start anew"
-            )
+    check_identity(path, found.identity, identity)
     if shard and found.shard != shard:
         raise DataError(
             f"{path} belongs to shard {found.shard[0]}/{found.shard[1]}, not {shard[0]}/{shard[1]}; "
             "move it away to start anew"
         )
     return found
+
+
+def check_identity(path: Path, found: Mapping[str, Any], identity: Identity) -> None:
+    """Refuse what is of another evaluation than ``identity``.
+
+    Raises:
+        DataError: saying which part differs.
+    """
+    for name, value in identity.items():
+        if found.get(name) != value:
+            raise DataError(
+                f"{path} belongs to another evaluation: its {in_words(name)} is {found.get(name)}, "
+                f"not {value}; move it away to start anew"
+            )
 
 
 def _record(plain: Mapping[str, Any]) -> Record:

@@ -25,6 +25,7 @@ from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
 from robench_fire.launching.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
 from robench_fire.launching.training_stage import check_together
+from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
@@ -161,12 +162,16 @@ def _rows(composed: Sequence[Composed], place: Workplace) -> list[Row]:
 
 def bring_data(composed: Composed, folder: Path, listening: Listening) -> None:
     """Fetch the data set's files if they are missing, and verify them."""
-    name = composed.plan.dataset
-    missing = [file for file in composed.dataset.files if fetching.condition(file, folder) == "missing"]
+    bring_files(composed.plan.dataset, composed.dataset, folder, listening)
+
+
+def bring_files(name: str, dataset: Dataset, folder: Path, listening: Listening) -> None:
+    """The same of a data set by itself."""
+    missing = [file for file in dataset.files if fetching.condition(file, folder) == "missing"]
     if missing:
         with listening(1, f"data {name}") as listen:
             fetching.fetch(
-                name, composed.dataset, folder, lambda done, total, note: listen(Event(name, "data", done, total, note))
+                name, dataset, folder, lambda done, total, note: listen(Event(name, "data", done, total, note))
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from robench_fire.data import fetching
+from robench_fire.devices import torchrun
 from robench_fire.devices.device import use
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
@@ -36,6 +37,20 @@ class Workplace:
     device: str
     compiling: bool = False
     log: tuple[str, ...] = ()
+
+
+def workplace(
+    output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = ()
+) -> Workplace:
+    """A place with what is usual there: the user's data folder, and torch.compile on a GPU.
+
+    With DistributedDataParallel compilation is not measured, and not used unless it is asked for.
+    """
+    usual = device.type == "cuda" and torchrun.count() == 1
+    return Workplace(
+        output=output, data=data or fetching.data_folder(), device=str(device),
+        compiling=usual if compiling is None else compiling, log=tuple(log),
+    )  # fmt: skip
 
 
 def run_folder(composed: Composed, output: Path, seed: int) -> Run:

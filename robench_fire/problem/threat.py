@@ -36,14 +36,22 @@ def _per_image(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Linf:
-    """Every pixel may change by at most ``eps``."""
+    """Every pixel may change by at most ``eps``, as in ``Linf("8/255")``; pixels are in [0, 1].
+
+    A radius given as text keeps it: ``Linf("8/255")`` and ``Linf(8 / 255)`` are equal, but a run folder and a table
+    show what was written.
+
+    Raises:
+        ValueError: if ``eps`` is no number, or outside [0, 1].
+    """
 
     norm: ClassVar[str] = "Linf"
     eps: Quantity
 
-    def __post_init__(self) -> None:
+    def __init__(self, eps: Quantity | str | float) -> None:
+        object.__setattr__(self, "eps", Quantity(eps))
         if not 0 <= self.eps <= 1:
             raise ValueError(f"eps {self.eps} is outside [0, 1], the range of a pixel; CIFAR uses 8/255")
 
@@ -61,14 +69,19 @@ class Linf:
         return (x_adv - x).flatten(1).abs().amax(1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class L2:
-    """The perturbation's Euclidean length over all pixels is at most ``eps``."""
+    """The perturbation's Euclidean length over all pixels is at most ``eps``, as in ``L2(0.5)``; pixels are in [0, 1].
+
+    Raises:
+        ValueError: if ``eps`` is no number, or negative.
+    """
 
     norm: ClassVar[str] = "L2"
     eps: Quantity
 
-    def __post_init__(self) -> None:
+    def __init__(self, eps: Quantity | str | float) -> None:
+        object.__setattr__(self, "eps", Quantity(eps))
         if self.eps < 0:
             raise ValueError(f"eps {self.eps} is negative; CIFAR's L2 boards use 0.5")
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robench_fire.boards.model_info import BOARD_KEY, to_model_info
 from robench_fire.runs.folders import MORE_DATA
@@ -15,6 +15,9 @@ from robench_fire.tables import cost_columns, marks
 from robench_fire.tables.columns import NUMBERS, USUAL, Shown
 from robench_fire.tables.entries import PUBLISHED, Entry
 from robench_fire.tables.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def markdown(table: Table) -> str:
@@ -162,24 +165,34 @@ def _intervals(entry: Entry) -> dict[str, dict[str, Any]]:
     return {marks.MEASURES[name]: {"low": each.low, "high": each.high, "over": each.over} for name, each in found}
 
 
-def as_csv(entries: Iterable[Entry], shown: Shown = USUAL) -> str:
+def frame(entries: Iterable[Entry], shown: Shown = USUAL) -> pd.DataFrame:
     """Numbers as numbers: a mean and a std column for each measure; what else is shown in columns of its own."""
     import pandas as pd
 
     entries = list(entries)
-    frame = pd.DataFrame([_record(entry) for entry in entries])
-    frame.insert(frame.columns.get_loc("key") + 1, "citation", citations(entries))
-    frame = frame.astype(dict.fromkeys(("examples", "seeds"), "Int64"))  # which may be empty, and are no fractions
+    made: pd.DataFrame = pd.DataFrame([_record(entry) for entry in entries])
+    made.insert(list(made.columns).index("key") + 1, "citation", citations(entries))
+    made = made.astype(dict.fromkeys(("examples", "seeds"), "Int64"))  # which may be empty, and are no fractions
     if shown.per_seed:
-        frame.insert(frame.columns.get_loc("seeds"), "seed", pd.array([entry.seed for entry in entries], "Int64"))
+        each = pd.Series([entry.seed for entry in entries], dtype="Int64")
+        made.insert(list(made.columns).index("seeds"), "seed", each)
     if shown.intervals:
         for name in marks.MEASURES.values():
             for end in ("low", "high"):
-                frame[f"{name}_{end}"] = [_intervals(entry).get(name, {}).get(end) for entry in entries]
+                made[f"{name}_{end}"] = [_intervals(entry).get(name, {}).get(end) for entry in entries]
     if shown.cost:
-        priced = pd.DataFrame([cost_columns.numbers(entry) for entry in entries]).map(_exact)
-        frame = pd.concat([frame, priced], axis=1)
-    return str(frame.to_csv(index=False, float_format="%.4f")).rstrip()
+        made = pd.concat([made, pd.DataFrame([cost_columns.numbers(entry) for entry in entries])], axis=1)
+    return made
+
+
+def as_csv(entries: Iterable[Entry], shown: Shown = USUAL) -> str:
+    """The frame as text."""
+    entries = list(entries)
+    made = frame(entries, shown)
+    if shown.cost and entries:
+        priced = list(cost_columns.numbers(entries[0]))
+        made[priced] = made[priced].map(_exact)
+    return str(made.to_csv(index=False, float_format="%.4f")).rstrip()
 
 
 def _exact(value: Any) -> Any:

@@ -27,15 +27,16 @@ def render(entries: Sequence[Entry], style: str, shown: Shown = USUAL) -> str:
         if style == "html":
             return page(found).rstrip()
         return "\n".join(map(formats.markdown if style == "md" else formats.latex, found)).rstrip()
-    listed = [*_ranked(entries, shown.per_seed and style == "csv"), *(beside(entries) if shown.published else [])]
-    if style == "bibtex":
-        return formats.bibtex(listed)
-    return formats.as_csv(listed, shown) if style == "csv" else formats.as_json(listed, shown)
+    if style == "csv":
+        return formats.as_csv(ranked(entries, shown), shown)
+    listed = ranked(entries, shown._replace(per_seed=False))
+    return formats.bibtex(listed) if style == "bibtex" else formats.as_json(listed, shown)
 
 
-def _ranked(entries: Sequence[Entry], each_seed: bool) -> list[Entry]:
-    """As tables have them: one setting after the other, the best first."""
-    return [entry for table in tables(entries, Shown(per_seed=each_seed)) for entry in table.entries]
+def ranked(entries: Sequence[Entry], shown: Shown = USUAL) -> list[Entry]:
+    """As tables have them: one setting after the other, the best first; then published ones, where they are shown."""
+    ours = [entry for table in tables(entries, Shown(per_seed=shown.per_seed)) for entry in table.entries]
+    return [*ours, *(beside(entries) if shown.published else [])]
 
 
 def show(entries: Sequence[Entry], style: str, console: Console, shown: Shown = USUAL, wide: bool = False) -> None:

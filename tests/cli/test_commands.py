@@ -121,8 +121,8 @@ def test_missing_data_names_the_command(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_every_evaluation_has_an_option() -> None:
-    from robench_fire.cli.common.options import ATTACKS
     from robench_fire.evaluation.evaluate import SETS
+    from robench_fire.runs.evaluations import ATTACKS
 
     assert sorted(ATTACKS) == sorted(SETS)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from robench_fire.cli.common import progress_display
 from robench_fire.evaluation.evaluate import evaluate
+from robench_fire.launching import progress_display
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.threat import Linf

@@ -253,9 +253,9 @@ def test_the_command_prints_every_claim(tmp_path: Path, width: str, monkeypatch:
 
 
 def claims_rows() -> list[Row]:
-    from robench_fire.cli.results.compare import rows_at
+    from robench_fire.comparison.compare import rows_at
 
-    return rows_at(DIGITS_BOARD)
+    return rows_at([DIGITS_BOARD])
 
 
 def test_a_board_that_was_published_decides_the_same(tmp_path: Path) -> None:

@@ -156,9 +156,9 @@ def test_the_command_on_the_committed_boards(tmp_path: Path) -> None:
 
 
 def shown_of() -> list[Reproduction]:
-    from robench_fire.cli.results.compare import rows_at
+    from robench_fire.comparison.compare import rows_at
 
-    return reproduce(rows_at(BOARDS / "cifar10"))
+    return reproduce(rows_at([BOARDS / "cifar10"]))
 
 
 def test_a_comparable_figure_outside_ends_with_exit_code_7(tmp_path: Path) -> None:

@@ -225,3 +225,19 @@ def test_an_l2_step_has_its_length_however_small_the_gradient(size: float) -> No
 def test_odd_spellings_of_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         Quantity(text)
+
+
+@pytest.mark.parametrize("written", ["8/255", 8 / 255, Quantity("8/255")])
+@pytest.mark.parametrize("kind", [Linf, L2])
+def test_a_radius_is_written_as_people_do(kind: type[Linf] | type[L2], written: Quantity | str | float) -> None:
+    threat = kind(written)
+    assert threat == kind(eps=Quantity("8/255"))
+    assert str(threat.eps) == str(written)
+    for other in (pickle.loads(pickle.dumps(threat)), copy.deepcopy(threat), replace(threat)):
+        assert (other, str(other.eps), hash(other)) == (threat, str(written), hash(threat))
+
+
+def test_a_radius_that_is_none_is_refused() -> None:
+    for wrong in ("eight", "", float("nan"), 8):
+        with pytest.raises(ValueError, match=r"not a number|range of a pixel"):
+            Linf(wrong)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from robench_fire import stopping
+from robench_fire.api.objective import Objective
 from robench_fire.datasets import digits
 from robench_fire.devices.process_group import Agreement, ProcessGroup
 from robench_fire.errors import DataError, DivergedError, RecipeError
@@ -31,7 +32,6 @@ from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import initialised, prepared, train
 from robench_fire.training.epoch import train_epoch
-from robench_fire.training.objective import Objective
 from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")

@@ -14,6 +14,7 @@ import typer
 from robench_fire.cli.common import options as o
 from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
+from robench_fire.runs.evaluations import ROWS, TABLED
 
 if TYPE_CHECKING:
     from robench_fire.evaluation.evaluator import Evaluations
@@ -84,9 +85,9 @@ class EvaluationOptions:
         Raises:
             UsageError: for an unknown attack.
         """
-        attacks = () if self.no_eval else o.attacks(self.attack, o.TABLED)
-        if attacks and not set(attacks) & set(o.ROWS):
-            raise UsageError(f"--attack {self.attack}: add {' or '.join(o.ROWS)}, without which there is no row")
+        attacks = () if self.no_eval else o.attacks(self.attack, TABLED)
+        if attacks and not set(attacks) & set(ROWS):
+            raise UsageError(f"--attack {self.attack}: add {' or '.join(ROWS)}, without which there is no row")
         from robench_fire.evaluation.evaluator import Evaluations
 
         return Evaluations(attacks=attacks, examples=self.examples, seed=self.eval_seed, batch_size=self.eval_batch)
@@ -166,19 +167,10 @@ class PlaceOptions:
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
-        from robench_fire.data.fetching import data_folder
-        from robench_fire.launching.seed import Workplace
+        from robench_fire.launching.seed import workplace
 
-        device = "cpu" if self.launcher is o.LauncherName.ray else str(torchrun.device(self.device))
-        usual = device.startswith("cuda") and torchrun.count() == 1  # with DistributedDataParallel it is not measured
-        compiling = usual if self.compiling is None else self.compiling
-        return Workplace(
-            output=self.output,
-            data=self.data_dir or data_folder(),
-            device=device,
-            compiling=compiling,
-            log=tuple(o.listed([self.log])),
-        )
+        device = torchrun.device("cpu" if self.launcher is o.LauncherName.ray else self.device)
+        return workplace(self.output, self.data_dir, device, self.compiling, o.listed([self.log]))
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""

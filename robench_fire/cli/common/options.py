@@ -11,13 +11,6 @@ import typer
 
 from robench_fire.errors import RecipeError, UsageError, unknown
 
-ROWS = ("pgd20", "aa")
-"""Evaluations that make a row of a table."""
-TABLED = (*ROWS, "fgsm", "pgd20-cw", "square")
-"""These, and those that are columns of its --attacks."""
-ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
-"""Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
-
 
 class ProfileName(str, Enum):
     """matched: one protocol for all. short: it, in 3/10 of the epochs. official: each method as released."""

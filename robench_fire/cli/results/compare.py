@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -15,9 +15,7 @@ from rich.table import Table
 
 from robench_fire.cli.common import options as o
 from robench_fire.errors import DataError, UsageError, unknown
-
-if TYPE_CHECKING:
-    from robench_fire.boards.rows import Row
+from robench_fire.runs.evaluations import ROWS
 
 
 class MetricName(str, Enum):
@@ -55,7 +53,7 @@ def compare(
     from robench_fire.boards.labels import chosen
     from robench_fire.comparison import compare as comparing
 
-    found = comparing.compare(chosen(rows_at(source, eps), names), metric.value)
+    found = comparing.compare(chosen(comparing.rows_at([source], eps), names), metric.value)
     if json:
         print(jsonlib.dumps({"format": 1, "comparisons": [comparing.as_plain(each) for each in found]}, indent=2))
         return
@@ -64,35 +62,18 @@ def compare(
         print(comparing.sentence(each))
 
 
-def rows_at(source: Path, eps: str = "") -> list[Row]:
-    """The rows of ours at ``source``, told apart.
-
-    Raises:
-        DataError: if there are none, or it does not exist.
-    """
-    from robench_fire.boards.labels import labelled
-    from robench_fire.boards.model_info import find_rows
-
-    if not source.exists():
-        raise DataError(f"{source} does not exist; name a board or a folder of runs")
-    rows = labelled(find_rows(source, eps))
-    if not rows:
-        raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
-    return rows
-
-
 def _compare_until(
     source: Path, names: list[str], until: str, metric: MetricName, attack: str, seed: int, eps: str,
     data_dir: Path | None, device: str, json: bool,
 ) -> None:  # fmt: skip
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.comparison.until import Asked, compare_until, points
     from robench_fire.comparison.until_text import as_plain, sentence
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
+    from robench_fire.launching.progress_display import listening
 
-    if attack not in o.ROWS:
-        raise UsageError(unknown("attack", attack, o.ROWS))
+    if attack not in ROWS:
+        raise UsageError(unknown("attack", attack, ROWS))
     asked = Asked(points(until), metric.value, attack, seed, eps)
     if not source.exists():
         raise DataError(f"{source} does not exist; name a folder of runs")
@@ -107,10 +88,9 @@ def _print(found: list[Any]) -> None:
         drawn.add_column(column, justify="left" if column in ("", "Verdict") else "right", no_wrap=True)
     for each in found:
         one = each.found
-        verdict = ("above" if one.value > 0 else "below") if each.differs else "undecided"
         drawn.add_row(
             escape(f"{first.name} − {each.other.name}"),
-            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), verdict,
+            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), each.verdict,
         )  # fmt: skip
     console.print(drawn)
     console.print()

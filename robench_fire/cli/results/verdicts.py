@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
-from robench_fire.cli.results.compare import rows_at
 from robench_fire.errors import DisagreesError
 
 if TYPE_CHECKING:
@@ -30,8 +29,9 @@ Radius = Annotated[str, typer.Option(help="Rows that claim this radius instead o
 def reproduce(board: Board, eps: Radius = "", json: o.Json = False) -> None:
     """Rows beside what the papers and RobustBench report. Exit code 7: a figure that compares is another one."""
     from robench_fire.comparison import reproduce as reproducing
+    from robench_fire.comparison.compare import rows_at
 
-    rows = rows_at(board, eps)
+    rows = rows_at([board], eps)
     found = reproducing.reproduce(rows)
     if json:
         print(jsonlib.dumps({"format": 1, "figures": [reproducing.as_plain(each) for each in found]}, indent=2))
@@ -82,9 +82,10 @@ OUTCOMES = ("reproduced", "different", "not comparable")
 def claims(board: Board, eps: Radius = "", json: o.Json = False) -> None:
     """What the FIRE paper claims of methods, decided on a board: confirmed, refuted, or cannot be told."""
     from robench_fire.comparison import claims as deciding
+    from robench_fire.comparison.compare import rows_at
     from robench_fire.comparison.fire_claims import FIRE_CLAIMS
 
-    found = deciding.decide(FIRE_CLAIMS, rows_at(board, eps))
+    found = deciding.decide(FIRE_CLAIMS, rows_at([board], eps))
     if json:
         print(jsonlib.dumps({"format": 1, "verdicts": [deciding.as_plain(each) for each in found]}, indent=2))
         return

@@ -12,6 +12,7 @@ from needs import NEEDS
 from needs import problem as need
 from torch import Tensor, nn
 
+from robench_fire.api.objective import Objective
 from robench_fire.data.batches import augmented, batches, to_float
 from robench_fire.devices.random_streams import generator
 from robench_fire.errors import DataError, RecipeError, UsageError
@@ -23,7 +24,6 @@ from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import initialised, train
-from robench_fire.training.objective import Objective
 from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
@@ -78,7 +78,7 @@ def test_ten_lines_train_to_the_same_weights(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({*names("defenses")} - {"pretraining", "overfitting"}))
 def test_bundled_defenses_by_name(name: str, small: Splits) -> None:
     """As `robench train NAME digits` with one rate, on the same batches."""
-    options = {"threat": "0.2", "dataset": "digits", "settings": {"recipe.schedule": "steps", "recipe.epochs": 2}}
+    options = {"threat": "0.2", "dataset": "digits", "set": {"recipe.schedule": "steps", "recipe.epochs": 2}}
     objective = Objective(name, labels=small.train.labels, num_classes=10, **options)  # type: ignore[arg-type]
     recipe = replace(objective.plan.recipe, schedule=replace(objective.plan.recipe.schedule, at=()), extra=None)
     part = small.train.take(slice(150))
@@ -122,7 +122,7 @@ def test_an_attack_in_train_mode_leaves_the_global_stream(batch: tuple[Tensor, T
     streams = []
     for steps in (4, 8):
         torch.manual_seed(0)
-        Objective("madry", threat="0.2", steps=steps, settings={"recipe.attack_mode": "train"})(model, *batch)
+        Objective("madry", threat="0.2", steps=steps, set={"recipe.attack_mode": "train"})(model, *batch)
         streams.append(torch.random.get_rng_state())
     assert torch.equal(*streams)
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import one_hot
 from torch.nn.parallel import DistributedDataParallel
 
+from robench_fire import datasets
 from robench_fire.devices.precision import SHORT, Arithmetic, Format
 from robench_fire.devices.process_group import ALONE
 from robench_fire.devices.random_streams import generator as stream
@@ -38,12 +39,19 @@ class Objective:
     ``terms = objective(model, x, y)`` is followed by ``sum(each.mean() for each in terms.values()).backward()``. It
     computes in the autocast of the caller, leaves the model's mode and flags as they were, and waits for nothing. Works
     on plain, compiled and DistributedDataParallel models, and inside Lightning's and Accelerate's steps.
+    ``plan`` holds what is computed, ``perturbed`` the images (N, C, H, W) of the last batch.
 
-    ``defense``: a name that ``robench ls`` lists, the path of a file, or a Plan, which says all of the following.
-    ``threat``: a Threat, or the radius of Linf as text or number. ``dataset``, ``profile``: whose recipe gives the
-    attack and the passes; ``steps`` and ``settings`` change it, as ``--set`` does: ``{"defense.lam": 6}``. ``labels``
-    (N_train,): of all training images, for targets that are kept per image (Self-Adaptive). ``teacher``: images to
-    logits, where the loss reads one. ``seed``: of the attack's random starts. ``plan`` holds what came of all this.
+    Args:
+        defense: a name of ``list_defenses``, the path of a .py file, or a Plan, which says all but the last four.
+        threat: ``rb.Linf("8/255")``, ``rb.L2(0.5)``, or the radius of Linf as text or number.
+        dataset: whose recipe gives the attack and the passes, see ``list_datasets``; "": CIFAR-10.
+        profile: matched, short or official.
+        steps: of the attack; None: the recipe's.
+        set: values of `robench show` by their path, {"defense.lam": 6}.
+        labels: (N_train,) of all training images, for targets that are kept per image (Self-Adaptive).
+        num_classes: of the model; None: it is asked.
+        teacher: images to logits, where the loss reads a teacher.
+        seed: of the attack's random starts.
 
     Raises:
         UsageError: for an unknown defense, or something that this defense needs and was not given.
@@ -59,16 +67,16 @@ class Objective:
         defense: str | Plan,
         *,
         threat: Threat | str | float = "8/255",
-        dataset: str = "cifar10",
+        dataset: str = "",
         profile: Profile = "matched",
         steps: int | None = None,
-        settings: Mapping[str, object] = {},
+        set: Mapping[str, object] | None = None,
         labels: Tensor | None = None,
         num_classes: int | None = None,
         teacher: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
-        changes = ({} if steps is None else {"recipe.attack.steps": steps}) | dict(settings)
+        changes = ({} if steps is None else {"recipe.attack.steps": steps}) | dict(set or {})
         self.plan = defense if isinstance(defense, Plan) else _plan(defense, threat, dataset, profile, changes)
         self.perturbed = self.memory = None
         self._classes, self._teacher, self._seed = num_classes, teacher, seed
@@ -121,8 +129,8 @@ class Objective:
         share = 1.0 if progress is None else progress
         net = model.module if isinstance(model, DistributedDataParallel) else model
         setup = self._setup(model, net, x)
-        own, known = self.plan.defense, self._target(net, x, y, index, target)
-        seen = Views(None, known, known, y, torch.full((), share, device=x.device))
+        own, soft = self.plan.defense, self._target(net, x, y, index, target)
+        seen = Views(None, soft, soft, y, torch.full((), share, device=x.device))
         with self._random(x.device):
             images, seen = attacked(net, setup, x, seen, [generator or self._own_noise(x.device)])
         self.perturbed = images["adv"]
@@ -130,11 +138,7 @@ class Objective:
             if own.weights is not None and own.weights.active(share):
                 self._uphill(net, partial(passed, setup, images, seen))
             seen = passed(setup, images, seen)
-        if self.memory is not None and index is not None:
-            logits = seen.adv if seen.clean is None else seen.clean
-            self.memory = own.targets.update(self.memory, index, logits.detach(), share)
-            seen = seen._replace(target=own.targets.read(self.memory, index))
-        return _terms(own, seen)
+        return _terms(own, seen if index is None else self._remembered(seen, index, share))
 
     def restore_weights(self) -> None:
         """Undo a perturbation of the weights (AWP), after the optimiser's step; nothing for other defenses."""
@@ -196,6 +200,14 @@ class Objective:
                 self._classes = net(x[:1]).shape[1]
         return one_hot(y, self._classes).float()
 
+    def _remembered(self, seen: Views, index: Tensor, progress: float) -> Views:
+        """With the targets after these logits were seen."""
+        if self.memory is None:
+            return seen
+        targets, logits = self.plan.defense.targets, seen.adv if seen.clean is None else seen.clean
+        self.memory = targets.update(self.memory, index, logits.detach(), progress)
+        return seen._replace(target=targets.read(self.memory, index))
+
     def _uphill(self, net: nn.Module, again: Callable[[], Views]) -> None:
         """Perturb the weights by the gradient of the loss there."""
         chosen = self.plan.defense.weights
@@ -230,7 +242,7 @@ def _plan(
     settings = tuple(("settings", path, str(value)) for path, value in changes.items())
     return plan_of(
         Request(
-            defense=defense, dataset=dataset, norm=chosen.norm, profile=profile, eps=str(chosen.eps), settings=settings
+            defense=defense, dataset=dataset or datasets.SHARED, norm=chosen.norm, profile=profile, eps=str(chosen.eps), settings=settings
         )
     )  # fmt: skip
 
