@@ -21,7 +21,7 @@ from robench_fire.progress import Report
 from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import source_of
-from robench_fire.training.state import read
+from robench_fire.training import saving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +93,12 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
     device = torch.device(place.device)
     use(device)
     with ExitStack() as locked:
-        groups: dict[int, list[Run]] = {}
+        groups: dict[tuple[int, int], list[Run]] = {}
         for run in (run_folder(composed, place.output, seed) for seed in seeds):
             locked.enter_context(run.locked())
             if _to_train(run, composed):
                 file = run.folder / "state.pt"
-                done = len(read(file, torch.device("cpu"))["curve"]) if file.exists() else 0
+                done = saving.reached(saving.read(file, torch.device("cpu"))) if saving.there(file) else (0, 0)
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
             train_runs(runs, composed, request, splits, device, place.compiling, report, log=place.log)

@@ -31,12 +31,13 @@ from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, by_hand, departures
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.summary import percent
-from robench_fire.training import pseudo_labels
+from robench_fire.training import pseudo_labels, saving
 from robench_fire.training.engine import Trained, train_together
 from robench_fire.training.setup import Problem, refuses_together
 
 ENERGY = "energy.json"  # what an unfinished training has spent so far
-UNFINISHED = ("state.pt", "labeller.state.pt", ENERGY)
+STATES = ("state.pt", "labeller.state.pt")
+UNFINISHED = (*STATES, *(saving.previous(Path(each)).name for each in STATES), ENERGY)
 """Files that only an unfinished training needs."""
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from robench_fire import stopping
 from robench_fire.data.batches import batches
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.device import wait
@@ -16,45 +17,50 @@ from robench_fire.devices.process_group import Agreement
 from robench_fire.devices.random_streams import derive, generator
 from robench_fire.errors import DivergedError
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.saving import NEVER, Saves
 from robench_fire.training.setup import Setup, Streams
-from robench_fire.training.state import State
+from robench_fire.training.state import State, UnderWay
 from robench_fire.training.step import step
 
 Row = dict[str, float]
 
 
 def train_epoch(
-    state: State, setup: Setup, epoch: int, known_sizes: set[int], ticked: Callable[[int, float], None]
+    state: State,
+    setup: Setup,
+    epoch: int,
+    known_sizes: set[int],
+    ticked: Callable[[int, float], None],
+    saves: Saves = NEVER,
 ) -> list[Row]:
-    """Train on every batch once; each seed's row: mean losses, highest learning rate, seconds.
+    """Train on every batch once, or on those that are left; each seed's row: mean losses, highest rate, seconds.
 
-    The only waits for the device are at the end and after the first batch of a size, which is the warm-up;
-    ``known_sizes`` remembers these. ``ticked`` hears the number of batches done and images per second.
+    The only waits for the device are at the end, after the first batch of a size, which is the warm-up, and where the
+    state is saved; ``known_sizes`` remembers the sizes. ``ticked`` hears the number of batches done and images per
+    second.
 
     Raises:
-        Stopped: after a signal, between two steps, the same in all processes of a group.
+        Stopped: after a signal, between two steps, the same in all processes of a group; the state is saved.
         DivergedError: at the first non-finite loss, naming the step.
         RobenchError: if memory is short, naming a batch that fits.
     """
-    clock, started, warm_up = Clock(setup.device), time.perf_counter(), state.seconds.get("warm_up", 0.0)
     orders = [_order(setup, one.seed, epoch) for one in state.seeds]
+    steps = len(orders[0])
     with within_memory(state, setup), _random(setup, state.seeds[0].seed, epoch), _timed_convolutions(setup.device):
-        sums, bad, rate = _steps(state, setup, epoch, orders, clock, known_sizes, ticked)
+        _steps(state, setup, epoch, orders, known_sizes, ticked, saves)
+    whole, state.epoch = state.epoch, UnderWay()
+    assert whole.bad is not None
     if not setup.problem.recipe.schedule.per_update:
         state.schedule.step()
-    _stop_if_diverged(state, setup, bad, epoch, len(orders[0]))
-    means = {name: setup.group.total(value).div(len(orders[0])).tolist() for name, value in sums.items()}
-    sections = clock.read()
-    took = time.perf_counter() - started
-    state.took({**sections, "train": took})
-    own = (took - (state.seconds.get("warm_up", 0.0) - warm_up)) / len(state.seeds)
+    _stop_if_diverged(state, setup, whole.bad, epoch, steps)
+    means = {name: setup.group.total(value).div(steps).tolist() for name, value in whole.sums.items()}
     return [
         {
             "epoch": epoch,
-            "lr": rate,
+            "lr": whole.rate,
             "loss": sum(values[number] for values in means.values()),
             **{f"loss_{name}": values[number] for name, values in means.items()},
-            "seconds": own,
+            "seconds": whole.seconds / len(state.seeds),
         }
         for number in range(len(state.seeds))
     ]
@@ -65,36 +71,94 @@ def _steps(
     setup: Setup,
     epoch: int,
     orders: Sequence[Sequence[Tensor]],
-    clock: Clock,
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
-) -> tuple[dict[str, Tensor], Tensor, float]:
-    """Per seed the sum of every term over the batches, and the first with a loss that is not finite; the top rate."""
+    saves: Saves,
+) -> None:
+    """Make the steps that are left of an epoch; ``state.epoch`` says what they came to."""
     device, seeds, images, started = setup.device, state.seeds, 0, time.perf_counter()
     names = ("augmentation", "attack")
     streams = [Streams(*(generator(device, one.seed, name, epoch) for name in names)) for one in seeds]
-    sums: dict[str, Tensor] = {}
-    bad, rate = torch.full((len(seeds),), len(orders[0]), device=device), 0.0
+    so_far, session = state.epoch, _Session(state, setup, streams)
+    if so_far.bad is None:
+        so_far.bad = torch.full((len(seeds),), len(orders[0]), device=device)
+    else:
+        session.go_on()
     agreement = Agreement(setup.group, device)
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
-        agreement.check()
+        if number < so_far.done:
+            continue
+        try:
+            due = agreement.check(saves.due())
+        except stopping.Stopped:
+            session.save(saves)
+            raise
+        if due:
+            session.save(saves)
         size, begun = len(index[0]), time.perf_counter()
         new = size not in known_sizes
-        share, rate = epoch / setup.problem.recipe.epochs, max(rate, float(state.schedule.get_last_lr()[0]))
-        terms = step(state, setup, index, share, streams, Clock(device) if new else clock)
+        share, so_far.rate = (
+            epoch / setup.problem.recipe.epochs,
+            max(so_far.rate, float(state.schedule.get_last_lr()[0])),
+        )
+        terms = step(state, setup, index, share, streams, Clock(device) if new else session.clock)
         if new:
             wait(device)
             known_sizes.add(size)
-            state.took({"warm_up": time.perf_counter() - begun})
-            state.warm_up_images += size
+            session.warmed_up(size, time.perf_counter() - begun)
         for name, value in terms.items():
-            sums[name] = sums[name] + value if name in sums else value
+            so_far.sums[name] = so_far.sums[name] + value if name in so_far.sums else value
         finite = torch.stack(list(terms.values())).isfinite().all(0)
-        bad = torch.where(finite, bad, bad.clamp_max(number))
+        so_far.bad, so_far.done = torch.where(finite, so_far.bad, so_far.bad.clamp_max(number)), number + 1
         images += size * len(seeds)
         ticked(number + 1, images / (time.perf_counter() - started))
-    return sums, bad, rate
+    session.charge()
+
+
+class _Session:
+    """The steps of an epoch that this process makes: what they take, and saving between two of them."""
+
+    def __init__(self, state: State, setup: Setup, streams: Sequence[Streams]) -> None:
+        self.state, self.setup, self.streams = state, setup, streams
+        self.clock, self._since, self._warm = Clock(setup.device), time.perf_counter(), 0.0
+
+    def warmed_up(self, images: int, seconds: float) -> None:
+        """The first step of a size was made, for so many images of each seed."""
+        self.state.took({"warm_up": seconds})
+        self.state.warm_up_images += images
+        self._warm += seconds
+
+    def charge(self) -> None:
+        """Add the seconds since the last time to the epoch's and to the training's; waits for the device."""
+        sections, now = self.clock.read(), time.perf_counter()
+        took, self._since = now - self._since, now
+        self.state.took({**sections, "train": took})
+        self.state.epoch.seconds += took - self._warm
+        self.clock, self._warm = Clock(self.setup.device), 0.0
+
+    def save(self, saves: Saves) -> None:
+        """Note where the random streams are, and let the first process of a group write everything."""
+        self.charge()
+        own = [torch.get_rng_state()]
+        if self.setup.device.type == "cuda":
+            own.append(torch.cuda.get_rng_state(self.setup.device))
+        self.state.epoch.streams = [[each.get_state() for each in seed] for seed in self.streams]
+        self.state.epoch.dropout = self.setup.group.collected(own)
+        if self.state.epoch.done:
+            saves.save()
+
+    def go_on(self) -> None:
+        """Let every stream go on from where it was; dropout's only among as many processes as there were."""
+        begun, group = self.state.epoch, self.setup.group
+        for seed, states in zip(self.streams, begun.streams, strict=True):
+            for each, kept in zip(seed, states, strict=True):
+                each.set_state(kept.cpu())
+        if len(begun.dropout) == group.size:
+            cpu, *cuda = begun.dropout[group.rank]
+            torch.set_rng_state(cpu.cpu())
+            if cuda and self.setup.device.type == "cuda":
+                torch.cuda.set_rng_state(cuda[0].cpu(), self.setup.device)
 
 
 def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs: what is saved, restored, and evaluated."""
+"""The state of a training between two steps: what is saved, restored, and evaluated."""
 
 from __future__ import annotations
 
@@ -14,10 +14,59 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
-from robench_fire.errors import DataError, RecipeError
-from robench_fire.files import replaced
+from robench_fire.errors import RecipeError
 from robench_fire.models.stacked import Stacked
 from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
+from robench_fire.training import saving
+
+
+@dataclass
+class UnderWay:
+    """An epoch after ``done`` of its steps: what its row will say so far, and where its random streams are.
+
+    Per seed the ``sums`` of the losses' means, and ``bad``, the first step that was not finite. ``rate``: the highest
+    learning rate. ``seconds``: of its steps, warm-up apart. ``streams``: of each seed, in the order of Streams.
+    ``dropout``: torch's own generators in each process.
+    """
+
+    done: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    bad: Tensor | None = None
+    rate: float = 0.0
+    seconds: float = 0.0
+    streams: list[list[Tensor]] = field(default_factory=list)
+    dropout: list[list[Tensor]] = field(default_factory=list)
+
+    def of(self, number: int) -> dict[str, Any] | None:
+        """What the file of seed ``number`` says; None between two epochs."""
+        if self.bad is None:
+            return None
+        return {
+            "done": self.done,
+            "sums": {name: value[number].clone() for name, value in self.sums.items()},
+            "bad": self.bad[number].clone(),
+            "rate": self.rate,
+            "seconds": self.seconds,
+            "streams": self.streams[number],
+            "dropout": self.dropout,
+        }
+
+
+def _under_way(plain: Sequence[dict[str, Any] | None], device: torch.device) -> UnderWay:
+    """From what the files of all seeds say, which have got equally far."""
+    own = [each for each in plain if each is not None]
+    if not own:
+        return UnderWay()
+    first = own[0]
+    return UnderWay(
+        first["done"],
+        {name: torch.stack([each["sums"][name] for each in own]).to(device) for name in first["sums"]},
+        torch.stack([each["bad"] for each in own]).to(device),
+        first["rate"],
+        first["seconds"],
+        [each["streams"] for each in own],
+        first["dropout"],
+    )
 
 
 @dataclass
@@ -32,10 +81,10 @@ class SeedState:
 
 @dataclass
 class State:
-    """Everything that a later epoch depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
+    """Everything that a later step depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
 
-    No generator is among it: the engine derives every stream from the seed and the epoch. With several seeds ``model``
-    is Stacked, and each seed's file is what its seed alone would have written.
+    Every stream of random numbers begins anew with each epoch; where it is within one is in ``epoch``. With several
+    seeds ``model`` is Stacked, and each seed's file is what its seed alone would have written.
     """
 
     model: nn.Module
@@ -46,6 +95,7 @@ class State:
     seeds: list[SeedState]
     seconds: dict[str, float] = field(default_factory=dict)
     warm_up_images: int = 0
+    epoch: UnderWay = field(default_factory=UnderWay)
 
     def write(self, number: int, path: Path) -> None:
         """Save seed ``number`` atomically."""
@@ -61,12 +111,12 @@ class State:
             "best": one.best,
             "seconds": self.share(),
             "warm_up_images": self.warm_up_images,
+            "epoch": self.epoch.of(number),
         }
-        with replaced(path) as partial, open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
-            torch.save(plain, file)
+        saving.write(path, plain)
 
     def restore(self, plain: Sequence[dict[str, Any]]) -> None:
-        """Continue from what ``read`` returned for each seed."""
+        """Continue from what ``saving.read`` returned for each seed."""
         first = plain[0]
         _load(self.model, [each["model"] for each in plain])
         self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
@@ -84,6 +134,8 @@ class State:
             one.curve, one.best = each["curve"], each["best"]
         self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
         self.warm_up_images = first["warm_up_images"]
+        device = next(self.model.parameters()).device
+        self.epoch = _under_way([each.get("epoch") for each in plain], device)
 
     def took(self, seconds: dict[str, float]) -> None:
         """Add to the seconds of each section."""
@@ -188,16 +240,3 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=chosen.weight_decay,
         fused=True,
     )
-
-
-def read(path: Path, device: torch.device) -> dict[str, Any]:
-    """What ``State.write`` wrote.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as fault:  # whatever torch raises on a broken file, it is unreadable
-        raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away to train anew") from None
-    return state
