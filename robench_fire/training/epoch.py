@@ -19,7 +19,7 @@ from robench_fire.errors import DivergedError
 from robench_fire.training.out_of_memory import within_memory
 from robench_fire.training.saving import NEVER, Saves
 from robench_fire.training.setup import Setup, Streams
-from robench_fire.training.state import State, UnderWay
+from robench_fire.training.state import Part, State, UnderWay
 from robench_fire.training.step import step
 
 Row = dict[str, float]
@@ -47,13 +47,12 @@ def train_epoch(
     orders = [_order(setup, one.seed, epoch) for one in state.seeds]
     steps = len(orders[0])
     with within_memory(state, setup), _random(setup, state.seeds[0].seed, epoch), _timed_convolutions(setup.device):
-        _steps(state, setup, epoch, orders, known_sizes, ticked, saves)
+        sums, bad, _ = _steps(state, setup, epoch, orders, known_sizes, ticked, saves)
     whole, state.epoch = state.epoch, UnderWay()
-    assert whole.bad is not None
     if not setup.problem.recipe.schedule.per_update:
         state.schedule.step()
-    _stop_if_diverged(state, setup, whole.bad, epoch, steps)
-    means = {name: setup.group.total(value).div(steps).tolist() for name, value in whole.sums.items()}
+    _stop_if_diverged(state, setup, bad, epoch, steps)
+    means = {name: setup.group.total(value).div(steps).tolist() for name, value in sums.items()}
     return [
         {
             "epoch": epoch,
@@ -74,16 +73,13 @@ def _steps(
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
     saves: Saves,
-) -> None:
-    """Make the steps that are left of an epoch; ``state.epoch`` says what they came to."""
+) -> Part:
+    """Make the steps that are left of an epoch; what this process's share of all of them came to."""
     device, seeds, images, started = setup.device, state.seeds, 0, time.perf_counter()
     names = ("augmentation", "attack")
     streams = [Streams(*(generator(device, one.seed, name, epoch) for name in names)) for one in seeds]
     so_far, session = state.epoch, _Session(state, setup, streams)
-    if so_far.bad is None:
-        so_far.bad = torch.full((len(seeds),), len(orders[0]), device=device)
-    else:
-        session.go_on()
+    sums, bad = session.begun(torch.full((len(seeds),), len(orders[0]), device=device))
     agreement = Agreement(setup.group, device)
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
@@ -92,28 +88,27 @@ def _steps(
         try:
             due = agreement.check(saves.due())
         except stopping.Stopped:
-            session.save(saves)
+            session.save(saves, sums, bad)
             raise
         if due:
-            session.save(saves)
+            session.save(saves, sums, bad)
         size, begun = len(index[0]), time.perf_counter()
         new = size not in known_sizes
-        share, so_far.rate = (
-            epoch / setup.problem.recipe.epochs,
-            max(so_far.rate, float(state.schedule.get_last_lr()[0])),
-        )
+        share = epoch / setup.problem.recipe.epochs
+        so_far.rate = max(so_far.rate, float(state.schedule.get_last_lr()[0]))
         terms = step(state, setup, index, share, streams, Clock(device) if new else session.clock)
         if new:
             wait(device)
             known_sizes.add(size)
             session.warmed_up(size, time.perf_counter() - begun)
         for name, value in terms.items():
-            so_far.sums[name] = so_far.sums[name] + value if name in so_far.sums else value
+            sums[name] = sums[name] + value if name in sums else value
         finite = torch.stack(list(terms.values())).isfinite().all(0)
-        so_far.bad, so_far.done = torch.where(finite, so_far.bad, so_far.bad.clamp_max(number)), number + 1
+        bad, so_far.done = torch.where(finite, bad, bad.clamp_max(number)), number + 1
         images += size * len(seeds)
         ticked(number + 1, images / (time.perf_counter() - started))
     session.charge()
+    return Part(sums, bad, [])
 
 
 class _Session:
@@ -137,28 +132,34 @@ class _Session:
         self.state.epoch.seconds += took - self._warm
         self.clock, self._warm = Clock(self.setup.device), 0.0
 
-    def save(self, saves: Saves) -> None:
-        """Note where the random streams are, and let the first process of a group write everything."""
+    def save(self, saves: Saves, sums: dict[str, Tensor], bad: Tensor) -> None:
+        """Note what all processes have, and let the first one write it."""
+        if not self.state.epoch.done:  # what was there after the last epoch still is
+            return
         self.charge()
-        own = [torch.get_rng_state()]
+        random = [torch.get_rng_state()]
         if self.setup.device.type == "cuda":
-            own.append(torch.cuda.get_rng_state(self.setup.device))
+            random.append(torch.cuda.get_rng_state(self.setup.device))
+        own = Part({name: value.cpu() for name, value in sums.items()}, bad.cpu(), random)
         self.state.epoch.streams = [[each.get_state() for each in seed] for seed in self.streams]
-        self.state.epoch.dropout = self.setup.group.collected(own)
-        if self.state.epoch.done:
-            saves.save()
+        self.state.epoch.parts = self.setup.group.collected(own)
+        saves.save()
 
-    def go_on(self) -> None:
-        """Let every stream go on from where it was; dropout's only among as many processes as there were."""
-        begun, group = self.state.epoch, self.setup.group
-        for seed, states in zip(self.streams, begun.streams, strict=True):
+    def begun(self, none: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Sums and first bad step so far, ``none`` if there are none; every stream goes on from where it was.
+
+        Those of dropout do only among as many processes as there were.
+        """
+        so_far = self.state.epoch
+        if not so_far.done:
+            return {}, none
+        for seed, states in zip(self.streams, so_far.streams, strict=True):
             for each, kept in zip(seed, states, strict=True):
                 each.set_state(kept.cpu())
-        if len(begun.dropout) == group.size:
-            cpu, *cuda = begun.dropout[group.rank]
-            torch.set_rng_state(cpu.cpu())
-            if cuda and self.setup.device.type == "cuda":
-                torch.cuda.set_rng_state(cuda[0].cpu(), self.setup.device)
+        sums, bad, random = so_far.part(self.setup.group, self.setup.device)
+        for put, kept in zip((torch.set_rng_state, torch.cuda.set_rng_state), random, strict=False):
+            put(kept.cpu())
+        return sums, bad
 
 
 def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:

@@ -7,66 +7,84 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
+from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.models.stacked import Stacked
 from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
 from robench_fire.training import saving
 
 
+class Part(NamedTuple):
+    """What one process has of an epoch under way.
+
+    Per seed the ``sums`` of its share of the losses' means, and ``bad``, the first step that was not finite; the states
+    of torch's own generators, which dropout draws from: the CPU's, and the GPU's where there is one.
+    """
+
+    sums: dict[str, Tensor]
+    bad: Tensor
+    random: list[Tensor]
+
+
 @dataclass
 class UnderWay:
-    """An epoch after ``done`` of its steps: what its row will say so far, and where its random streams are.
+    """An epoch after ``done`` of its steps.
 
-    Per seed the ``sums`` of the losses' means, and ``bad``, the first step that was not finite. ``rate``: the highest
-    learning rate. ``seconds``: of its steps, warm-up apart. ``streams``: of each seed, in the order of Streams.
-    ``dropout``: torch's own generators in each process.
+    ``rate``: the highest learning rate; ``seconds``: of the steps, warm-up apart. As they were last noted: ``streams``,
+    of each seed the states of its Streams, and the ``parts`` of all processes.
     """
 
     done: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    bad: Tensor | None = None
     rate: float = 0.0
     seconds: float = 0.0
     streams: list[list[Tensor]] = field(default_factory=list)
-    dropout: list[list[Tensor]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     def of(self, number: int) -> dict[str, Any] | None:
         """What the file of seed ``number`` says; None between two epochs."""
-        if self.bad is None:
+        if not self.done:
             return None
-        return {
-            "done": self.done,
-            "sums": {name: value[number].clone() for name, value in self.sums.items()},
-            "bad": self.bad[number].clone(),
-            "rate": self.rate,
-            "seconds": self.seconds,
-            "streams": self.streams[number],
-            "dropout": self.dropout,
-        }
+        parts = [
+            {"sums": {name: value[number].clone() for name, value in each.sums.items()},
+             "bad": each.bad[number].clone(), "random": each.random}
+            for each in self.parts
+        ]  # fmt: skip
+        return {"done": self.done, "rate": self.rate, "seconds": self.seconds, "streams": self.streams[number],
+                "parts": parts}  # fmt: skip
+
+    def part(self, group: ProcessGroup, device: torch.device) -> Part:
+        """This process's; where there were more or fewer processes, the first one has all sums and the others none."""
+        if len(self.parts) == group.size:
+            sums, bad, random = self.parts[group.rank]
+        else:
+            share = 1 if group.first else 0
+            sums = {name: share * sum(each.sums[name] for each in self.parts) for name in self.parts[0].sums}
+            bad, random = torch.stack([each.bad for each in self.parts]).amin(0), []
+        return Part({name: value.to(device) for name, value in sums.items()}, bad.to(device), random)
 
 
-def _under_way(plain: Sequence[dict[str, Any] | None], device: torch.device) -> UnderWay:
+def _under_way(plain: Sequence[dict[str, Any] | None]) -> UnderWay:
     """From what the files of all seeds say, which have got equally far."""
     own = [each for each in plain if each is not None]
     if not own:
         return UnderWay()
-    first = own[0]
-    return UnderWay(
-        first["done"],
-        {name: torch.stack([each["sums"][name] for each in own]).to(device) for name in first["sums"]},
-        torch.stack([each["bad"] for each in own]).to(device),
-        first["rate"],
-        first["seconds"],
-        [each["streams"] for each in own],
-        first["dropout"],
-    )
+    first, by_process = own[0], zip(*(each["parts"] for each in own), strict=True)
+    parts = [
+        Part(
+            {name: torch.stack([each["sums"][name] for each in seeds]) for name in seeds[0]["sums"]},
+            torch.stack([each["bad"] for each in seeds]),
+            seeds[0]["random"],
+        )
+        for seeds in by_process
+    ]
+    return UnderWay(first["done"], first["rate"], first["seconds"], [each["streams"] for each in own], parts)
 
 
 @dataclass
@@ -134,8 +152,7 @@ class State:
             one.curve, one.best = each["curve"], each["best"]
         self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
         self.warm_up_images = first["warm_up_images"]
-        device = next(self.model.parameters()).device
-        self.epoch = _under_way([each.get("epoch") for each in plain], device)
+        self.epoch = _under_way([each.get("epoch") for each in plain])
 
     def took(self, seconds: dict[str, float]) -> None:
         """Add to the seconds of each section."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
@@ -29,6 +30,7 @@ from robench_fire.problem.plan import Plan
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
+from robench_fire.training import saving
 from robench_fire.training.engine import initialised, prepared, train
 from robench_fire.training.epoch import train_epoch
 from robench_fire.training.objective import Objective
@@ -172,6 +174,36 @@ def cut(group: ProcessGroup, state_file: Path) -> None:
         return
 
 
+def cut_within(group: ProcessGroup, state_file: Path) -> None:
+    """Ends after the last step of an epoch of four; the processes agree to save before it."""
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 8:
+            raise Interrupted
+
+    try:
+        trained(group, problem("fire", 251), state_file=state_file, progress=stop, save_every=0)
+    except Interrupted:
+        return
+
+
+def dropped_within(group: ProcessGroup, state_file: Path) -> dict[str, Any]:
+    """Each process's dropout, from the middle of an epoch on."""
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 4:
+            raise Interrupted
+
+    given = problem("madry", 251)
+    with contextlib.suppress(Interrupted):
+        trained(group, given, Dropping, state_file=state_file, progress=stop, save_every=0)
+    kept = group.agreed(lambda: saving.reached(saving.read(state_file, CPU))[1])
+    return trained(group, given, Dropping, state_file=state_file) | {
+        "kept": kept,
+        "whole": trained(group, given, Dropping),
+    }
+
+
 def resumed(group: ProcessGroup, state_file: Path) -> dict[str, Any]:
     return trained(group, problem("fire", 251), state_file=state_file)
 
@@ -262,6 +294,9 @@ def checks(folder: Path) -> dict[str, Callable[[ProcessGroup], Any]]:
         "self-adaptive": self_adaptive,
         "cut": lambda group: cut(group, folder / f"cut-{group.size}.pt"),
         "resumed": lambda group: resumed(group, folder / f"cut-{3 - group.size}.pt"),
+        "cut within": lambda group: cut_within(group, folder / f"within-{group.size}.pt"),
+        "resumed within": lambda group: resumed(group, folder / f"within-{3 - group.size}.pt"),
+        "dropped within": lambda group: dropped_within(group, folder / f"dropped-{group.size}.pt"),
         "damaged": lambda group: damaged(group, folder / "damaged.pt"),
         "diverged": diverged,
         "dropped": dropped,
