@@ -26,7 +26,7 @@ from robench_fire.runs.folders import Run, find
 
 pytestmark = pytest.mark.slow
 
-INTERRUPTED = "robench: interrupted; finished epochs and stages are kept, the same command continues"
+INTERRUPTED = "robench: interrupted; what was done is kept, the same command continues"
 STUCK = """
 import time
 from dataclasses import dataclass

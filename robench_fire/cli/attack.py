@@ -35,6 +35,7 @@ def evaluate(
     merge: Annotated[bool, typer.Option("--merge", help="Join the shards beside the weights.")] = False,
     shuffled: o.Shuffled = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if a result is unreliable.")] = False,
+    time_limit: o.TimeLimit = "",
     device: o.Device = "auto",
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Processes that share the batches; 0: what suits here.")
@@ -50,6 +51,7 @@ def evaluate(
         raise UsageError(f"--norm {norm}: choose Linf or L2")
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")
+    o.limited(time_limit)
     wanted = {
         "attacks": o.attacks(attack, o.ATTACKS),
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,

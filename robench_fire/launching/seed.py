@@ -11,7 +11,7 @@ import torch
 
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
-from robench_fire.devices.process_group import ProcessGroup
+from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.launching.training_stage import UNFINISHED, train_runs
@@ -28,7 +28,7 @@ from robench_fire.training import saving
 class Workplace:
     """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
 
-    ``log``: where else each run's curve goes, see trackers.
+    ``log``: where else each run's curve goes, see trackers. ``save_every``: seconds between two saves of a state.
     """
 
     output: Path
@@ -36,6 +36,7 @@ class Workplace:
     device: str
     compiling: bool = False
     log: tuple[str, ...] = ()
+    save_every: float = saving.EVERY
 
 
 def run_folder(composed: Composed, output: Path, seed: int) -> Run:
@@ -57,7 +58,9 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     use(device)
     with run.locked():
         if _to_train(run, composed):
-            train_runs([run], composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                [run], composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
+            )
         _tidy(run)
         evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
@@ -79,7 +82,9 @@ def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGrou
 
         if group.agreed(begin):
             device = torch.device(place.device)
-            train_runs([run], composed, request, splits, device, place.compiling, report, group, place.log)
+            train_runs(
+                [run], composed, request, splits, device, place.compiling, report, group, place.log, place.save_every
+            )
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -101,7 +106,9 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
                 done = saving.reached(saving.read(file, torch.device("cpu"))) if saving.there(file) else (0, 0)
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
-            train_runs(runs, composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                runs, composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
+            )
             for run in runs:
                 _tidy(run)
 

@@ -51,10 +51,11 @@ def train_runs(
     report: Report,
     group: ProcessGroup = ALONE,
     log: Sequence[str] = (),
+    save_every: float = saving.EVERY,
 ) -> None:
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
 
-    ``log``: the trackers that hear of every epoch too.
+    ``log``: the trackers that hear of every epoch too. ``save_every``: so many seconds the state is saved.
 
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
@@ -75,6 +76,7 @@ def train_runs(
             state_files=[run.folder / "state.pt" for run in runs],
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
             compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
+            save_every=save_every,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):

@@ -147,9 +147,11 @@ class PlaceOptions:
     output: o.Output = Path("runs")
     data_dir: o.Data = None
     log: o.Log = ""
+    save_every: o.SaveEvery = "5m"
+    time_limit: o.TimeLimit = ""
 
     def check(self) -> None:
-        """Refuse options that do not go with each other, or with torchrun.
+        """Refuse options that do not go with each other, or with torchrun; from now on the time limit runs.
 
         Raises:
             UsageError: naming the option to leave out.
@@ -163,6 +165,8 @@ class PlaceOptions:
             trackers.check(o.listed([self.log]))
             if ray:
                 raise UsageError("--log is written where a run trains, and --launcher ray brings back runs alone")
+        o.duration("--save-every", self.save_every)
+        o.limited(self.time_limit)
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
@@ -178,6 +182,7 @@ class PlaceOptions:
             device=device,
             compiling=compiling,
             log=tuple(o.listed([self.log])),
+            save_every=o.duration("--save-every", self.save_every),
         )
 
     def there(self) -> Cluster | None:
