@@ -32,7 +32,7 @@ types:
 
 # coverage by folder, of every test
 coverage:
-    .venv/bin/coverage erase && .venv/bin/coverage run -m pytest -n auto && .ci/coverage
+    .venv/bin/coverage run -m pytest -n auto && .ci/coverage
 
 # the figures in README.md and docs/, from the files that hold them
 figures:

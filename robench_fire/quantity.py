@@ -64,6 +64,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {left:02d} s" if minutes else f"{left} s"
 
 
+def seconds(text: str) -> float:
+    """What a duration is in seconds: "90", "90s", "5m", "2h", "1d", or "7:59:00" (hours, minutes, seconds; "9:30" too).
+
+    Raises:
+        ValueError: for anything else, or less than nothing.
+    """
+    plain = text.strip().lower()
+    if match := re.fullmatch(r"(\d+\.?\d*)([smhd]?)", plain):
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    if match := re.fullmatch(r"(?:(\d+):)?(\d+):([0-5]\d)", plain):
+        hours, minutes, rest = (int(each or 0) for each in match.groups())
+        return float(3600 * hours + 60 * minutes + rest)
+    raise ValueError(f"{text!r} is no duration; write it like 90s, 5m, 8h or 7:59:00")
+
+
 def scaled(value: float, unit: str) -> str:
     """Three digits and an SI prefix, as in 1.83 EFLOP."""
     for prefix in ("", "k", "M", "G", "T", "P", "E", "Z"):

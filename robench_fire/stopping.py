@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM: the first lets the work end between two of its steps, a second ends it where it is.
+"""Signals to stop, and a time limit: the first lets work end between two steps, a second ends it where it is.
 
-A signal is noted, in memory that worker processes share. Work asks (``check``) before each of its steps. Where a step
-must not be cut (``deferred``) nothing else happens; elsewhere the signal raises ``Stopped`` at once.
+They are Ctrl-C, SIGTERM and SIGUSR1. One is noted, in memory that worker processes share. Work asks (``check``) before
+each of its steps. Where a step must not be cut (``deferred``) nothing else happens; elsewhere the signal raises
+``Stopped`` at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ctypes import c_int
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 PATIENCE = 20.0  # seconds in which other processes may end their step; batch systems and torchrun give all of us 30
 ECHO = 0.5  # seconds in which the same signal may come twice: from the terminal, and passed on by a wrapper
 UNWINDING = 3.0  # seconds that a second signal leaves for files half-written and the terminal
@@ -31,7 +32,7 @@ _deferrals = 0
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM, by its number; not a SystemExit, which a plug-in's import may raise too."""
+    """A signal, by its number; not a SystemExit, which a plug-in's import may raise too."""
 
     @property
     def exit_code(self) -> int:
@@ -39,7 +40,7 @@ class Stopped(BaseException):
 
 
 def exit_code(signum: int) -> int:
-    """130 for Ctrl-C, 75 for SIGTERM."""
+    """130 for Ctrl-C, 75 for the others."""
     return 130 if signum == signal.SIGINT else 75
 
 
@@ -48,6 +49,13 @@ def listen() -> None:
     atexit.register(_at_exit)  # before multiprocessing and others register their own, so that it comes after these
     for signum in SIGNALS:
         signal.signal(signum, _heard)
+
+
+def after(seconds: float) -> None:
+    """Stop this process as SIGTERM does, once so many seconds are over: a time limit of one's own."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
 
 
 def over() -> None:

@@ -17,16 +17,20 @@ from typing import Any
 import launch_tasks
 import numpy as np
 import pytest
+import torch
 from processes import Started, forked, interpreted
 
 from robench_fire import cli, stopping
+from robench_fire.cli.common import options
 from robench_fire.devices import workers
+from robench_fire.errors import UsageError
 from robench_fire.launching.local import launch
 from robench_fire.runs.folders import Run, find
+from robench_fire.training import saving
 
 pytestmark = pytest.mark.slow
 
-INTERRUPTED = "robench: interrupted; finished epochs and stages are kept, the same command continues"
+INTERRUPTED = "robench: interrupted; what was done is kept, the same command continues"
 STUCK = """
 import time
 from dataclasses import dataclass
@@ -104,6 +108,39 @@ def test_training_in_two_processes(
         assert len(pairs) == 3
         for run, undisturbed in pairs:
             assert results(run) == results(undisturbed)
+
+
+def test_killed_within_an_epoch(tmp_path: Path, robench: Robench) -> None:
+    """Saved before every step; with no word, no unwinding, and no loss."""
+    words = "train trades digits --seeds 1 --epochs 2 --set recipe.attack.steps=4 --no-eval"
+    with forked(tmp_path, *words.split(), "--save-every", "0") as command:
+        command.wait_for(lambda: list(tmp_path.rglob("state.pt.previous")))
+        command.send_group(signal.SIGKILL)
+        command.wait(60)
+    (run,) = find(tmp_path)
+    epochs, steps = saving.reached(saving.read(run.folder / "state.pt", torch.device("cpu")))
+    assert epochs or steps
+    robench(words)
+    robench(f"{words} --output undisturbed")
+    assert results(run) == results(next(iter(find(tmp_path / "undisturbed"))))
+    assert not [path.name for path in run.folder.iterdir() if "state" in path.name]
+
+
+def test_a_time_limit_stops_as_a_signal_does(tmp_path: Path) -> None:
+    words = "train madry digits --seeds 1 --epochs 2000 --no-eval --time-limit 4s"
+    with forked(tmp_path, *words.split()) as command:
+        ended(command, 75)
+    (run,) = find(tmp_path)
+    assert not run.trained
+    saving.read(run.folder / "state.pt", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("soon", "'soon' is no duration"), ("0", "0: nothing can be done in no time")]
+)
+def test_a_time_limit_that_is_none(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"--time-limit {said}"):
+        options.limited(text)
 
 
 def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:

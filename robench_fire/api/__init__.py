@@ -1,4 +1,5 @@
 """What a notebook or a script calls, as ``import robench_fire as rb``: training, evaluation, tables, comparisons.
 
-Imports: statistics, problem, devices, data, models, runs, training, evaluation, boards, comparison, tables, launching.
+Imports: statistics, problem, datasets, devices, data, models, runs, training, evaluation, boards, comparison, tables,
+launching.
 """

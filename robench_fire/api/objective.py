@@ -240,11 +240,11 @@ def _plan(
 ) -> Plan:
     chosen = threat if not isinstance(threat, (str, float, int)) else Linf(eps=Quantity(threat))
     settings = tuple(("settings", path, str(value)) for path, value in changes.items())
-    return plan_of(
-        Request(
-            defense=defense, dataset=dataset or datasets.SHARED, norm=chosen.norm, profile=profile, eps=str(chosen.eps), settings=settings
-        )
+    request = Request(
+        defense=defense, dataset=dataset or datasets.SHARED, norm=chosen.norm, profile=profile, eps=str(chosen.eps),
+        settings=settings,
     )  # fmt: skip
+    return plan_of(request)
 
 
 def _terms(defense: Defense, seen: Views) -> Terms:

@@ -56,7 +56,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-INTERRUPTED = "interrupted; finished epochs and stages are kept, the same command continues"
+INTERRUPTED = "interrupted; what was done is kept, the same command continues"
 KEEPING = ("train", "bench", "sweep", "eval", "transfer", "data")
 """Commands that keep what they finished; others begin again."""
 

@@ -36,6 +36,7 @@ def evaluate(
     merge: Annotated[bool, typer.Option("--merge", help="Join the shards beside the weights.")] = False,
     shuffled: o.Shuffled = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if a result is unreliable.")] = False,
+    time_limit: o.TimeLimit = "",
     device: o.Device = "auto",
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Processes that share the batches; 0: what suits here.")
@@ -47,10 +48,8 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Attack weights and judge the result; masks and a log are stored beside them. The same command again continues."""
-    if norm not in ("", "Linf", "L2"):
-        raise UsageError(f"--norm {norm}: choose Linf or L2")
-    if merge and shard:
-        raise UsageError("--merge joins finished shards; leave out --shard")
+    _check(norm, merge, shard)
+    o.limited(time_limit)
     wanted = {
         "attacks": o.attacks(attack, ATTACKS),
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
@@ -63,6 +62,13 @@ def evaluate(
         _print(facts)
     if strict:
         _refuse_unreliable(facts)
+
+
+def _check(norm: str, merge: bool, shard: str) -> None:
+    if norm not in ("", "Linf", "L2"):
+        raise UsageError(f"--norm {norm}: choose Linf or L2")
+    if merge and shard:
+        raise UsageError("--merge joins finished shards; leave out --shard")
 
 
 def _evaluate_all(

@@ -80,6 +80,13 @@ class ProcessGroup:
             dist.all_reduce(value)
         return value
 
+    def collected(self, value: Value) -> list[Value]:
+        """The value of each process, in all."""
+        found: list[Any] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(found, value)
+        return found
+
     def summed(self, value: Tensor) -> Tensor:
         """The sum over processes, through which the gradient of all processes' losses flows back."""
         found: Tensor = _Sum.apply(value) if self.size > 1 else value
@@ -127,8 +134,13 @@ class ProcessGroup:
         return found
 
 
+SAVING = 1000  # above every signal's number
+
+
 class Agreement:
     """Whether a signal came to any process of a group, asked before each step of an epoch by all, who stop as one.
+
+    In the same way the first process lets all know that the state is to be saved before a step.
 
     Processes wait for nobody's step but the first: of later ones each hears LAG steps afterwards, so that a GPU always
     has work in its queue.
@@ -138,18 +150,22 @@ class Agreement:
 
     def __init__(self, group: ProcessGroup, device: torch.device) -> None:
         self._group, self._device, self._steps = group, device, 0
+        self._wished = False  # to save, and not heard by all yet
         self._sent: deque[tuple[Tensor, torch.cuda.Event | None]] = deque()
 
-    def check(self) -> None:
-        """To be called before a step.
+    def check(self, saving: bool = False) -> bool:
+        """To be called before a step; whether the state is to be saved before it, as the first process wished.
 
         Raises:
             Stopped: before the same step in all processes.
         """
         if self._group.size == 1:
             stopping.check()
-            return
-        heard = torch.full((1,), stopping.asked(), device=self._device)
+            return saving
+        wish = saving and self._group.first and not self._wished
+        self._wished = self._wished or wish
+        signum = stopping.asked()
+        heard = torch.full((1,), 2 * SAVING + signum if signum else SAVING * wish, device=self._device)
         dist.all_reduce(heard, dist.ReduceOp.MAX)
         event = torch.cuda.Event() if self._device.type == "cuda" else None
         self._sent.append((heard.to("cpu", non_blocking=True), event))
@@ -157,12 +173,16 @@ class Agreement:
             event.record()
         self._steps += 1
         if self._steps > 1 and len(self._sent) <= self.LAG:
-            return
+            return False
         found, event = self._sent.popleft()
         if event is not None:
             event.synchronize()
-        if signum := int(found):
-            raise stopping.Stopped(signum)
+        said = int(found)
+        if said > SAVING:
+            raise stopping.Stopped(said - 2 * SAVING)
+        if said == SAVING:
+            self._wished = False
+        return said == SAVING
 
 
 class _Sum(torch.autograd.Function):

@@ -12,7 +12,7 @@ import torch
 from robench_fire.data import fetching
 from robench_fire.devices import torchrun
 from robench_fire.devices.device import use
-from robench_fire.devices.process_group import ProcessGroup
+from robench_fire.devices.process_group import ALONE, ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.launching.training_stage import UNFINISHED, train_runs
@@ -22,14 +22,14 @@ from robench_fire.progress import Report
 from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import source_of
-from robench_fire.training.state import read
+from robench_fire.training import saving
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
     """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
 
-    ``log``: where else each run's curve goes, see trackers.
+    ``log``: where else each run's curve goes, see trackers. ``save_every``: seconds between two saves of a state.
     """
 
     output: Path
@@ -37,11 +37,13 @@ class Workplace:
     device: str
     compiling: bool = False
     log: tuple[str, ...] = ()
+    save_every: float = saving.EVERY
 
 
 def workplace(
-    output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = ()
-) -> Workplace:
+    output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = (),
+    save_every: float = saving.EVERY,
+) -> Workplace:  # fmt: skip
     """A place with what is usual there: the user's data folder, and torch.compile on a GPU.
 
     With DistributedDataParallel compilation is not measured, and not used unless it is asked for.
@@ -49,7 +51,7 @@ def workplace(
     usual = device.type == "cuda" and torchrun.count() == 1
     return Workplace(
         output=output, data=data or fetching.data_folder(), device=str(device),
-        compiling=usual if compiling is None else compiling, log=tuple(log),
+        compiling=usual if compiling is None else compiling, log=tuple(log), save_every=save_every,
     )  # fmt: skip
 
 
@@ -72,7 +74,9 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     use(device)
     with run.locked():
         if _to_train(run, composed):
-            train_runs([run], composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                [run], composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
+            )
         _tidy(run)
         evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
@@ -94,7 +98,9 @@ def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGrou
 
         if group.agreed(begin):
             device = torch.device(place.device)
-            train_runs([run], composed, request, splits, device, place.compiling, report, group, place.log)
+            train_runs(
+                [run], composed, request, splits, device, place.compiling, report, group, place.log, place.save_every
+            )
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -108,15 +114,17 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
     device = torch.device(place.device)
     use(device)
     with ExitStack() as locked:
-        groups: dict[int, list[Run]] = {}
+        groups: dict[tuple[int, int], list[Run]] = {}
         for run in (run_folder(composed, place.output, seed) for seed in seeds):
             locked.enter_context(run.locked())
             if _to_train(run, composed):
                 file = run.folder / "state.pt"
-                done = len(read(file, torch.device("cpu"))["curve"]) if file.exists() else 0
+                done = saving.reached(saving.read(file, torch.device("cpu"))) if saving.there(file) else (0, 0)
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
-            train_runs(runs, composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                runs, composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
+            )
             for run in runs:
                 _tidy(run)
 

@@ -31,29 +31,23 @@ from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, by_hand, departures
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.summary import percent
-from robench_fire.training import pseudo_labels
+from robench_fire.training import pseudo_labels, saving
 from robench_fire.training.engine import Trained, train_together
 from robench_fire.training.setup import Problem, refuses_together
 
 ENERGY = "energy.json"  # what an unfinished training has spent so far
-UNFINISHED = ("state.pt", "labeller.state.pt", ENERGY)
+STATES = ("state.pt", "labeller.state.pt")
+UNFINISHED = (*STATES, *(saving.previous(Path(each)).name for each in STATES), ENERGY)
 """Files that only an unfinished training needs."""
 
 
 def train_runs(
-    runs: Sequence[Run],
-    composed: Composed,
-    request: Request,
-    splits: Splits,
-    device: torch.device,
-    compiling: bool,
-    report: Report,
-    group: ProcessGroup = ALONE,
-    log: Sequence[str] = (),
-) -> None:
+    runs: Sequence[Run], composed: Composed, request: Request, splits: Splits, device: torch.device, compiling: bool,
+    report: Report, group: ProcessGroup = ALONE, log: Sequence[str] = (), save_every: float = saving.EVERY,
+) -> None:  # fmt: skip
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
 
-    ``log``: the trackers that hear of every epoch too.
+    ``log``: the trackers that hear of every epoch too. ``save_every``: so many seconds the state is saved.
 
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
@@ -74,6 +68,7 @@ def train_runs(
             state_files=[run.folder / "state.pt" for run in runs],
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
             compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
+            save_every=save_every,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):

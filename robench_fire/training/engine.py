@@ -23,10 +23,12 @@ from robench_fire.models.stacked import Stacked
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress, silent
+from robench_fire.training import saving
 from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.saving import Saves
 from robench_fire.training.setup import Passes, Problem, Setup, gains_of, refuses_processes, refuses_together
-from robench_fire.training.state import SeedState, State, fresh, read
+from robench_fire.training.state import SeedState, State, fresh
 from robench_fire.training.validation import Pictures, validate
 
 CPU = torch.device("cpu")
@@ -67,14 +69,16 @@ def train(
     compiling: bool = False,
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
+    save_every: float = saving.EVERY,
 ) -> Trained:
-    """Train a fresh model; continues from ``state_file`` if it exists, and writes it after every epoch.
+    """Train a fresh model; continues from ``state_file`` if it exists, with the step that it was at.
 
-    ``compiling``: use torch.compile; ``say`` hears if that fails. In a ``group`` of several processes all call this,
-    and the first one writes.
+    It is written after every epoch, every ``save_every`` seconds between two steps, and where a signal stops the
+    training. ``compiling``: use torch.compile; ``say`` hears if that fails. In a ``group`` of several processes all
+    call this, and the first one writes.
 
     Raises:
-        Stopped: after a signal, between two steps; finished epochs are in ``state_file``.
+        Stopped: after a signal, between two steps; all steps that were made are in ``state_file``.
         DivergedError: at the first non-finite loss, naming the step.
         DataError: if ``state_file`` cannot be read.
         RecipeError: if the device cannot compute in the recipe's precision.
@@ -83,6 +87,7 @@ def train(
     (trained,) = train_together(
         build, problem, seeds=[seed], device=device, state_files=[state_file], progress=progress,
         epoch_done=lambda number, curve: epoch_done(curve), compiling=compiling, group=group, say=say,
+        save_every=save_every,
     )  # fmt: skip
     return trained
 
@@ -100,6 +105,7 @@ def train_together(
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
     pictures: Pictures | None = None,
+    save_every: float = saving.EVERY,
 ) -> list[Trained]:
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
 
@@ -111,11 +117,12 @@ def train_together(
     """
     state, setup = prepared(build, problem, seeds, device, compiling, group, say)
     files = [path for path in state_files if path is not None]
-    known = group.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
+    begun = bool(files) and all(map(saving.there, files))
+    known = group.agreed(lambda: [saving.read(path, CPU, say) for path in files] if begun else [])
     if known:
         state.restore(known)
     with stopping.deferred():
-        _finish(state, setup, files, progress, epoch_done, pictures)
+        _finish(state, setup, files, progress, epoch_done, pictures, save_every)
     facts = _facts(setup, len(seeds))
     return [
         Trained(
@@ -133,23 +140,29 @@ def _finish(
     progress: Progress,
     epoch_done: Callable[[int, list[Row]], None],
     pictures: Pictures | None,
+    save_every: float,
 ) -> None:
     """Train the epochs that are left; what is said and saved after each."""
+
+    def save() -> None:
+        for number, path in enumerate(files if setup.group.first else ()):
+            state.write(number, path)
+
+    saves = Saves(save, save_every)
     recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
     steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
     known_sizes: set[int] = set()
     for epoch in range(len(state.seeds[0].curve) + 1, recipe.epochs + 1):
         ticked = partial(_tick, progress, (epoch - 1) * steps, recipe.epochs * steps, _note(state.seeds[0].curve))
-        rows = train_epoch(state, setup, epoch, known_sizes, ticked)
+        rows = train_epoch(state, setup, epoch, known_sizes, ticked, saves)
         started = time.perf_counter()
         with within_memory(state, setup):
             found = validate(state, setup, validation, epoch, pictures)
         for number, row in enumerate(rows):
             _keep(state, recipe, number, row | found[number])
         state.took({"validation": time.perf_counter() - started})
+        saves.save()
         for number, one in enumerate(state.seeds):
-            if files and setup.group.first:
-                state.write(number, files[number])
             epoch_done(number, one.curve)
 
 

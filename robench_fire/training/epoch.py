@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from robench_fire import stopping
 from robench_fire.data.batches import batches
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.device import wait
@@ -16,45 +17,49 @@ from robench_fire.devices.process_group import Agreement
 from robench_fire.devices.random_streams import derive, generator
 from robench_fire.errors import DivergedError
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.saving import NEVER, Saves
 from robench_fire.training.setup import Setup, Streams
-from robench_fire.training.state import State
+from robench_fire.training.state import Part, State, UnderWay
 from robench_fire.training.step import step
 
 Row = dict[str, float]
 
 
 def train_epoch(
-    state: State, setup: Setup, epoch: int, known_sizes: set[int], ticked: Callable[[int, float], None]
+    state: State,
+    setup: Setup,
+    epoch: int,
+    known_sizes: set[int],
+    ticked: Callable[[int, float], None],
+    saves: Saves = NEVER,
 ) -> list[Row]:
-    """Train on every batch once; each seed's row: mean losses, highest learning rate, seconds.
+    """Train on every batch once, or on those that are left; each seed's row: mean losses, highest rate, seconds.
 
-    The only waits for the device are at the end and after the first batch of a size, which is the warm-up;
-    ``known_sizes`` remembers these. ``ticked`` hears the number of batches done and images per second.
+    The only waits for the device are at the end, after the first batch of a size, which is the warm-up, and where the
+    state is saved; ``known_sizes`` remembers the sizes. ``ticked`` hears the number of batches done and images per
+    second.
 
     Raises:
-        Stopped: after a signal, between two steps, the same in all processes of a group.
+        Stopped: after a signal, between two steps, the same in all processes of a group; the state is saved.
         DivergedError: at the first non-finite loss, naming the step.
         RobenchError: if memory is short, naming a batch that fits.
     """
-    clock, started, warm_up = Clock(setup.device), time.perf_counter(), state.seconds.get("warm_up", 0.0)
     orders = [_order(setup, one.seed, epoch) for one in state.seeds]
+    steps = len(orders[0])
     with within_memory(state, setup), _random(setup, state.seeds[0].seed, epoch), _timed_convolutions(setup.device):
-        sums, bad, rate = _steps(state, setup, epoch, orders, clock, known_sizes, ticked)
+        sums, bad, _ = _steps(state, setup, epoch, orders, known_sizes, ticked, saves)
+    whole, state.epoch = state.epoch, UnderWay()
     if not setup.problem.recipe.schedule.per_update:
         state.schedule.step()
-    _stop_if_diverged(state, setup, bad, epoch, len(orders[0]))
-    means = {name: setup.group.total(value).div(len(orders[0])).tolist() for name, value in sums.items()}
-    sections = clock.read()
-    took = time.perf_counter() - started
-    state.took({**sections, "train": took})
-    own = (took - (state.seconds.get("warm_up", 0.0) - warm_up)) / len(state.seeds)
+    _stop_if_diverged(state, setup, bad, epoch, steps)
+    means = {name: setup.group.total(value).div(steps).tolist() for name, value in sums.items()}
     return [
         {
             "epoch": epoch,
-            "lr": rate,
+            "lr": whole.rate,
             "loss": sum(values[number] for values in means.values()),
             **{f"loss_{name}": values[number] for name, values in means.items()},
-            "seconds": own,
+            "seconds": whole.seconds / len(state.seeds),
         }
         for number in range(len(state.seeds))
     ]
@@ -65,36 +70,98 @@ def _steps(
     setup: Setup,
     epoch: int,
     orders: Sequence[Sequence[Tensor]],
-    clock: Clock,
     known_sizes: set[int],
     ticked: Callable[[int, float], None],
-) -> tuple[dict[str, Tensor], Tensor, float]:
-    """Per seed the sum of every term over the batches, and the first with a loss that is not finite; the top rate."""
+    saves: Saves,
+) -> Part:
+    """Make the steps that are left of an epoch; what this process's share of all of them came to."""
     device, seeds, images, started = setup.device, state.seeds, 0, time.perf_counter()
     names = ("augmentation", "attack")
     streams = [Streams(*(generator(device, one.seed, name, epoch) for name in names)) for one in seeds]
-    sums: dict[str, Tensor] = {}
-    bad, rate = torch.full((len(seeds),), len(orders[0]), device=device), 0.0
+    so_far, session = state.epoch, _Session(state, setup, streams)
+    sums, bad = session.begun(torch.full((len(seeds),), len(orders[0]), device=device))
     agreement = Agreement(setup.group, device)
     state.model.train()
     for number, index in enumerate(zip(*orders, strict=True)):
-        agreement.check()
-        size, begun = len(index[0]), time.perf_counter()
-        new = size not in known_sizes
-        share, rate = epoch / setup.problem.recipe.epochs, max(rate, float(state.schedule.get_last_lr()[0]))
-        terms = step(state, setup, index, share, streams, Clock(device) if new else clock)
-        if new:
-            wait(device)
-            known_sizes.add(size)
-            state.took({"warm_up": time.perf_counter() - begun})
-            state.warm_up_images += size
+        if number < so_far.done:
+            continue
+        try:
+            due = agreement.check(saves.due())
+        except stopping.Stopped:
+            session.save(saves, sums, bad)
+            raise
+        if due:
+            session.save(saves, sums, bad)
+        so_far.rate = max(so_far.rate, float(state.schedule.get_last_lr()[0]))
+        terms = session.step(index, epoch, known_sizes)
         for name, value in terms.items():
             sums[name] = sums[name] + value if name in sums else value
         finite = torch.stack(list(terms.values())).isfinite().all(0)
-        bad = torch.where(finite, bad, bad.clamp_max(number))
-        images += size * len(seeds)
+        bad, so_far.done = torch.where(finite, bad, bad.clamp_max(number)), number + 1
+        images += sum(map(len, index))
         ticked(number + 1, images / (time.perf_counter() - started))
-    return sums, bad, rate
+    session.charge()
+    return Part(sums, bad, [])
+
+
+class _Session:
+    """The steps of an epoch that this process makes: what they take, and saving between two of them."""
+
+    def __init__(self, state: State, setup: Setup, streams: Sequence[Streams]) -> None:
+        self.state, self.setup, self.streams = state, setup, streams
+        self.clock, self._since, self._warm = Clock(setup.device), time.perf_counter(), 0.0
+
+    def step(self, index: Sequence[Tensor], epoch: int, known_sizes: set[int]) -> dict[str, Tensor]:
+        """Train on one batch; the first one of a size is the warm-up, after which the device is waited for."""
+        size, began = len(index[0]), time.perf_counter()
+        new, share = size not in known_sizes, epoch / self.setup.problem.recipe.epochs
+        clock = Clock(self.setup.device) if new else self.clock
+        terms = step(self.state, self.setup, index, share, self.streams, clock)
+        if new:
+            wait(self.setup.device)
+            known_sizes.add(size)
+            took = time.perf_counter() - began
+            self.state.took({"warm_up": took})
+            self.state.warm_up_images += size
+            self._warm += took
+        return terms
+
+    def charge(self) -> None:
+        """Add the seconds since the last time to the epoch's and to the training's; waits for the device."""
+        sections, now = self.clock.read(), time.perf_counter()
+        took, self._since = now - self._since, now
+        self.state.took({**sections, "train": took})
+        self.state.epoch.seconds += took - self._warm
+        self.clock, self._warm = Clock(self.setup.device), 0.0
+
+    def save(self, saves: Saves, sums: dict[str, Tensor], bad: Tensor) -> None:
+        """Note what all processes have, and let the first one write it."""
+        if not self.state.epoch.done:  # what was there after the last epoch still is
+            return
+        self.charge()
+        random = [torch.get_rng_state()]
+        if self.setup.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.setup.device))
+        own = Part({name: value.cpu() for name, value in sums.items()}, bad.cpu(), random)
+        self.state.epoch.streams = [[each.get_state() for each in seed] for seed in self.streams]
+        self.state.epoch.parts = self.setup.group.collected(own)
+        saves.save()
+
+    def begun(self, none: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Sums and first bad step so far, ``none`` if there are none; every stream goes on from where it was.
+
+        Those of dropout do only among as many processes as there were.
+        """
+        so_far = self.state.epoch
+        if not so_far.done:
+            return {}, none
+        for seed, states in zip(self.streams, so_far.streams, strict=True):
+            for each, kept in zip(seed, states, strict=True):
+                each.set_state(kept.cpu())
+        sums, bad, random = so_far.part(self.setup.group, self.setup.device)
+        for put, kept in zip((torch.set_rng_state, torch.cuda.set_rng_state), random, strict=False):
+            put(kept.cpu())
+        return sums, bad
 
 
 def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs: what is saved, restored, and evaluated."""
+"""The state of a training between two steps: what is saved, restored, and evaluated."""
 
 from __future__ import annotations
 
@@ -7,17 +7,84 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
-from robench_fire.errors import DataError, RecipeError
-from robench_fire.files import replaced
+from robench_fire.devices.process_group import ProcessGroup
+from robench_fire.errors import RecipeError
 from robench_fire.models.stacked import Stacked
 from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
+from robench_fire.training import saving
+
+
+class Part(NamedTuple):
+    """What one process has of an epoch under way.
+
+    Per seed the ``sums`` of its share of the losses' means, and ``bad``, the first step that was not finite; the states
+    of torch's own generators, which dropout draws from: the CPU's, and the GPU's where there is one.
+    """
+
+    sums: dict[str, Tensor]
+    bad: Tensor
+    random: list[Tensor]
+
+
+@dataclass
+class UnderWay:
+    """An epoch after ``done`` of its steps.
+
+    ``rate``: the highest learning rate; ``seconds``: of the steps, warm-up apart. As they were last noted: ``streams``,
+    of each seed the states of its Streams, and the ``parts`` of all processes.
+    """
+
+    done: int = 0
+    rate: float = 0.0
+    seconds: float = 0.0
+    streams: list[list[Tensor]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+    def of(self, number: int) -> dict[str, Any] | None:
+        """What the file of seed ``number`` says; None between two epochs."""
+        if not self.done:
+            return None
+        parts = [
+            {"sums": {name: value[number].clone() for name, value in each.sums.items()},
+             "bad": each.bad[number].clone(), "random": each.random}
+            for each in self.parts
+        ]  # fmt: skip
+        return {"done": self.done, "rate": self.rate, "seconds": self.seconds, "streams": self.streams[number],
+                "parts": parts}  # fmt: skip
+
+    def part(self, group: ProcessGroup, device: torch.device) -> Part:
+        """This process's; where there were more or fewer processes, the first one has all sums and the others none."""
+        if len(self.parts) == group.size:
+            sums, bad, random = self.parts[group.rank]
+        else:
+            share = 1 if group.first else 0
+            sums = {name: share * sum(each.sums[name] for each in self.parts) for name in self.parts[0].sums}
+            bad, random = torch.stack([each.bad for each in self.parts]).amin(0), []
+        return Part({name: value.to(device) for name, value in sums.items()}, bad.to(device), random)
+
+
+def _under_way(plain: Sequence[dict[str, Any] | None]) -> UnderWay:
+    """From what the files of all seeds say, which have got equally far."""
+    own = [each for each in plain if each is not None]
+    if not own:
+        return UnderWay()
+    first, by_process = own[0], zip(*(each["parts"] for each in own), strict=True)
+    parts = [
+        Part(
+            {name: torch.stack([each["sums"][name] for each in seeds]) for name in seeds[0]["sums"]},
+            torch.stack([each["bad"] for each in seeds]),
+            seeds[0]["random"],
+        )
+        for seeds in by_process
+    ]
+    return UnderWay(first["done"], first["rate"], first["seconds"], [each["streams"] for each in own], parts)
 
 
 @dataclass
@@ -32,10 +99,10 @@ class SeedState:
 
 @dataclass
 class State:
-    """Everything that a later epoch depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
+    """Everything that a later step depends on; ``write`` and ``restore`` round-trip all of it, seed by seed.
 
-    No generator is among it: the engine derives every stream from the seed and the epoch. With several seeds ``model``
-    is Stacked, and each seed's file is what its seed alone would have written.
+    Every stream of random numbers begins anew with each epoch; where it is within one is in ``epoch``. With several
+    seeds ``model`` is Stacked, and each seed's file is what its seed alone would have written.
     """
 
     model: nn.Module
@@ -46,6 +113,7 @@ class State:
     seeds: list[SeedState]
     seconds: dict[str, float] = field(default_factory=dict)
     warm_up_images: int = 0
+    epoch: UnderWay = field(default_factory=UnderWay)
 
     def write(self, number: int, path: Path) -> None:
         """Save seed ``number`` atomically."""
@@ -61,12 +129,12 @@ class State:
             "best": one.best,
             "seconds": self.share(),
             "warm_up_images": self.warm_up_images,
+            "epoch": self.epoch.of(number),
         }
-        with replaced(path) as partial, open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
-            torch.save(plain, file)
+        saving.write(path, plain)
 
     def restore(self, plain: Sequence[dict[str, Any]]) -> None:
-        """Continue from what ``read`` returned for each seed."""
+        """Continue from what ``saving.read`` returned for each seed."""
         first = plain[0]
         _load(self.model, [each["model"] for each in plain])
         self.optimiser.load_state_dict(self._joined([each["optimiser"] for each in plain]))
@@ -84,6 +152,7 @@ class State:
             one.curve, one.best = each["curve"], each["best"]
         self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
         self.warm_up_images = first["warm_up_images"]
+        self.epoch = _under_way([each.get("epoch") for each in plain])
 
     def took(self, seconds: dict[str, float]) -> None:
         """Add to the seconds of each section."""
@@ -188,16 +257,3 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=chosen.weight_decay,
         fused=True,
     )
-
-
-def read(path: Path, device: torch.device) -> dict[str, Any]:
-    """What ``State.write`` wrote.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as fault:  # whatever torch raises on a broken file, it is unreadable
-        raise DataError(f"{path} cannot be read ({type(fault).__name__}); move it away to train anew") from None
-    return state

@@ -168,7 +168,7 @@ def test_a_runs_path_is_never_broken(
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("bench", "stages are kept, the same command continues"), ("profile", "interrupted")]
+    ("command", "said"), [("bench", "what was done is kept, the same command continues"), ("profile", "interrupted")]
 )
 def test_only_commands_that_keep_something_say_so(command: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["robench", "--debug", command, "digits"])
@@ -257,6 +257,7 @@ def test_the_options_are_what_the_docs_promise(
         "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--log", "--start", "--teacher", "--help",
+        "--save-every", "--time-limit",
     }  # fmt: skip
 
 

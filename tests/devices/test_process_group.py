@@ -30,6 +30,7 @@ CPU = torch.device("cpu")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("group")
     checks.cut(ALONE, made / "cut-1.pt")
+    checks.cut_within(ALONE, made / "within-1.pt")
     (made / "damaged.pt").write_bytes(b"half a state")
     return made
 
@@ -80,12 +81,13 @@ TRAININGS = [
     "fire, ghost batch norm",
     "madry, ghost batch norm in the attack",
     "resumed",
+    "resumed within",
 ]
 
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_two_processes_train_as_one(pair: list[Found], alone: Callable[[str], Any], name: str) -> None:
-    """Also from where the other number of processes stopped after an epoch: two from one, and one from two."""
+    """Also from where the other number of processes stopped, after an epoch or within one."""
     same_training([found[name] for found in pair], alone(name))
 
 
@@ -113,13 +115,25 @@ def test_an_objective_in_a_loop_of_ones_own(pair: list[Found], alone: Callable[[
 
 
 def test_every_training_is_tested() -> None:
-    assert set(checks.TRAININGS) == {*TRAININGS, "fire, a last batch of one image"} - {"resumed"}
+    assert set(checks.TRAININGS) == {*TRAININGS, "fire, a last batch of one image"} - {
+        "resumed", "resumed within"
+    }  # fmt: skip
 
 
 def test_a_batch_of_one_image_is_seen_by_both(pair: list[Found], alone: Callable[[str], Any]) -> None:
     """Only the running variance knows: its correction for the mean counts the image twice."""
     name = "fire, a last batch of one image"
     same_training([found[name] for found in pair], alone(name), but="running_var")
+
+
+def test_dropout_goes_on_within_an_epoch(pair: list[Found]) -> None:
+    """In as many processes, each with its own stream."""
+    for found in pair:
+        went_on = found["dropped within"]
+        assert went_on["kept"] > 0
+        assert went_on["curve"] == went_on["whole"]["curve"]
+        for name, value in went_on["whole"]["weights"].items():
+            assert torch.equal(went_on["weights"][name], value)
 
 
 def test_memory_is_the_same_everywhere(pair: list[Found], alone: Callable[[str], Any]) -> None:

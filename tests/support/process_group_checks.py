@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
@@ -15,22 +16,21 @@ import needs
 import torch
 import torch.distributed as dist
 from batch_norm_checks import activated, ghost, in_bf16, synchronised
+from objective_checks import Double, objective, objective_refused
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from robench_fire import stopping
-from robench_fire.api.objective import Objective
 from robench_fire.datasets import digits
 from robench_fire.devices.process_group import Agreement, ProcessGroup
 from robench_fire.errors import DataError, DivergedError, RecipeError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.plan import Plan
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.training.engine import initialised, prepared, train
+from robench_fire.training import saving
+from robench_fire.training.engine import prepared, train
 from robench_fire.training.epoch import train_epoch
 from robench_fire.training.setup import Problem
 
@@ -61,17 +61,6 @@ NEEDS = (
     "perturbed weights, all at once", "mixup", "cutmix", "teacher of both", "start",
 )  # fmt: skip
 REFUSED = ("batch term", "slopes")
-
-
-class Double(DigitsCNN):
-    """Computes in float64, so that what two processes find differs from one by next to nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.double())
 
 
 class Dropping(DigitsCNN):
@@ -123,39 +112,6 @@ def self_adaptive(group: ProcessGroup) -> dict[str, Tensor]:
     return {**state.seeds[0].memory, **state.weights(0)}
 
 
-def objective(group: ProcessGroup) -> dict[str, Tensor]:
-    """The mean gradient of two halves of a batch: of DistributedDataParallel as people use it, or of one after another.
-
-    Its buffers are sent around, and batch norm sees each half alone.
-    """
-    split, gradients = digits.DATASET.splits(Path()).train.take(slice(32)), []
-    for half in range(2) if group.size == 1 else [group.rank]:
-        model: nn.Module = nn.Sequential(nn.BatchNorm2d(1), initialised(Double, 0))
-        x, y = split.images.chunk(2)[half] / 255, split.labels.chunk(2)[half]
-        wrapped = model if group.size == 1 else DistributedDataParallel(model)
-        for _ in range(2):  # of the second update
-            model.zero_grad()
-            terms = Objective("fire", threat="0.2", steps=4, num_classes=10, seed=half)(wrapped, x, y)
-            torch.stack([each.mean() for each in terms.values()]).sum().backward()
-        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
-    return {name: torch.stack([each[name] for each in gradients]).mean(0) for name in gradients[0]}
-
-
-def objective_refused(group: ProcessGroup) -> str:
-    """A loss of the whole batch, of which each process has a part."""
-    given, model = needs.problem("batch term"), DigitsCNN()
-    plan = Plan(
-        name="mine", dataset="digits", profile="matched", defense=given.defense, threat=given.threat,
-        claim=given.threat, recipe=given.recipe,
-    )  # fmt: skip
-    wrapped = model if group.size == 1 else DistributedDataParallel(model)
-    try:
-        Objective(plan)(wrapped, given.train.images[:4] / 255, given.train.labels[:4], progress=1.0)
-    except RecipeError as fault:
-        return str(fault)
-    return ""
-
-
 class Interrupted(Exception):
     """Stands for a kill after an epoch."""
 
@@ -170,6 +126,36 @@ def cut(group: ProcessGroup, state_file: Path) -> None:
         trained(group, problem("fire", 251), state_file=state_file, epoch_done=stop)
     except Interrupted:
         return
+
+
+def cut_within(group: ProcessGroup, state_file: Path) -> None:
+    """Ends after the last step of an epoch of four; the processes agree to save before it."""
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 8:
+            raise Interrupted
+
+    try:
+        trained(group, problem("fire", 251), state_file=state_file, progress=stop, save_every=0)
+    except Interrupted:
+        return
+
+
+def dropped_within(group: ProcessGroup, state_file: Path) -> dict[str, Any]:
+    """Each process's dropout, from the middle of an epoch on."""
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 4:
+            raise Interrupted
+
+    given = problem("madry", 251)
+    with contextlib.suppress(Interrupted):
+        trained(group, given, Dropping, state_file=state_file, progress=stop, save_every=0)
+    kept = group.agreed(lambda: saving.reached(saving.read(state_file, CPU))[1])
+    return trained(group, given, Dropping, state_file=state_file) | {
+        "kept": kept,
+        "whole": trained(group, given, Dropping),
+    }
 
 
 def resumed(group: ProcessGroup, state_file: Path) -> dict[str, Any]:
@@ -262,6 +248,9 @@ def checks(folder: Path) -> dict[str, Callable[[ProcessGroup], Any]]:
         "self-adaptive": self_adaptive,
         "cut": lambda group: cut(group, folder / f"cut-{group.size}.pt"),
         "resumed": lambda group: resumed(group, folder / f"cut-{3 - group.size}.pt"),
+        "cut within": lambda group: cut_within(group, folder / f"within-{group.size}.pt"),
+        "resumed within": lambda group: resumed(group, folder / f"within-{3 - group.size}.pt"),
+        "dropped within": lambda group: dropped_within(group, folder / f"dropped-{group.size}.pt"),
         "damaged": lambda group: damaged(group, folder / "damaged.pt"),
         "diverged": diverged,
         "dropped": dropped,

@@ -25,8 +25,8 @@ from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.runs.folders import find
 from robench_fire.training.engine import Trained, initialised, prepared, train, train_together
+from robench_fire.training.saving import read
 from robench_fire.training.setup import Problem
-from robench_fire.training.state import read
 
 pytestmark = pytest.mark.slow
 

@@ -148,9 +148,11 @@ class PlaceOptions:
     output: o.Output = Path("runs")
     data_dir: o.Data = None
     log: o.Log = ""
+    save_every: o.SaveEvery = "5m"
+    time_limit: o.TimeLimit = ""
 
     def check(self) -> None:
-        """Refuse options that do not go with each other, or with torchrun.
+        """Refuse options that do not go with each other, or with torchrun; from now on the time limit runs.
 
         Raises:
             UsageError: naming the option to leave out.
@@ -164,13 +166,16 @@ class PlaceOptions:
             trackers.check(o.listed([self.log]))
             if ray:
                 raise UsageError("--log is written where a run trains, and --launcher ray brings back runs alone")
+        o.duration("--save-every", self.save_every)
+        o.limited(self.time_limit)
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
         from robench_fire.launching.seed import workplace
 
         device = torchrun.device("cpu" if self.launcher is o.LauncherName.ray else self.device)
-        return workplace(self.output, self.data_dir, device, self.compiling, o.listed([self.log]))
+        every = o.duration("--save-every", self.save_every)
+        return workplace(self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every)
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from robench_fire import stopping
 from robench_fire.errors import RecipeError, UsageError, unknown
+from robench_fire.quantity import seconds as seconds_of
 
 
 class ProfileName(str, Enum):
@@ -105,6 +107,39 @@ Figure = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+SaveEvery = Annotated[
+    str, typer.Option(metavar="TIME", help="Save a training's state this often, beside its epochs' ends: 5m, 90s.")
+]
+TimeLimit = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="Stop after 7:59:00, 8h or 9m, resumably, with exit code 75. (default: none)"),
+]
+
+
+def duration(flag: str, text: str) -> float:
+    """The seconds of a text.
+
+    Raises:
+        UsageError: if it is no duration.
+    """
+    try:
+        return seconds_of(text)
+    except ValueError as fault:
+        raise UsageError(f"{flag} {fault}") from None
+
+
+def limited(text: str) -> None:
+    """Let this command stop after a time, if one is given.
+
+    Raises:
+        UsageError: for one that is no duration, or nothing.
+    """
+    if text:
+        if not (limit := duration("--time-limit", text)):
+            raise UsageError("--time-limit 0: nothing can be done in no time; leave it out for none")
+        stopping.after(limit)
 
 
 def listed(asked: list[str] | None) -> list[str]:

@@ -1,0 +1,144 @@
+"""The file of an unfinished training: a torch file with its SHA-256 behind it, and the one before it, kept beside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from robench_fire.errors import DataError
+from robench_fire.files import replaced
+
+MARK = b"robench state 1\n"
+"""The end of a file, behind its 32 bytes of SHA-256; files of before there was one have neither."""
+EVERY = 300.0
+"""Seconds between two saves within an epoch, unless a user says otherwise."""
+
+
+class Saves:
+    """When a state is to be saved within an epoch, and how: ``every`` so many seconds, by a clock that nobody sets.
+
+    A save that takes long is made less often, so that saving takes at most one part in a hundred of the time; but
+    every 0 seconds is before every step.
+    """
+
+    def __init__(self, write: Callable[[], None], every: float = EVERY) -> None:
+        self._write, self._every = write, every
+        self._next = time.monotonic() + every
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self._next
+
+    def save(self) -> None:
+        """Save now."""
+        began = time.monotonic()
+        self._write()
+        took = time.monotonic() - began
+        self._next = began + took + (max(self._every, 100 * took) if self._every else 0)
+
+
+NEVER = Saves(lambda: None, float("inf"))
+"""Of a training that keeps nothing."""
+
+
+def previous(path: Path) -> Path:
+    """Where the file before the newest one is kept."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def write(path: Path, plain: dict[str, Any]) -> None:
+    """Save atomically; what was at ``path`` is kept beside it, once the new file has been read back.
+
+    Raises:
+        OSError: if it cannot be written; nothing is changed.
+    """
+    with replaced(path) as partial:
+        with open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
+            summed = _Summed(file)
+            torch.save(plain, summed)
+            file.write(summed.digest.digest() + MARK)
+        _checked(partial)
+        if path.exists():
+            os.replace(path, previous(path))
+
+
+def there(path: Path) -> bool:
+    """Whether there is a state to continue from."""
+    return path.exists() or previous(path).exists()
+
+
+def read(path: Path, device: torch.device, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """The newest state that is whole; ``say`` hears if that is the one before the last.
+
+    Raises:
+        DataError: if neither can be read.
+    """
+    faults = []
+    for each in (path, previous(path)):
+        if not each.exists():
+            continue
+        try:
+            found = _read(each, device)
+        except DataError as fault:
+            faults.append(fault)
+            continue
+        if faults:
+            say(f"{faults[0]}: continuing from the state before it")
+        return found
+    raise DataError(f"{faults[0] if faults else f'{path} is gone'}; move it away to train anew")
+
+
+def remove(path: Path) -> None:
+    """Both files of a training that is finished."""
+    for each in (path, previous(path)):
+        each.unlink(missing_ok=True)
+
+
+def reached(plain: dict[str, Any]) -> tuple[int, int]:
+    """Epochs that are finished, and steps of the one under way."""
+    return len(plain["curve"]), (plain.get("epoch") or {"done": 0})["done"]
+
+
+class _Summed:
+    """A file that is only written to, and the SHA-256 of what was written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, part: bytes) -> int:
+        self.digest.update(part)
+        return self._file.write(part)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _checked(path: Path) -> bytes:
+    """The torch file at ``path``, without what stands behind it.
+
+    Raises:
+        DataError: if it is not what was written.
+    """
+    content = path.read_bytes()
+    end = len(content) - len(MARK) - hashlib.sha256().digest_size
+    if not content.endswith(MARK):
+        return content
+    if hashlib.sha256(memoryview(content)[:end]).digest() != content[end : -len(MARK)]:
+        raise DataError(f"{path} is damaged")
+    return content[:end]
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    content = _checked(path)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except Exception as fault:  # whatever torch raises on a broken file, it is unreadable
+        raise DataError(f"{path} cannot be read ({type(fault).__name__})") from None
+    return state
