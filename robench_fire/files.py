@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +36,56 @@ def replaced(path: Path) -> Iterator[Path]:
             with open(partial, "rb") as written:
                 os.fsync(written.fileno())
             os.replace(partial, path)
+            _settled(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
 
+def _settled(folder: Path) -> None:
+    """Let a folder's entries reach the disk, where that can be said: a power cut could undo a renaming."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError:  # some network file systems
+            pass
+        finally:
+            os.close(handle)
+
+
 @contextmanager
 def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator[None]:
-    """Hold ``lock_file`` against a second process.
+    """Hold ``lock_file`` against a second process. The system lets go of it when this one ends, however that is.
 
     Raises:
-        UsageError: ``busy`` if another process holds it; ``unwritable``, the reason and ``fix`` if it cannot be made.
+        UsageError: ``busy`` if another process holds it, with its number, machine and since when; ``unwritable``, the
+            reason and ``fix`` if it cannot be made.
     """
+    holder = lock_file.with_name(f"{lock_file.name}.by")  # who waits for the lock empties the file itself
     lock = filelock.FileLock(lock_file, timeout=0)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
-        raise UsageError(busy) from None
+        raise UsageError(busy.replace("another process", f"another process{_said_by(holder)}", 1)) from None
     except OSError as fault:
         raise UsageError(f"{unwritable}: {fault.strerror}{fix}") from None
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
     try:
+        with suppress(OSError):  # of a full disk others will hear elsewhere
+            holder.write_text(f"{os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _said_by(holder: Path) -> str:
+    """Who holds a lock, as far as that is known."""
+    try:
+        return f" ({holder.read_text(encoding='utf-8')})" if holder.stat().st_size else ""
+    except OSError:
+        return ""
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -62,7 +62,7 @@ def write(path: Path, plain: dict[str, Any]) -> None:
     with replaced(path) as partial:
         with open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
             summed = _Summed(file)
-            torch.save(plain, summed)
+            torch.save(plain, cast("IO[bytes]", summed))  # which is only written to
             file.write(summed.digest.digest() + MARK)
         _checked(partial)
         if path.exists():

@@ -65,7 +65,8 @@ class UnderWay:
             sums, bad, random = self.parts[group.rank]
         else:
             share = 1 if group.first else 0
-            sums = {name: share * sum(each.sums[name] for each in self.parts) for name in self.parts[0].sums}
+            sums = {name: share * torch.stack([each.sums[name] for each in self.parts]).sum(0)
+                    for name in self.parts[0].sums}  # fmt: skip
             bad, random = torch.stack([each.bad for each in self.parts]).amin(0), []
         return Part({name: value.to(device) for name, value in sums.items()}, bad.to(device), random)
 

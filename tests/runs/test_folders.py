@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -231,9 +233,12 @@ def test_a_run_that_another_process_works_on_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_locked_twice(tmp_path: Path) -> None:
+    """Who holds it is said: its process, machine, and since when."""
     run = Run(tmp_path / "seed-0")
-    with run.locked(), pytest.raises(UsageError, match="is in use by another process"), run.locked():
+    who = rf"is in use by another process \({os.getpid()} on {socket.gethostname()} since 20\d\d-[\d :+-]+\); wait"
+    with run.locked(), pytest.raises(UsageError, match=who), run.locked():
         pass
+    assert [path.name for path in run.folder.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("fault", [ValueError("wrong"), PermissionError(13, "elsewhere"), KeyboardInterrupt()])
