@@ -8,13 +8,14 @@ import hashlib
 import json
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
+from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
-from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.problem.settings import OPTIONAL, leaves, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
@@ -27,7 +28,7 @@ class Plan:
     """A defense on a data set, the threat model and recipe that train it, and the threat model its row claims.
 
     ``code``: the beginning of the SHA-256 of a defense file that is not bundled, so that another formula is another
-    plan.
+    plan. ``data``: of a data set that is not bundled either, what its images are.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Plan:
     threat: Threat
     claim: Threat
     recipe: Recipe
+    data: OwnData | None = field(default=None, metadata=OPTIONAL)
 
     def check(self) -> None:
         """Refuse what cannot work.

@@ -83,7 +83,7 @@ def command(row: Row) -> str:
     words += ["--profile", row.profile] if row.profile != "matched" else []
     words += ["--norm", row.norm] if row.norm != "Linf" else []
     words += ["--arch", plan["recipe"]["arch"]]
-    if not same(plan["claim"]["eps"], row.facts["usual_eps"]):
+    if plan.get("data") or not same(plan["claim"]["eps"], row.facts["usual_eps"]):
         words += ["--eps", plan["claim"]["eps"]]
     words += {"file": ["--extra-data", "FILE"], "hidden": ["--hide-labels"]}.get(row.extra, [])
     for name in ("start", "teacher"):

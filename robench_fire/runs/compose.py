@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from robench_fire.data.extra_images import identified
+from robench_fire.data.own.dataset import known, radius
 from robench_fire.errors import GivenWeightsError, RecipeError, UsageError, located
 from robench_fire.models import architectures
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.defense import Paper
 from robench_fire.problem.defense_check import check
+from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.plan import Plan, Profile, override
 from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import differing, leaves, to_plain
@@ -44,6 +46,7 @@ class Request:
     start: str = ""  # a file or a run whose weights training begins from
     teacher: str = ""  # a file or a run, for a loss that reads a teacher's logits
     code: str = ""  # of a file of the user's own, as it was when the command began
+    data: OwnData | None = None  # images of the user's own, prepared; ``dataset`` is what they are called
 
     @property
     def given_weights(self) -> list[tuple[str, str]]:
@@ -89,7 +92,10 @@ class Composed(NamedTuple):
                 if path not in found or found[path][0] != value:
                     found[path] = (value, source)
         own = {"defense.": f"{self.paper.method} ({self.paper.key})"}
-        own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        if self.plan.data is None:
+            own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        else:
+            own |= dict.fromkeys(("threat.", "claim."), "--eps")
         backend = ("recipe.precision.", "recipe.attack_precision.", "recipe.ghost_batch.")
         own |= dict.fromkeys(backend, "robench_fire (docs/performance.md)")
         listed = []
@@ -141,18 +147,20 @@ def _resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
     defense = registry.load("defenses", request.defense)
     if request.code and defense.code != request.code:
         raise RecipeError(f"{request.defense} has changed since this command began; run it again to train the new one")
-    named = registry.load("datasets", request.dataset)
-    dataset: Dataset = named.module.DATASET
-    threat = _threat(named.name, dataset, request.norm)
+    own_eps = radius(request.eps, request.norm) if request.data else None
+    dataset = known(request.dataset, request.data, own_eps)
+    called = request.data.name if request.data else registry.canonical(request.dataset)
+    threat = _threat(called, dataset, request.norm)
     plan = Plan(
         name=defense.name,
-        dataset=named.name,
+        dataset=called,
         profile=request.profile,
         defense=defense.module.DEFENSE,
         code=defense.code,
         threat=threat,
         claim=threat,
         recipe=dataset.recipes[threat],
+        data=request.data,
     )
     layers = [(dataset.source, plan)]
     if request.profile == "short":
@@ -219,12 +227,12 @@ def _teacher(plan: Plan, dataset: Dataset, own: WeightFiles | None) -> Callable[
         raise RecipeError(f"--teacher: the loss of {plan.name} reads no teacher; leave it out")
     if own is None and reads:
         raise GivenWeightsError(f"{plan.name} learns from a teacher: say --teacher FILE|RUN")
-    return None if own is None else taught_by("--teacher", own, plan.dataset, plan.recipe.arch, dataset)
+    return None if own is None else taught_by("--teacher", own, plan, dataset)
 
 
 def by_hand(request: Request) -> dict[str, Any]:
     """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
-    own = replace(request, eps="", epochs=None, settings=())
+    own = replace(request, eps=request.eps if request.data else "", epochs=None, settings=())
     recipe, asked = (dict(leaves(to_plain(_resolved(each)[0].plan))) for each in (own, request))
     shown = ("recipe.arch", "threat.eps", "claim.eps")
     changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}

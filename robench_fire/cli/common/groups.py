@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.own_images import own_images
+from robench_fire.data.own.sources import is_own
 from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
 
@@ -43,18 +45,31 @@ class RecipeOptions:
     hide_labels: o.HideLabels = False
     start: o.Start = ""
     teacher: o.Teacher = ""
+    resize: o.Resize = None
+    channels: o.Channels = None
 
-    def request(self, defense: str, dataset: str) -> Request:
-        """These options for a defense on a data set.
+    def request(self, defense: str, dataset: str, data_dir: Path | None = None) -> Request:
+        """These options for a defense on a data set, whose images are prepared if they are the user's own.
 
         Raises:
             RecipeError, UsageError: for a text that cannot be read.
+            DataError: for images that cannot be trained on.
         """
+        return self.requests([defense], dataset, data_dir)[0]
+
+    def requests(self, defenses: Sequence[str], dataset: str, data_dir: Path | None = None) -> list[Request]:
+        """The same for several defenses."""
         from robench_fire.runs.compose import Request
 
-        return Request(
-            defense=defense,
-            dataset=dataset,
+        if is_own(dataset):  # whose radius is asked for before they are read
+            from robench_fire.data.own.dataset import radius
+
+            radius(self.eps, self.norm.value)
+        own = own_images(dataset, data_dir, self.resize, self.channels)
+        shared = Request(
+            defense="",
+            dataset=own.name if own else dataset,
+            data=own,
             norm=self.norm.value,
             profile=self.profile.value,
             eps=self.eps,
@@ -66,6 +81,7 @@ class RecipeOptions:
             start=self.start,
             teacher=self.teacher,
         )
+        return [replace(shared, defense=each) for each in defenses]
 
 
 @dataclass(frozen=True, kw_only=True)
