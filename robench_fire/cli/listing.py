@@ -15,6 +15,8 @@ from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.errors import DataError, UsageError, unknown
 
+NAMED = 10
+"""Parts of a setting's value that are shown."""
 STATUS = 40
 """Columns for what is said of a run beside its path, which is never broken: it is there to be copied."""
 
@@ -154,6 +156,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
         drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
     for path, value, source in composed.sources():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if isinstance(value, list) and len(value) > NAMED:  # the names of many classes
+            shown = f"{', '.join(map(str, value[:NAMED]))} and {len(value) - NAMED:,} more"
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
     console.print(drawn)
     if built := ", ".join(f"{name} {value}" for name, value in cost["timm"].items()):

@@ -19,7 +19,9 @@ SHOWN = 20  # classes of a data set of the user's own; of more, the fewest and t
 def data(
     datasets: Annotated[
         list[str],
-        typer.Argument(help="Data sets to bring, like cifar10 mnist, or images of your own, like ./FOLDER or FILE.npz."),
+        typer.Argument(
+            help="Data sets to bring, like cifar10 mnist, or images of your own, like ./FOLDER or FILE.npz."
+        ),
     ],
     resize: o.Resize = None,
     channels: o.Channels = None,

@@ -28,7 +28,8 @@ from robench_fire.training.state import read
 class Workplace:
     """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
 
-    ``log``: where else each run's curve goes, see trackers.
+    ``log``: where else each run's curve goes, see trackers. ``streaming``: whether batches of images are copied to the
+    device one by one, see training.pool; None: where they do not fit.
     """
 
     output: Path
@@ -36,6 +37,7 @@ class Workplace:
     device: str
     compiling: bool = False
     log: tuple[str, ...] = ()
+    streaming: bool | None = None
 
 
 def run_folder(composed: Composed, output: Path, seed: int) -> Run:
@@ -57,7 +59,17 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     use(device)
     with run.locked():
         if _to_train(run, composed):
-            train_runs([run], composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                [run],
+                composed,
+                request,
+                splits,
+                device,
+                place.compiling,
+                report,
+                log=place.log,
+                streaming=place.streaming,
+            )
         _tidy(run)
         evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
@@ -79,7 +91,9 @@ def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGrou
 
         if group.agreed(begin):
             device = torch.device(place.device)
-            train_runs([run], composed, request, splits, device, place.compiling, report, group, place.log)
+            train_runs(
+                [run], composed, request, splits, device, place.compiling, report, group, place.log, place.streaming
+            )
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -101,7 +115,17 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
                 done = len(read(file, torch.device("cpu"))["curve"]) if file.exists() else 0
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
-            train_runs(runs, composed, request, splits, device, place.compiling, report, log=place.log)
+            train_runs(
+                runs,
+                composed,
+                request,
+                splits,
+                device,
+                place.compiling,
+                report,
+                log=place.log,
+                streaming=place.streaming,
+            )
             for run in runs:
                 _tidy(run)
 

@@ -50,10 +50,11 @@ def train_runs(
     report: Report,
     group: ProcessGroup = ALONE,
     log: Sequence[str] = (),
+    streaming: bool | None = None,
 ) -> None:
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
 
-    ``log``: the trackers that hear of every epoch too.
+    ``log``: the trackers that hear of every epoch too. ``streaming``: see training.pool.
 
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
@@ -74,6 +75,7 @@ def train_runs(
             state_files=[run.folder / "state.pt" for run in runs],
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
             compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
+            streaming=streaming,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):

@@ -113,7 +113,6 @@ def teacher(flag: str, start: WeightFiles, plan: Plan, dataset: Dataset) -> Call
         RecipeError: if its images or its classes are not those of the data set, or a file is of another network.
         DataError: if it cannot be read.
     """
-
     name, arch = plan.dataset, plan.recipe.arch
     data = (plan.data, plan.claim.eps) if plan.data else None
 
@@ -128,7 +127,7 @@ def teacher(flag: str, start: WeightFiles, plan: Plan, dataset: Dataset) -> Call
             except checkpoints.MisfitError as fault:
                 fix = f"a file is read as {arch}, the network that is trained; for another one name the folder of a run"
                 raise RecipeError(f"{flag} {fault}; {fix}") from None
-            source = source_from_file(path, name, arch, own=data)
+            source = source_from_file(path, name, arch, images=data)
         own = source.parts()
         if (own.shape, own.num_classes) != (dataset.shape, dataset.num_classes):
             raise RecipeError(

@@ -122,9 +122,9 @@ def source_of(run: Run) -> ModelSource:
 
 
 def source_from_file(
-    path: Path, dataset: str, arch: str, how: str = "", key: str = "", own: tuple[OwnData, Quantity] | None = None
+    path: Path, dataset: str, arch: str, how: str = "", key: str = "", images: tuple[OwnData, Quantity] | None = None
 ) -> ModelSource:
-    """Someone's checkpoint, claimed at the data set's default radius; or, on images of the user's ``own``, at theirs.
+    """Someone's checkpoint, claimed at the data set's default radius; or, on the user's own ``images``, at theirs.
 
     ``how``: the normalisation in front of the network, "" for the one that the file holds, or else none. ``key``: which
     of several weights in the file, see checkpoints.find.
@@ -133,25 +133,26 @@ def source_from_file(
         UsageError: for a normalisation that is none, or another than the file holds.
         DataError: if the file cannot be read or does not fit the architecture.
     """
-    parts = known(dataset, *(own or (None,)))
+    parts = known(dataset, *(images or (None,)))
     try:
         weights = checkpoints.find(path, architectures.shapes(arch, parts.shape, parts.num_classes), key)
     except checkpoints.MisfitError as fault:
         raise DataError(f"{fault}{_likely(path, parts, arch)}") from None
-    within = ":".join(",".join(map(str, side)) for side in (weights.mean, weights.std) if side)
+    own = ":".join(",".join(map(str, side)) for side in (weights.mean, weights.std) if side)
     try:
-        first = normalisation.layer(how or within or "none", parts.mean, parts.std)
+        first = normalisation.layer(how or own or "none", parts.mean, parts.std)
     except ValueError as fault:
         raise UsageError(f"--normalise {fault}") from None
-    if how and within:
-        raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {within}; leave --normalise out")
+    if how and own:
+        raise UsageError(f"--normalise {how}: {path} holds its own normalisation, {own}; leave --normalise out")
     claim = next(iter(parts.recipes))
     parted = [path.name, key, f"normalise-{how.replace(':', '_')}" if how not in ("", "none") else ""]
     stem = path.with_name(".".join([*(each for each in parted if each), "eval"]))
     return ModelSource(
-        weights=path, stem=stem, dataset=own[0].name if own else registry.canonical(dataset), arch=arch, normalise=(how or within or "none").replace(" ", ""),
-        claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, within, first is not None),
-        data=own[0] if own else None,
+        weights=path, stem=stem, dataset=images[0].name if images else registry.canonical(dataset), arch=arch,
+        normalise=(how or own or "none").replace(" ", ""),
+        claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),
+        data=images[0] if images else None,
     )  # fmt: skip
 
 

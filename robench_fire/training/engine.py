@@ -25,6 +25,7 @@ from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress, silent
 from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
+from robench_fire.training.pool import laid
 from robench_fire.training.setup import Passes, Problem, Setup, gains_of, refuses_processes, refuses_together
 from robench_fire.training.state import SeedState, State, fresh, read
 from robench_fire.training.validation import Pictures, validate
@@ -100,16 +101,17 @@ def train_together(
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
     pictures: Pictures | None = None,
+    streaming: bool | None = None,
 ) -> list[Trained]:
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
 
     ``epoch_done`` hears the number of the seed among ``seeds`` and its curve, ``pictures`` that number and the first
-    validation images with their perturbations.
+    validation images with their perturbations. ``streaming``: see pool.laid.
 
     Raises:
         RecipeError: also if a model or a defense does not train side by side as it does alone.
     """
-    state, setup = prepared(build, problem, seeds, device, compiling, group, say)
+    state, setup = prepared(build, problem, seeds, device, compiling, group, say, streaming)
     files = [path for path in state_files if path is not None]
     known = group.agreed(lambda: [read(path, CPU) for path in files] if all(path.exists() for path in files) else [])
     if known:
@@ -135,7 +137,7 @@ def _finish(
     pictures: Pictures | None,
 ) -> None:
     """Train the epochs that are left; what is said and saved after each."""
-    recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
+    recipe, validation = setup.problem.recipe, laid(setup.problem.validation, setup.device)
     steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
     known_sizes: set[int] = set()
     for epoch in range(len(state.seeds[0].curve) + 1, recipe.epochs + 1):
@@ -161,6 +163,7 @@ def prepared(
     compiling: bool = False,
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
+    streaming: bool | None = None,
 ) -> tuple[State, Setup]:
     """A fresh state and the functions that a step calls."""
     recipe, pool = problem.recipe, problem.train
@@ -168,7 +171,7 @@ def prepared(
     arithmetic = resolve(recipe, device)
     if problem.extra is not None:
         pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
-    pool = pool.to(device)
+    pool = laid(pool, device, streaming)
     width = pool.images.shape[-1]
     models = [arranged(_begun(build, problem, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
     if len(seeds) > 1 and (why := refuses_together(problem.defense, models[0])):

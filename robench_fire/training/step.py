@@ -16,6 +16,7 @@ from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
 from robench_fire.training.attack import attacked
+from robench_fire.training.pool import picked
 from robench_fire.training.setup import Setup, Streams, per_example
 from robench_fire.training.state import State
 from robench_fire.training.weights import move_back, moved_uphill
@@ -64,7 +65,8 @@ class _Drawn(NamedTuple):
 def _drawn(setup: Setup, index: Sequence[Tensor], streams: Sequence[Streams]) -> _Drawn:
     pool, augment = setup.pool, setup.problem.recipe.augment
     label = torch.cat([pool.labels[each] for each in index])
-    drawn = [augmented(pool.images[each], augment, own.views) for each, own in zip(index, streams, strict=True)]
+    chosen = [picked(pool.images, each) for each in index]
+    drawn = [augmented(each, augment, own.views) for each, own in zip(chosen, streams, strict=True)]
     if augment.mix is None:
         return _Drawn(setup.layout(torch.cat(drawn)), label, ())
     ways = tuple(mixing.drawn(augment.mix, each, own.views) for each, own in zip(drawn, streams, strict=True))

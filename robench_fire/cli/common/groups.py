@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -163,6 +161,7 @@ class PlaceOptions:
     output: o.Output = Path("runs")
     data_dir: o.Data = None
     log: o.Log = ""
+    streaming: o.Stream = None
 
     def check(self) -> None:
         """Refuse options that do not go with each other, or with torchrun.
@@ -173,6 +172,10 @@ class PlaceOptions:
         ray = o.launched(self.launcher, self.address, self.slots, self.together)
         torchrun.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
         torchrun.refuse_options(launcher="ray" if ray else "")
+        if ray and self.streaming is not None:
+            raise UsageError(
+                "--stream and --no-stream: with --launcher ray each machine sees what fits; leave them out"
+            )
         if self.log:
             from robench_fire.launching import trackers
 
@@ -194,6 +197,7 @@ class PlaceOptions:
             device=device,
             compiling=compiling,
             log=tuple(o.listed([self.log])),
+            streaming=self.streaming,
         )
 
     def there(self) -> Cluster | None:
@@ -258,41 +262,3 @@ GROUPS = {
     PlaceOptions: "Where it runs",
 }
 """Each group's heading in a command's help."""
-
-
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` as typer should see it: with the options of a group in the place of each group that it takes."""
-    hints = get_type_hints(command, include_extras=True)
-    shown: list[inspect.Parameter] = []
-    taken: dict[str, type] = {}
-    for name, parameter in inspect.signature(command).parameters.items():
-        if hints[name] in GROUPS:
-            taken[name] = hints[name]
-            types = get_type_hints(hints[name], include_extras=True)
-            heading = GROUPS[hints[name]]
-            shown += [
-                _option(each.name, _under(heading, types[each.name]), each.default) for each in fields(hints[name])
-            ]
-        else:
-            shown.append(_option(name, hints[name], parameter.default))
-
-    def run(**given: Any) -> None:
-        groups = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in taken.items()}
-        command(**given, **groups)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in shown}
-    return run
-
-
-def _under(heading: str, kind: Any) -> Any:
-    """An annotated option under a heading of its command's help."""
-    inner, option = get_args(kind)
-    option = copy(option)
-    option.rich_help_panel = heading
-    return Annotated[inner, option]
-
-
-def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

@@ -117,6 +117,10 @@ Log = Annotated[
     str,
     typer.Option(metavar="csv,tensorboard,wandb", help="Where else losses, accuracies, images go; comma-separated."),
 ]
+Stream = Annotated[
+    bool | None,
+    typer.Option("--stream/--no-stream", help="Copy batches of images to the device. (default: if they do not fit)"),
+]
 Figure = Annotated[
     Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF by suffix, without one PNG and SVG; CSV beside.")
 ]

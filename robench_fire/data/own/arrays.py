@@ -102,7 +102,7 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
     if not (low >= 0 and high <= 1):  # also where one is no number
         fix = "divide them by 255, or save them as uint8 (N, height, width, channels)"
-        fix = fix if 0 <= low and high <= 255 else "undo their normalisation: recipe.normalise does that in the model"
+        fix = fix if low >= 0 and high <= 255 else "undo their normalisation: recipe.normalise does that in the model"
         raise DataError(f"{what} runs from {low:.4g} to {high:.4g}; floats lie in [0, 1]: {fix}")
     return np.rint(images.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
 

@@ -21,7 +21,7 @@ FUNCTION = re.compile(r"(.+\.py|[A-Za-z_]\w*(?:\.\w+)*):([A-Za-z_]\w*)")
 
 
 class Source(NamedTuple):
-    """``text`` as the user says it. ``place``: a path, a module, or a name at Hugging Face; ``name`` of the data set."""
+    """``text`` as the user says it, ``place``: a path, module, or name at Hugging Face; ``name`` of the data set."""
 
     text: str
     kind: Literal["folder", "npz", "function", "hub"]
