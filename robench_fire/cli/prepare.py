@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from robench_fire.cli.common import options as o
 from robench_fire.errors import RobenchError
+
+if TYPE_CHECKING:
+    from robench_fire.problem.registry import Found
 
 SHOWN = 20  # classes of a data set of the user's own; of more, the fewest and the most images of one
 
@@ -35,22 +38,23 @@ def data(
     released. It is read without executing anything in it. Without a file, rst_adv hides the labels of half of the
     training images and pseudo-labels them itself. docs/data.md says more.
     """
-    from robench_fire.cli.common.own_images import own_images
-    from robench_fire.cli.common.progress_display import listening
     from robench_fire.data import fetching
-    from robench_fire.data.own import stored
     from robench_fire.data.own.sources import is_own
     from robench_fire.problem import registry
-    from robench_fire.progress import Event
 
     folder = data_dir or fetching.data_folder()
-    found = [registry.load("datasets", name) for name in datasets if not is_own(name)]
+    bundled = [registry.load("datasets", name) for name in datasets if not is_own(name)]
     for text in (each for each in datasets if is_own(each) or resize or channels):
-        own = own_images(text, folder, resize, channels, anew=True)
-        if own is not None:
-            _print_own(stored.facts_at(place := stored.place_of(folder, own.name, own.sha256)), place)
-    if not found:
-        return
+        _prepare(text, folder, resize, channels)
+    if bundled:
+        _bring(bundled, folder)
+
+
+def _bring(found: list[Found], folder: Path) -> None:
+    from robench_fire.cli.common.progress_display import listening
+    from robench_fire.data import fetching
+    from robench_fire.progress import Event
+
     with listening(len(found), "data sets") as listen:
         for each in found:
             name = each.name
@@ -62,6 +66,16 @@ def data(
             listen(Event(name, "done", 1, 1, ""))
             where = "\n".join(f"  {path}" for path in paths) or "  embedded; no file needed"
             print(f"{name}: verified\n{where}")
+
+
+def _prepare(text: str, folder: Path, resize: int | None, channels: int | None) -> None:
+    from robench_fire.cli.common.own_images import own_images
+    from robench_fire.data.own import stored
+
+    own = own_images(text, folder, resize, channels, anew=True)
+    if own is not None:
+        place = stored.place_of(folder, own.name, own.sha256)
+        _print_own(stored.facts_at(place), place)
 
 
 def _print_own(facts: dict[str, Any], place: Path) -> None:

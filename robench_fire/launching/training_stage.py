@@ -65,17 +65,15 @@ def train_runs(
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
     problem, facts = _problem(runs[0], composed, request, splits, device, report, group)
-
     with ExitStack() as open_:
         tracked = _tracked(runs, problem, log, open_) if group.first else []
         epoch_done = partial(_epoch_done, runs, spent, tracked) if group.first else lambda number, curve: None
         shown = (lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None
         trained = train_together(
             composed.build, problem, seeds=[run.seed for run in runs], device=device,
-            state_files=[run.folder / "state.pt" for run in runs],
+            state_files=[run.folder / "state.pt" for run in runs], streaming=streaming,
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
             compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
-            streaming=streaming,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):

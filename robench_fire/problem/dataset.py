@@ -27,8 +27,10 @@ class Split(NamedTuple):
 
     def sha256(self) -> str:
         """Of the images and their labels."""
-        digest = hashlib.sha256(self.images.cpu().contiguous().numpy())  # without a copy: they may not fit the memory
-        digest.update(self.labels.cpu().contiguous().numpy())
+        digest = hashlib.sha256(
+            self.images.cpu().contiguous().numpy().data
+        )  # without a copy: they may not fit the memory
+        digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def take(self, index: Tensor | slice) -> Split:

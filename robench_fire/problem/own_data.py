@@ -36,5 +36,6 @@ def own_data(plain: Mapping[str, Any] | None) -> OwnData | None:
     """
     if plain is None:
         return None
-    values = {each.name: plain[each.name] for each in fields(OwnData)}
-    return OwnData(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(OwnData)}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return OwnData(**values)

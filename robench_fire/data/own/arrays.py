@@ -104,7 +104,8 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         fix = "divide them by 255, or save them as uint8 (N, height, width, channels)"
         fix = fix if low >= 0 and high <= 255 else "undo their normalisation: recipe.normalise does that in the model"
         raise DataError(f"{what} runs from {low:.4g} to {high:.4g}; floats lie in [0, 1]: {fix}")
-    return np.rint(images.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(images.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def _labels(what: str, labels: NDArray[Any]) -> Labels:

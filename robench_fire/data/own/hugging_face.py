@@ -47,7 +47,7 @@ def read(source: Source) -> Found:
 
 def _column(source: Source, features: Any, kind: type, usual: tuple[str, ...]) -> str:
     """The one column of a kind; of several, or of numbers without names, the one that is called as usual."""
-    of_kind = [name for name, each in features.items() if isinstance(each, kind)]
+    of_kind: list[str] = [name for name, each in features.items() if isinstance(each, kind)]
     named = [name for name in of_kind or features if name in usual]
     if len(of_kind) == 1 or named:
         return named[0] if named else of_kind[0]

@@ -125,7 +125,8 @@ def pixels(picture: Image.Image, channels: int, side: int) -> NDArray[np.uint8]:
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)  # which Pillow widens to the area
         left, top = (width - side) // 2, (height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
-    return np.asarray(picture, np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+    levels: NDArray[np.uint8] = np.asarray(picture, np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+    return levels
 
 
 def check_unreadable(where: str, unreadable: list[str], total: int) -> None:
