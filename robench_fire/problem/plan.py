@@ -143,7 +143,7 @@ def override(plan: Plan, path: str, text: str) -> Plan:
 
 def no_setting(plan: Plan, path: str) -> str:
     """The sentence for a path that is none, with those that may be meant: of the same last name, or spelt nearly so."""
-    known = [each for each, _ in leaves(to_plain(plan)) if "." in each]
+    known = [each for each, _ in leaves(to_plain(replace(plan, data=None))) if "." in each]
     by_last: dict[str, list[str]] = {}
     for each in known:
         by_last.setdefault(each.rpartition(".")[2], []).append(each)
@@ -151,7 +151,8 @@ def no_setting(plan: Plan, path: str) -> str:
     near = difflib.get_close_matches(path, known, n=3) or difflib.get_close_matches(last, by_last, n=1)
     meant = by_last.get(last) or [each for name in near for each in by_last.get(name, [name])]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
-    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {plan.dataset}` lists them all"
+    where = plan.dataset if plan.data is None else f"./{plan.dataset} --eps {plan.threat.eps}"
+    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {where}` lists them all"
 
 
 def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:

@@ -64,14 +64,14 @@ def radius(text: str, norm: str) -> Quantity:
 
 
 def recipes(shape: tuple[int, int, int], eps: Quantity) -> dict[Threat, Recipe]:
-    """The matched protocol of CIFAR in both norms, with an attack for this radius and augmentation for this size."""
+    """The matched protocol of CIFAR in each norm that has the radius: its attack at that, its views at this size."""
     step = eps.times(STEP) if eps > 0 else Quantity("1/255")  # at radius 0 no step leads anywhere
     recipe = Recipe(
         arch=_arch(shape),
         attack=Pgd(steps=STEPS, step=step),
         augment=Augment(pad=shape[1] // 8, flip=shape[0] == 3),
     )
-    return {kind(eps=eps): recipe for kind in THREATS.values()}
+    return {kind(eps=eps): recipe for name, kind in THREATS.items() if name != "Linf" or eps <= 1}
 
 
 def _arch(shape: tuple[int, int, int]) -> str:
