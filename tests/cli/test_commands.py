@@ -257,6 +257,7 @@ def test_the_options_are_what_the_docs_promise(
         "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--log", "--start", "--teacher", "--help",
+        "--resize", "--channels", "--stream", "--no-stream",
     }  # fmt: skip
 
 

@@ -24,19 +24,12 @@ def read(root: Path) -> Found:
         DataError: for folders that are none of both kinds, a class without an image, or other classes in one part.
     """
     names = _folders(root)
-    if "train" in names and set(names) <= set(PARTS):
-        given = {name: _listed(root / name, root) for name in names}
-        if len({PARTS[name] for name in names}) < len(names):
-            raise DataError(f"{root} has {' and '.join(sorted(set(names) - {'train', 'test'}))}; keep one of them")
-        if len(given) == 1:
-            raise DataError(f"{root} has train/ and no test/; add it, or lay its class folders in {root} itself")
-        _same_classes(root, given)
-    elif {"train", "test"} <= set(names):
-        others = sorted(set(names) - set(PARTS))
-        raise DataError(
-            f"{root} has train/ and test/ and also {_some(others)}; move those away (parts are train, test and val)"
-        )
-    else:
+    if "train" in names and _folders(root / "train"):
+        given = _in_parts(root, names)
+    elif names and set(names) <= set(PARTS):
+        where = f"{root} has {_some(names)} without class folders in train/"
+        raise DataError(f"{where}; lay each class's images in a folder of its own, as train/cat")
+    else:  # which may have a class called train
         given = {"train": _listed(root, root)}
     classes = list(next(iter(given.values())))
     if len(classes) < 2:
@@ -46,6 +39,20 @@ def read(root: Path) -> Found:
     parts = {PARTS[name]: _part(root, list(each.values())) for name, each in given.items()}
     kept = sum(len(each.labels) for each in parts.values())
     return Found(tuple(classes), parts, sum(len(files) for _, _, files in os.walk(root, followlinks=True)) - kept)
+
+
+def _in_parts(root: Path, names: list[str]) -> dict[str, dict[str, list[str]]]:
+    """By part and class, the paths of images."""
+    if others := sorted(set(names) - set(PARTS)):
+        fix = "move what is no part (train, test, val) out of it"
+        raise DataError(f"{root} has class folders in train/, and also {_some(others)}; {fix}")
+    if len({PARTS[name] for name in names}) < len(names):
+        raise DataError(f"{root} has {' and '.join(sorted(set(names) - {'train', 'test'}))}; keep one of them")
+    if len(names) == 1:
+        raise DataError(f"{root} has train/ and no test/; add it, or lay its class folders in {root} itself")
+    given = {name: _listed(root / name, root) for name in names}
+    _same_classes(root, given)
+    return given
 
 
 def _folders(root: Path) -> list[str]:

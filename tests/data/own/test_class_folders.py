@@ -91,11 +91,19 @@ def test_a_class_folder_needs_an_image(tmp_path: Path) -> None:
 def test_folders_that_are_neither(tmp_path: Path) -> None:
     folder = Path(class_folders(tmp_path / "numbers"))
     (folder / "unlabelled").mkdir()
-    refused(folder, "has train/ and test/ and also unlabelled; move those away")
+    refused(folder, r"has class folders in train/, and also unlabelled; move what is no part \(train, test, val\) out")
+    (folder / "test").rename(folder / "unlabelled" / "test")
+    refused(folder, "has class folders in train/, and also unlabelled")  # two folders that are no classes
     class_folders(tmp_path / "half", ["train"])
     refused(tmp_path / "half", "has train/ and no test/; add it")
     class_folders(tmp_path / "twice", ["train", "val", "valid"])
     refused(tmp_path / "twice", "has val and valid; keep one of them")
+    for part in ("train", "test"):
+        (tmp_path / "flat" / part).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "flat" / part / "1.png")
+    refused(
+        tmp_path / "flat", "has test, train without class folders in train/; lay each class's images in a folder of"
+    )
     (tmp_path / "none").mkdir()
     refused(tmp_path / "none", "holds 0 class folders")
 
