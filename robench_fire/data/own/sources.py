@@ -79,9 +79,8 @@ def _named(source: Source) -> Source:
     if not name:
         raise UsageError(f"{source.text}: its name has no letter or digit for a run folder; give it another one")
     if registry.canonical(name) in registry.names("datasets"):
-        raise UsageError(
-            f"{source.text}: {name} is the name of a bundled data set; give yours another one, a link is enough"
-        )
+        way = "a link is enough" if source.path else "its save_to_disk writes a folder"
+        raise UsageError(f"{source.text}: {name} is the name of a bundled data set; give yours another one, {way}")
     return source._replace(name=name)
 
 
