@@ -100,6 +100,9 @@ def _print_own(facts: dict[str, Any], place: Path) -> None:
     if facts["skipped"]:
         left = f"{len(facts['skipped']):,} images left out, as they cannot be read"
         console.print(f"{left}: {', '.join(facts['skipped'])}", highlight=False, markup=False)
+    if facts["test_images_in_train"]:
+        shared = f"{facts['test_images_in_train']:,} test images are, pixel for pixel, trained on too"
+        console.print(f"{shared}: accuracies will flatter", style="yellow", highlight=False)
     if facts["ignored_files"]:
         console.print(f"{facts['ignored_files']:,} files that are no images of a class were left", highlight=False)
 

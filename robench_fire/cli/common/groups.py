@@ -59,10 +59,13 @@ class RecipeOptions:
         """The same for several defenses."""
         from robench_fire.runs.compose import Request
 
-        if is_own(dataset):  # whose radius is asked for before they are read
+        if is_own(dataset):  # which may take minutes to read: what can be wrong besides is looked at before
             from robench_fire.data.own.dataset import radius
+            from robench_fire.problem import registry
 
             radius(self.eps, self.norm.value)
+            for each in defenses:
+                registry.load("defenses", each)
         own = own_images(dataset, data_dir, self.resize, self.channels)
         shared = Request(
             defense="",

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from robench_fire.files import as_json
 from robench_fire.problem.own_data import OwnData, own_data
 from robench_fire.progress import Report
 
+HALF = ".preparing-"
 READERS: dict[str, Callable[[Source], Found]] = {
     "folder": lambda source: class_folders.read(Path(os.path.abspath(source.path or ""))),
     "npz": lambda source: arrays.from_npz(source.path or Path(source.place)),
@@ -62,6 +64,8 @@ def prepare(
 
 def _prepared(source: Source, own: Path, report: Report, resize: int | None, channels: int | None) -> OwnData:
     report("listing", 0, 1, source.text)
+    for left in own.glob(f"{HALF}*"):  # of a process that was killed: who is here holds the lock
+        shutil.rmtree(left, ignore_errors=True)
     found = READERS[source.kind](source)
     parts = divided(found.parts)
     total = sum(len(part.labels) for _, part in parts.each())
@@ -69,13 +73,15 @@ def _prepared(source: Source, own: Path, report: Report, resize: int | None, cha
     pictures.check_unreadable(source.text, survey.unreadable, total)
     depth = pictures.channels_of(source.text, survey.modes, channels)
     side = pictures.side_of(source.text, survey.sizes, resize)
-    with tempfile.TemporaryDirectory(dir=own, prefix=".preparing-") as scratch:
+    with tempfile.TemporaryDirectory(dir=own, prefix=HALF) as scratch:
         made = _Prepared(Path(scratch), found, parts, (depth, side, side))
         made.write(total, lambda done, total: report("images", done, total, f"{side} x {side}"))
         pictures.check_unreadable(source.text, made.skipped, total)
+        made.check_classes(source.text)
         facts = made.facts(source.name, None if set(survey.sizes) == {(side, side)} else resize) | {
             "source": os.path.abspath(source.path) if source.path else source.text, "kind": source.kind,
             "split": parts.how, "images_per_class": made.per_class(), "skipped": made.skipped,
+            "test_images_in_train": made.shared(),
             "ignored_files": found.ignored, "modes": dict(survey.modes),
         }  # fmt: skip
         (made.folder / stored.FACTS).write_text(as_json(facts), encoding="utf-8")
@@ -99,6 +105,7 @@ class _Prepared:
         self.found, self.parts, self.shape = found, parts, shape
         self.skipped: list[str] = []
         self.labels: dict[str, NDArray[np.int64]] = {}
+        self.seen: dict[str, list[bytes]] = {name: [] for name in stored.PARTS}  # what tells images apart
         self.levels = np.zeros((shape[0], 256), np.int64)  # of training pixels, by channel
         self.digest = hashlib.sha256(json.dumps([FORMAT, shape, found.class_names]).encode())
 
@@ -114,7 +121,7 @@ class _Prepared:
                     if isinstance(pixels, str):
                         self.skipped.append(f"{part.names[number]} ({pixels})")
                     else:
-                        self._add(file, pixels, counted=name == "train")
+                        self._add(file, name, pixels)
                         kept.append(number)
                     told(done := done + 1, total)
                 _header(file, self.shape, len(kept))
@@ -124,11 +131,12 @@ class _Prepared:
             kept_names[name] = [part.names[number] for number in kept]
         (self.folder / "images.json").write_text(as_json(kept_names), encoding="utf-8")
 
-    def _add(self, file: io.BufferedWriter, pixels: NDArray[np.uint8], counted: bool) -> None:
+    def _add(self, file: io.BufferedWriter, part: str, pixels: NDArray[np.uint8]) -> None:
         block = pixels.tobytes()
         file.write(block)
         self.digest.update(block)
-        if counted:
+        self.seen[part].append(hashlib.blake2b(block, digest_size=16).digest())
+        if part == "train":
             for channel, own in enumerate(pixels):
                 self.levels[channel] += np.bincount(own.ravel(), minlength=256)
 
@@ -145,6 +153,16 @@ class _Prepared:
             sha256=self.digest.hexdigest(), resize=resize, **counts,
         )  # fmt: skip
         return {"format": FORMAT, **asdict(own)}
+
+    def shared(self) -> int:
+        """How many test images are, pixel for pixel, training or validation images too."""
+        known = {*self.seen["train"], *self.seen["validation"]}
+        return sum(each in known for each in self.seen["test"])
+
+    def check_classes(self, where: str) -> None:
+        """Refuse a class whose only training images cannot be read."""
+        if empty := [name for name, counts in self.per_class().items() if not counts[0]]:
+            raise DataError(f"{where}: no training image of {', '.join(empty[:5])} can be read; add some")
 
     def per_class(self) -> dict[str, list[int]]:
         """Images of each class in training, validation and test."""

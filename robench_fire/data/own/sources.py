@@ -17,6 +17,7 @@ from robench_fire.problem import registry
 FORMAT = 1
 """Of what is prepared; another one is prepared anew."""
 HUB = "hf:"
+PUBLISHED = "imagenet"  # a board of RobustBench, whose figures are of other images than a user's
 FUNCTION = re.compile(r"(.+\.py|[A-Za-z_]\w*(?:\.\w+)*):([A-Za-z_]\w*)")
 
 
@@ -78,9 +79,10 @@ def _named(source: Source) -> Source:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name).strip("-")
     if not name:
         raise UsageError(f"{source.text}: its name has no letter or digit for a run folder; give it another one")
-    if registry.canonical(name) in registry.names("datasets"):
+    if registry.canonical(name) in {*registry.names("datasets"), PUBLISHED}:
         way = "a link is enough" if source.path else "its save_to_disk writes a folder"
-        raise UsageError(f"{source.text}: {name} is the name of a bundled data set; give yours another one, {way}")
+        taken = f"{name} is what a bundled data set or a board of RobustBench is called"
+        raise UsageError(f"{source.text}: {taken}; give yours another one, {way}")
     return source._replace(name=name)
 
 

@@ -125,6 +125,16 @@ def test_a_picture_that_ends_too_early_is_left_out_too(tmp_path: Path) -> None:
     assert own.train + own.validation == 23
 
 
+def test_a_class_needs_an_image_that_can_be_read(tmp_path: Path) -> None:
+    folder = Path(class_folders(tmp_path / "numbers", ["train", "val", "test"]))
+    (folder / "train" / "digit-9").mkdir()
+    (folder / "train" / "digit-9" / "1.png").write_bytes(b"no picture")
+    for part in ("val", "test"):
+        (folder / part / "digit-9").mkdir()
+        Image.new("L", (8, 8)).save(folder / part / "digit-9" / "1.png")
+    refused(folder, "no training image of digit-9 can be read; add some")
+
+
 def test_many_unreadable_images_are_refused(tmp_path: Path) -> None:
     folder = Path(class_folders(tmp_path / "numbers"))
     for number in range(3):

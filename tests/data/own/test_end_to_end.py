@@ -104,6 +104,7 @@ def test_show_says_where_values_come_from(tmp_path: Path) -> None:
     assert values["threat.eps"]["source"] == "--eps"
     said = ran(tmp_path, "show", "fire", "./letters", "--data-dir", "none", code=3).stderr
     assert "data of your own have no usual radius: say --eps" in said
+    ran(tmp_path, "show", "fier", "./letters", "--eps", "0.2", "--data-dir", "none", code=2)
     assert not (tmp_path / "none").exists()  # before anything is read
     said = ran(tmp_path, "show", "fire", "./letters", "--eps", "0.2", "--set", "data.name=1", code=3).stderr
     assert "`robench show fire ./letters --eps 0.2` lists them all" in said

@@ -65,6 +65,21 @@ def test_images_that_break_off_leave_nothing(tmp_path: Path, monkeypatch: pytest
     assert prepared(folder, tmp_path).num_classes == 4
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "own" / "numbers" / ".preparing-killed").mkdir(parents=True)
+    prepared(class_folders(tmp_path / "numbers"), tmp_path)
+    assert list((tmp_path / "own" / "numbers").glob(".preparing-*")) == []
+
+
+def test_test_images_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+    content = arrays()
+    content["x_test"][:3] = content["x_train"][:3]
+    own = prepared(npz(tmp_path, **content), tmp_path)
+    assert stored.facts_at(stored.place_of(tmp_path, own.name, own.sha256))["test_images_in_train"] == 3
+    own = prepared(npz(tmp_path, **arrays()), tmp_path)
+    assert stored.facts_at(stored.place_of(tmp_path, own.name, own.sha256))["test_images_in_train"] == 0
+
+
 def test_mean_and_std_are_those_of_the_training_images(tmp_path: Path) -> None:
     own = prepared(class_folders(tmp_path / "numbers", mode="RGB"), tmp_path)
     pixels = load(own, tmp_path).train.images.numpy() / 255
@@ -123,9 +138,11 @@ def test_names_are_those_of_files_and_folders(tmp_path: Path, monkeypatch: pytes
     assert source_of("hf:someone/numbers").name == "numbers"
     (tmp_path / "digits").mkdir()
     with pytest.raises(
-        UsageError, match=r"\./digits: digits is the name of a bundled data set; give yours another one"
+        UsageError, match=r"\./digits: digits is what a bundled data set or .* is called; give yours another one"
     ):
         source_of("./digits")
+    with pytest.raises(UsageError, match="imagenet is what"):
+        source_of("hf:someone/imagenet")
     (tmp_path / "mine").symlink_to("digits")
     assert source_of("./mine").name == "mine"
     with pytest.raises(DataError, match="nowhere is not a folder of images"):
