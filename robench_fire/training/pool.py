@@ -30,6 +30,9 @@ def fits(images: Tensor, device: torch.device) -> bool:
     return images.numel() * images.element_size() <= SHARE * torch.cuda.mem_get_info(device)[0]
 
 
-def picked(images: Tensor, index: Tensor) -> Tensor:
-    """The images at ``index``, on its device."""
-    return images[index.to(images.device)].to(index.device)
+def picked(images: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    """The images at ``index`` on the device; their copy waits for nothing that the device still has to do."""
+    found = images[index.to(images.device)]
+    if device.type == "cuda" and not found.is_cuda:
+        found = found.pin_memory()
+    return found.to(device, non_blocking=True)

@@ -47,8 +47,8 @@ def test_weights_are_the_same_to_the_last_bit(device: str, mapped: Splits) -> No
 def test_batches_lie_on_the_device(device: str, mapped: Splits) -> None:
     pool, index = laid(mapped.train, torch.device(device), streaming=True), torch.tensor([5, 0, 5], device=device)
     assert pool.images is mapped.train.images
-    assert pool.labels.device.type == picked(pool.images, index).device.type == device
-    assert torch.equal(picked(pool.images, index).cpu(), mapped.train.images[[5, 0, 5]])
+    assert pool.labels.device.type == picked(pool.images, index, index.device).device.type == device
+    assert torch.equal(picked(pool.images, index, index.device).cpu(), mapped.train.images[[5, 0, 5]])
 
 
 def test_images_go_where_half_of_the_memory_has_room_for_them(mapped: Splits, monkeypatch: pytest.MonkeyPatch) -> None:

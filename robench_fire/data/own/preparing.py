@@ -89,7 +89,6 @@ def _prepared(source: Source, own: Path, report: Report, resize: int | None, cha
         if place.exists() and not (place / stored.FACTS).exists():
             raise DataError(f"{place} has no {stored.FACTS}; move it away and run the same command again")
         if not place.exists():
-            made.folder.chmod(0o755)  # of a temporary one nobody else may read
             os.rename(made.folder, place)
     result = own_data(facts)
     assert result is not None
@@ -115,7 +114,7 @@ class _Prepared:
         for name, part in self.parts.each():
             kept: list[int] = []
             with open(self.folder / f"{name}.images.npy", "wb") as file:
-                _header(file, self.shape, 0)
+                begin = _header(file, self.shape, 0)
                 drawn = pictures.mapped(part, lambda picture: pictures.pixels(picture, self.shape[0], self.shape[1]))
                 for number, pixels in enumerate(drawn):
                     if isinstance(pixels, str):
@@ -124,7 +123,8 @@ class _Prepared:
                         self._add(file, name, pixels)
                         kept.append(number)
                     told(done := done + 1, total)
-                _header(file, self.shape, len(kept))
+                end = _header(file, self.shape, len(kept))
+                assert end == begin
             self.labels[name] = part.labels[kept]
             self.digest.update(self.labels[name].tobytes())
             np.save(self.folder / f"{name}.labels.npy", self.labels[name], allow_pickle=False)
@@ -171,9 +171,8 @@ class _Prepared:
         return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _header(file: io.BufferedWriter, shape: tuple[int, int, int], count: int) -> None:
-    """At the beginning of an .npy; numpy leaves room in it for the number of images, which is known at the end."""
+def _header(file: io.BufferedWriter, shape: tuple[int, int, int], count: int) -> int:
+    """At the beginning of an .npy, up to where images begin; numpy leaves room in it for another number of them."""
     file.seek(0)
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
-    if count:
-        file.seek(0, os.SEEK_END)
+    return file.tell()
