@@ -41,7 +41,8 @@ from robench_fire.errors import RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.bench import bench
 from robench_fire.launching.progress_display import listening, say
-from robench_fire.launching.seed import Workplace, run_folder
+from robench_fire.launching.seed import run_folder
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.quantity import duration
 from robench_fire.runs import folders
 from robench_fire.runs.compose import Request, compose

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 from command_line import robench
+from own_images import arrays, class_folders, npz
 from page_commands import BLOCKS, MARK, PAGES, Block, spans_of
 from repository import ROOT
 from shared_folder import shared_folder
@@ -66,9 +67,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prepare(folder: Path) -> Path:
     if not (folder / "done").exists():
-        teaching = (ROOT / "docs" / "adding-a-defense.md").read_text(encoding="utf-8")
-        for name, code in EXAMPLE.findall(teaching):
-            (folder / name).write_text(code, encoding="utf-8")
+        for page in ("adding-a-defense.md", "own-data.md"):
+            for name, code in EXAMPLE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
+                (folder / name).write_text(code, encoding="utf-8")
+        class_folders(folder / "mydata", each=10)
+        class_folders(folder / "photos", each=4, mode="RGB", size=50)
+        npz(folder, "mydata.npz", **arrays())
         shutil.copy(folder / "hellinger.py", folder / "mine.py")
         (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
         few = ["--seeds", "2", "--epochs", "1", "--examples", "20", "--jobs", "1"]

@@ -19,7 +19,8 @@ from robench_fire.devices.device import resolve
 from robench_fire.errors import RecipeError, UsageError, raise_failed, unknown
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.bench import bench
-from robench_fire.launching.seed import run_folder, workplace
+from robench_fire.launching.seed import run_folder
+from robench_fire.launching.training_stage import workplace
 from robench_fire.problem.plan import Profile
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, compose

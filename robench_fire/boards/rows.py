@@ -12,7 +12,7 @@ from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.problem.settings import said_value
 from robench_fire.quantity import same
 from robench_fire.runs.evaluations import alone, masks, pick, shared_evaluation
-from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, extra_of, find
+from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, extra_of, find, images_of
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
@@ -64,6 +64,11 @@ class Row:
     @property
     def dataset(self) -> str:
         return str(self.plan["dataset"])
+
+    @property
+    def images(self) -> str:
+        """Which of several images of one name, see images_of."""
+        return images_of(self.plan)
 
     @property
     def profile(self) -> str:

@@ -16,7 +16,7 @@ import typer
 
 from robench_fire import __version__, stopping
 from robench_fire.cli import attack, listing, measure, prepare
-from robench_fire.cli.common.groups import grouped
+from robench_fire.cli.common.grouping import grouped
 from robench_fire.cli.profile import profile
 from robench_fire.cli.results.compare import compare
 from robench_fire.cli.results.pages import report, site

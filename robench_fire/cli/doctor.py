@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from robench_fire.data import fetching
+from robench_fire.data.own.stored import prepared_in, summary
 from robench_fire.devices.meters import energy_counter
 from robench_fire.devices.workers import cores
 from robench_fire.models import robustbench_package
@@ -40,6 +41,7 @@ def examine(data: Path) -> list[Finding]:
         _robustbench(),
         _autoattack(),
         *(_data(name, data) for name in registry.names("datasets")),
+        *(Finding("ok", f"data {each['name']}", summary(each)) for each in prepared_in(data)),
     ]
 
 

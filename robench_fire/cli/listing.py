@@ -15,6 +15,8 @@ from robench_fire.cli.common import options as o
 from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.errors import DataError, UsageError, unknown
 
+NAMED = 10
+"""Parts of a setting's value that are shown."""
 STATUS = 40
 """Columns for what is said of a run beside its path, which is never broken: it is there to be copied."""
 
@@ -62,7 +64,16 @@ def _listing(what: str, output: Path, only: list[str], where: list[str]) -> dict
     from robench_fire.problem import registry
 
     group: Any = what
-    return {name: registry.summary(group, name) for name in registry.names(group)}
+    found = {name: registry.summary(group, name) for name in registry.names(group)}
+    return found | (_own_images() if what == "datasets" else {})
+
+
+def _own_images() -> dict[str, str]:
+    """What is prepared of images of the user's own, with the beginning of its hash."""
+    from robench_fire.data.fetching import data_folder
+    from robench_fire.data.own.stored import prepared_in, summary
+
+    return {f"{each['name']} ({each['sha256'][:16]})": summary(each) for each in prepared_in(data_folder())}
 
 
 def rm(
@@ -104,6 +115,7 @@ def show(
     dataset: o.Dataset,
     recipe: RecipeOptions,
     device: o.Device = "auto",
+    data_dir: o.Data = None,
     json: o.Json = False,
 ) -> None:
     """Show the resolved recipe, where each value comes from, and what a seed costs on this machine."""
@@ -111,7 +123,7 @@ def show(
     from robench_fire.problem.settings import to_plain
     from robench_fire.runs.compose import compose
 
-    composed = compose(recipe.request(defense, dataset))
+    composed = compose(recipe.request(defense, dataset, data_dir))
     from robench_fire.costs.estimate import estimate
     from robench_fire.costs.work import work
     from robench_fire.devices.device import resolve
@@ -144,6 +156,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
         drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
     for path, value, source in composed.sources():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if isinstance(value, list) and len(value) > NAMED:  # the names of many classes
+            shown = f"{', '.join(map(str, value[:NAMED]))} and {len(value) - NAMED:,} more"
         drawn.add_row(path, shown, f"[dim]{source}[/dim]")
     console.print(drawn)
     if built := ", ".join(f"{name} {value}" for name, value in cost["timm"].items()):

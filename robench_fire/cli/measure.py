@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +33,7 @@ def train(
     place: PlaceOptions,
 ) -> None:
     """Train a defense over its seeds, evaluate each, and print the row. The same command again resumes."""
-    _run([recipe.request(defense, dataset)], o.seeds(seeds, seed), evaluation, place)
+    _run([recipe.request(defense, dataset, place.data_dir)], o.seeds(seeds, seed), evaluation, place)
 
 
 def bench(
@@ -49,10 +50,10 @@ def bench(
 
     --start and --teacher go to those that need them; of all, those that need one that is not given are left out.
     """
-    _run(requested(defenses, dataset, recipe), o.seeds(seeds, seed), evaluation, place)
+    _run(requested(defenses, dataset, recipe, place.data_dir), o.seeds(seeds, seed), evaluation, place)
 
 
-def requested(defenses: str, dataset: str, recipe: RecipeOptions) -> list[Request]:
+def requested(defenses: str, dataset: str, recipe: RecipeOptions, data_dir: Path | None = None) -> list[Request]:
     """What is asked for of each of several defenses; ``defenses``: names or files, comma-separated, or "all".
 
     Raises:
@@ -62,7 +63,8 @@ def requested(defenses: str, dataset: str, recipe: RecipeOptions) -> list[Reques
 
     every = defenses.strip() == "all"
     chosen = list(registry.names("defenses")) if every else [each.strip() for each in defenses.split(",")]
-    requests = [_given(recipe.request(each, dataset), every) for each in chosen if each]
+    asked = recipe.requests([each for each in chosen if each], dataset, data_dir)
+    requests = [_given(each, every) for each in asked]
     return [each for each in requests if each is not None]
 
 

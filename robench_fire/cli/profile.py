@@ -34,7 +34,7 @@ def profile(
 
     Nothing is written but the trace.
     """
-    asked = recipe.request(defense, dataset)
+    asked = recipe.request(defense, dataset, data_dir)
     found = _profiled(asked, device, compiling, trace, data_dir)
     if json:
         print(jsonlib.dumps({"format": 1, **found}, indent=2))

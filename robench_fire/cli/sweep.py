@@ -63,7 +63,7 @@ def sweep(
     from robench_fire.runs.grid import axes, grid, renamed
 
     along = axes(over or [])
-    points = grid(requested(defenses, dataset, recipe), along)
+    points = grid(requested(defenses, dataset, recipe, place.data_dir), along)
     for note in (notes := renamed(points, along)):
         say(note)
     found, failed = _run(points, numbers, evaluations, place, measure)

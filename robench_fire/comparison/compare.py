@@ -180,13 +180,14 @@ def _took(seconds: float, rows: Sequence[Row]) -> str:
 
 def _test_images(row: Row) -> int:
     """How many there are; as many as were used, where that is not known."""
-    from robench_fire.problem import registry  # here, because it imports torch
+    from robench_fire.data.own.dataset import known  # here, because it imports torch
+    from robench_fire.problem.own_data import own_data
 
     try:
-        known = registry.load("datasets", row.dataset).module.DATASET.test_size
+        size = known(row.dataset, own_data(row.plan.get("data"))).test_size
     except RobenchError:
-        known = None
-    return max(known or 0, row.examples)
+        size = None
+    return max(size or 0, row.examples)
 
 
 def as_plain(each: Comparison) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def check_comparable(one: Row, other: Row) -> None:
     """
     pairs: list[tuple[str, Any, Any]] = [
         ("data set", one.dataset, other.dataset),
+        ("images", one.images, other.images),
         ("norm", one.norm, other.norm),
         ("attack", one.attack, other.attack),
         ("number of test images", one.examples, other.examples),

@@ -155,6 +155,7 @@ def _check_alike(one: Method, other: Method, sources: Sequence[ModelSource], thr
     mine, its = threats
     for what, own, theirs in (
         ("data set", sources[0].dataset, sources[1].dataset),
+        ("images", *(each.data.sha256[:16] if each.data else "" for each in sources)),
         ("norm", mine.norm, its.norm),
         ("eps", mine.eps, its.eps),
     ):

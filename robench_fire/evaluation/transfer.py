@@ -107,7 +107,8 @@ def _plans(folder: Path) -> dict[str, list[Run]]:
     for run in folders.find(folder):
         if run.trained:
             plan = run.read("plan.json")
-            kinds.add((plan["dataset"], plan["claim"]["kind"], plan["claim"]["eps"]))
+            images = f" ({folders.images_of(plan)})" if plan.get("data") else ""
+            kinds.add((plan["dataset"] + images, plan["claim"]["kind"], plan["claim"]["eps"]))
             found[run.read("provenance.json")["paper"]["method"], run.folder.parent].append(run)
     if not found:
         raise DataError(f"{folder} holds no trained run; `robench ls runs` lists them")

@@ -23,8 +23,8 @@ from robench_fire.launching.local import Task, launch
 from robench_fire.launching.ray_cluster import Cluster
 from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
-from robench_fire.launching.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
-from robench_fire.launching.training_stage import check_together
+from robench_fire.launching.seed import all_judged, judge_seed, run_folder, run_seed, train_group
+from robench_fire.launching.training_stage import Workplace, check_together
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen

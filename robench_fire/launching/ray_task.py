@@ -29,7 +29,8 @@ from robench_fire.errors import RobenchError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.folder_sync import Change, apply, changes, marks
 from robench_fire.launching.local import attempt
-from robench_fire.launching.seed import Workplace, run_folder
+from robench_fire.launching.seed import run_folder
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.progress import Event, Listen, Report
 from robench_fire.runs.compose import Composed, Request, compose
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from robench_fire.data import fetching
-from robench_fire.devices import torchrun
 from robench_fire.devices.device import use
-from robench_fire.devices.process_group import ALONE, ProcessGroup
+from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
-from robench_fire.launching.training_stage import UNFINISHED, train_runs
+from robench_fire.launching.training_stage import UNFINISHED, Workplace, train_runs
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
 from robench_fire.progress import Report
@@ -23,36 +21,6 @@ from robench_fire.runs.compose import Composed, Request, compose
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import source_of
 from robench_fire.training import saving
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workplace:
-    """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
-
-    ``log``: where else each run's curve goes, see trackers. ``save_every``: seconds between two saves of a state.
-    """
-
-    output: Path
-    data: Path
-    device: str
-    compiling: bool = False
-    log: tuple[str, ...] = ()
-    save_every: float = saving.EVERY
-
-
-def workplace(
-    output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = (),
-    save_every: float = saving.EVERY,
-) -> Workplace:  # fmt: skip
-    """A place with what is usual there: the user's data folder, and torch.compile on a GPU.
-
-    With DistributedDataParallel compilation is not measured, and not used unless it is asked for.
-    """
-    usual = device.type == "cuda" and torchrun.count() == 1
-    return Workplace(
-        output=output, data=data or fetching.data_folder(), device=str(device),
-        compiling=usual if compiling is None else compiling, log=tuple(log), save_every=save_every,
-    )  # fmt: skip
 
 
 def run_folder(composed: Composed, output: Path, seed: int) -> Run:
@@ -74,9 +42,7 @@ def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workp
     use(device)
     with run.locked():
         if _to_train(run, composed):
-            train_runs(
-                [run], composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
-            )
+            train_runs([run], composed, request, splits, device, place, report)
         _tidy(run)
         evaluate_source(source_of(run), splits.test, evaluations, device, report, judge=False)
 
@@ -98,9 +64,7 @@ def train_seed(request: Request, seed: int, place: Workplace, group: ProcessGrou
 
         if group.agreed(begin):
             device = torch.device(place.device)
-            train_runs(
-                [run], composed, request, splits, device, place.compiling, report, group, place.log, place.save_every
-            )
+            train_runs([run], composed, request, splits, device, place, report, group)
 
 
 def train_group(request: Request, seeds: Sequence[int], place: Workplace, report: Report) -> None:
@@ -122,9 +86,7 @@ def train_group(request: Request, seeds: Sequence[int], place: Workplace, report
                 done = saving.reached(saving.read(file, torch.device("cpu"))) if saving.there(file) else (0, 0)
                 groups.setdefault(done, []).append(run)
         for _, runs in sorted(groups.items(), reverse=True):
-            train_runs(
-                runs, composed, request, splits, device, place.compiling, report, ALONE, place.log, place.save_every
-            )
+            train_runs(runs, composed, request, splits, device, place, report)
             for run in runs:
                 _tidy(run)
 

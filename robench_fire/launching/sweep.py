@@ -10,7 +10,8 @@ from robench_fire.boards.sweeps import Point, said_setting, selected
 from robench_fire.errors import DivergedError, RecipeError, RobenchError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.bench import Say, check_evaluations, name_of
-from robench_fire.launching.seed import Workplace, run_folder
+from robench_fire.launching.seed import run_folder
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from robench_fire.costs import account
-from robench_fire.data import extra_images
+from robench_fire.data import extra_images, fetching
 from robench_fire.data.batches import batches_per_epoch
 from robench_fire.devices import torchrun
 from robench_fire.devices.meters import energy_counter
@@ -28,7 +28,8 @@ from robench_fire.models import names
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
-from robench_fire.runs.compose import Composed, Request, by_hand, departures
+from robench_fire.runs.compose import Composed, Request
+from robench_fire.runs.differences import by_hand, departures
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.summary import percent
 from robench_fire.training import pseudo_labels, saving
@@ -41,13 +42,44 @@ UNFINISHED = (*STATES, *(saving.previous(Path(each)).name for each in STATES), E
 """Files that only an unfinished training needs."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where a run happens: its output folder, the data folder, the device, and whether torch.compile is used there.
+
+    ``log``: where else each run's curve goes, see trackers. ``save_every``: seconds between two saves of a state.
+    ``streaming``: whether batches of images are copied to the device one by one, see data.pool; None: where they do not
+    fit.
+    """
+
+    output: Path
+    data: Path
+    device: str
+    compiling: bool = False
+    log: tuple[str, ...] = ()
+    save_every: float = saving.EVERY
+    streaming: bool | None = None
+
+
+def workplace(
+    output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = (),
+    save_every: float = saving.EVERY, streaming: bool | None = None,
+) -> Workplace:  # fmt: skip
+    """A place with what is usual there: the user's data folder, and torch.compile on a GPU.
+
+    With DistributedDataParallel compilation is not measured, and not used unless it is asked for.
+    """
+    usual = device.type == "cuda" and torchrun.count() == 1
+    return Workplace(
+        output=output, data=data or fetching.data_folder(), device=str(device),
+        compiling=usual if compiling is None else compiling, log=tuple(log), save_every=save_every, streaming=streaming,
+    )  # fmt: skip
+
+
 def train_runs(
-    runs: Sequence[Run], composed: Composed, request: Request, splits: Splits, device: torch.device, compiling: bool,
-    report: Report, group: ProcessGroup = ALONE, log: Sequence[str] = (), save_every: float = saving.EVERY,
+    runs: Sequence[Run], composed: Composed, request: Request, splits: Splits, device: torch.device, place: Workplace,
+    report: Report, group: ProcessGroup = ALONE,
 ) -> None:  # fmt: skip
     """Train seeds that have got equally far, side by side if they are several; their folders are held by the caller.
-
-    ``log``: the trackers that hear of every epoch too. ``save_every``: so many seconds the state is saved.
 
     Raises:
         RobenchError: whatever stops the training; finished epochs stay.
@@ -58,17 +90,16 @@ def train_runs(
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
     problem, facts = _problem(runs[0], composed, request, splits, device, report, group)
-
     with ExitStack() as open_:
-        tracked = _tracked(runs, problem, log, open_) if group.first else []
+        tracked = _tracked(runs, problem, place.log, open_) if group.first else []
         epoch_done = partial(_epoch_done, runs, spent, tracked) if group.first else lambda number, curve: None
         shown = (lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None
         trained = train_together(
             composed.build, problem, seeds=[run.seed for run in runs], device=device,
-            state_files=[run.folder / "state.pt" for run in runs],
+            state_files=[run.folder / "state.pt" for run in runs], streaming=place.streaming,
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
-            compiling=compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
-            save_every=save_every,
+            compiling=place.compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
+            save_every=place.save_every,
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):

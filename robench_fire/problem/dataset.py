@@ -27,8 +27,10 @@ class Split(NamedTuple):
 
     def sha256(self) -> str:
         """Of the images and their labels."""
-        digest = hashlib.sha256(self.images.cpu().numpy().tobytes())
-        digest.update(self.labels.cpu().numpy().tobytes())
+        digest = hashlib.sha256(
+            self.images.cpu().contiguous().numpy().data
+        )  # without a copy: they may not fit the memory
+        digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def take(self, index: Tensor | slice) -> Split:
@@ -73,8 +75,9 @@ class Dataset:
 
     ``recipes``: the matched recipe for each threat model it is benchmarked at, the first one being the default.
     ``source``: where those recipes come from. ``extra_arch``: the architecture used with extra data.
-    ``validation``: how many training images are held out. ``examples``: how many test images an evaluation uses by
-    default (None: all). ``test_size``: how many there are, where that is known beforehand.
+    ``validation``: how many training images are held out. ``load``: (train, test), or all three parts. ``examples``:
+    how many test images an evaluation uses by default (None: all). ``test_size``: how many there are, where that is
+    known beforehand.
     """
 
     num_classes: int
@@ -86,7 +89,7 @@ class Dataset:
     extra_arch: str
     validation: int
     train_size: int  # without the validation images
-    load: Callable[[Path], tuple[Split, Split]]  # (train, test) from the verified files in a folder
+    load: Callable[[Path], tuple[Split, Split] | Splits]  # from the verified files in a folder
     files: tuple[File, ...] = ()
     downloads: tuple[Download, ...] = ()
     mirror: Mirror | None = None
@@ -94,8 +97,14 @@ class Dataset:
     test_size: int | None = None
 
     def splits(self, folder: Path) -> Splits:
-        """Read the (verified) files in ``folder`` and hold out the validation images by a fixed permutation."""
-        full, test = self.load(folder)
+        """Read the (verified) files in ``folder`` and hold out the validation images by a fixed permutation.
+
+        Not where they are a part of their own already.
+        """
+        loaded = self.load(folder)
+        if isinstance(loaded, Splits):
+            return loaded
+        full, test = loaded
         order = torch.randperm(len(full.labels), generator=torch.Generator().manual_seed(20200626))
         held, kept = order[: self.validation], order[self.validation :].sort().values
         return Splits(full.take(kept), full.take(held), test)

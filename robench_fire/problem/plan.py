@@ -8,13 +8,14 @@ import hashlib
 import json
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
+from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
-from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.problem.settings import OPTIONAL, leaves, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
@@ -27,7 +28,7 @@ class Plan:
     """A defense on a data set, the threat model and recipe that train it, and the threat model its row claims.
 
     ``code``: the beginning of the SHA-256 of a defense file that is not bundled, so that another formula is another
-    plan.
+    plan. ``data``: of a data set that is not bundled either, what its images are.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Plan:
     threat: Threat
     claim: Threat
     recipe: Recipe
+    data: OwnData | None = field(default=None, metadata=OPTIONAL)
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -141,7 +143,7 @@ def override(plan: Plan, path: str, text: str) -> Plan:
 
 def no_setting(plan: Plan, path: str) -> str:
     """The sentence for a path that is none, with those that may be meant: of the same last name, or spelt nearly so."""
-    known = [each for each, _ in leaves(to_plain(plan)) if "." in each]
+    known = [each for each, _ in leaves(to_plain(replace(plan, data=None))) if "." in each]
     by_last: dict[str, list[str]] = {}
     for each in known:
         by_last.setdefault(each.rpartition(".")[2], []).append(each)
@@ -149,7 +151,8 @@ def no_setting(plan: Plan, path: str) -> str:
     near = difflib.get_close_matches(path, known, n=3) or difflib.get_close_matches(last, by_last, n=1)
     meant = by_last.get(last) or [each for name in near for each in by_last.get(name, [name])]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
-    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {plan.dataset}` lists them all"
+    where = plan.dataset if plan.data is None else f"./{plan.dataset} --eps {plan.threat.eps}"
+    return f"unknown setting {path!r}: {hint}`robench show {plan.name} {where}` lists them all"
 
 
 def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:

@@ -82,7 +82,9 @@ def load(group: Group, name: str) -> Found:
 def _own(group: Group, name: str) -> str:
     """How a file is named that may have been meant."""
     if group != "defenses":
-        return ""
+        if "/" in name:
+            return "; images of your own are trained on, and their runs attacked (docs/own-data.md)"
+        return f"; for the folder {name} say ./{name}" if Path(name).is_dir() else ""
     if Path(f"{name}.py").is_file():
         return f"; for the file {name}.py say {Path(name).parent / Path(name).name}.py"
     return "; a defense of your own is a file whose name ends in .py" if "/" in name or Path(name).is_file() else ""

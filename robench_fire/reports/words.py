@@ -77,13 +77,15 @@ def reliability(rows: Sequence[Row]) -> list[Reliability]:
 def command(row: Row) -> str:
     """The command that trains and attacks the row's seeds again, with the plan's own fingerprint."""
     plan = row.plan
-    words = ["robench", "train", f"./{plan['name']}.py" if plan["code"] else plan["name"], row.dataset]
+    own = plan.get("data")
+    words = ["robench", "train", f"./{plan['name']}.py" if plan["code"] else plan["name"]]
+    words += [f"./{row.dataset}", *(["--resize", own["resize"]] if own["resize"] else [])] if own else [row.dataset]
     words += ["--seeds", ",".join(map(str, sorted(row.per_seed)))] if len(row.per_seed) > 1 else [
         "--seed", str(min(row.per_seed))]  # fmt: skip
     words += ["--profile", row.profile] if row.profile != "matched" else []
     words += ["--norm", row.norm] if row.norm != "Linf" else []
     words += ["--arch", plan["recipe"]["arch"]]
-    if not same(plan["claim"]["eps"], row.facts["usual_eps"]):
+    if own or not same(plan["claim"]["eps"], row.facts["usual_eps"]):
         words += ["--eps", plan["claim"]["eps"]]
     words += {"file": ["--extra-data", "FILE"], "hidden": ["--hide-labels"]}.get(row.extra, [])
     for name in ("start", "teacher"):

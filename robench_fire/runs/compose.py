@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from robench_fire.data.extra_images import identified
+from robench_fire.data.own.dataset import known, radius
 from robench_fire.errors import GivenWeightsError, RecipeError, UsageError, located
 from robench_fire.models import architectures
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.defense import Paper
 from robench_fire.problem.defense_check import check
+from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.plan import Plan, Profile, override
 from robench_fire.problem.recipe import Extra
-from robench_fire.problem.settings import differing, leaves, to_plain
+from robench_fire.problem.settings import leaves, to_plain
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs.given_weights import WeightFiles, beginning, given
@@ -44,6 +46,7 @@ class Request:
     start: str = ""  # a file or a run whose weights training begins from
     teacher: str = ""  # a file or a run, for a loss that reads a teacher's logits
     code: str = ""  # of a file of the user's own, as it was when the command began
+    data: OwnData | None = None  # images of the user's own, prepared; ``dataset`` is what they are called
 
     @property
     def given_weights(self) -> list[tuple[str, str]]:
@@ -89,7 +92,10 @@ class Composed(NamedTuple):
                 if path not in found or found[path][0] != value:
                     found[path] = (value, source)
         own = {"defense.": f"{self.paper.method} ({self.paper.key})"}
-        own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        if self.plan.data is None:
+            own |= dict.fromkeys(("threat.", "claim.", "recipe.attack."), "the data set's threat model (docs/data.md)")
+        else:
+            own |= dict.fromkeys(("threat.", "claim."), "--eps")
         backend = ("recipe.precision.", "recipe.attack_precision.", "recipe.ghost_batch.")
         own |= dict.fromkeys(backend, "robench_fire (docs/performance.md)")
         listed = []
@@ -129,7 +135,7 @@ def plan_of(request: Request) -> Plan:
         UsageError, RecipeError: as ``compose``; weights that are to be given are asked for by nobody here.
     """
     try:
-        composed, _ = _resolved(request)
+        composed, _ = resolved(request)
         plan = composed.plan
         plan.check()
         check(plan.defense, plan.name, composed.dataset.num_classes, attacked=plan.recipe.attack is not None)
@@ -141,7 +147,7 @@ def plan_of(request: Request) -> Plan:
 
 
 def _compose(request: Request) -> Composed:
-    found, own = _resolved(request)
+    found, own = resolved(request)
     plan, dataset = found.plan, found.dataset
     plan.check()  # here and below: a mistake is found before anything is spent
     check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
@@ -154,23 +160,25 @@ def _compose(request: Request) -> Composed:
     return found._replace(given=tuple(own.values()), begin=begin, teacher=teacher)
 
 
-def _resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
+def resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
     """The plan as asked for, which nothing has been held against yet, and the weights that are given, by option."""
     defense = registry.load("defenses", request.defense)
     if request.code and defense.code != request.code:
         raise RecipeError(f"{request.defense} has changed since this command began; run it again to train the new one")
-    named = registry.load("datasets", request.dataset)
-    dataset: Dataset = named.module.DATASET
-    threat = _threat(named.name, dataset, request.norm)
+    own_eps = radius(request.eps, request.norm) if request.data else None
+    dataset = known(request.dataset, request.data, own_eps)
+    called = request.data.name if request.data else registry.canonical(request.dataset)
+    threat = _threat(called, dataset, request.norm)
     plan = Plan(
         name=defense.name,
-        dataset=named.name,
+        dataset=called,
         profile=request.profile,
         defense=defense.module.DEFENSE,
         code=defense.code,
         threat=threat,
         claim=threat,
         recipe=dataset.recipes[threat],
+        data=request.data,
     )
     layers = [(dataset.source, plan)]
     if request.profile == "short":
@@ -237,36 +245,7 @@ def _teacher(plan: Plan, dataset: Dataset, own: WeightFiles | None) -> Callable[
         raise RecipeError(f"--teacher: the loss of {plan.name} reads no teacher; leave it out")
     if own is None and reads:
         raise GivenWeightsError(f"{plan.name} learns from a teacher: say --teacher FILE|RUN")
-    return None if own is None else taught_by("--teacher", own, plan.dataset, plan.recipe.arch, dataset)
-
-
-def by_hand(request: Request) -> dict[str, Any]:
-    """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
-    own = replace(request, eps="", epochs=None, settings=())
-    recipe, asked = (dict(leaves(to_plain(_resolved(each)[0].plan))) for each in (own, request))
-    shown = ("recipe.arch", "threat.eps", "claim.eps")
-    changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
-    return {path: value for path, value in changed.items() if path not in shown}
-
-
-def departures(composed: Composed, request: Request) -> dict[str, list[Any]]:
-    """By path, each setting that a method's own file changes against the shared recipe: its value, and the shared one.
-
-    Its coefficients and what a table shows anyway are left out, and what the user then sets by hand; of the official
-    profile everything, as that is a recipe of its own.
-    """
-    plans = [plan for _, plan in composed.layers]
-    name = f"{composed.plan.name}, "
-    own = [number for number, (source, _) in enumerate(composed.layers) if source.startswith(name)]
-    if not own or request.profile == "official":
-        return {}
-    asked, shared = (to_plain(plans[number]) for number in (own[-1], own[0] - 1))
-    there, hand = dict(leaves(asked)), by_hand(request)
-    shown = ("defense.", "recipe.arch", "recipe.extra", "recipe.start", "recipe.teacher")
-    return {
-        path: list(pair) for path, pair in differing(asked, shared).items()
-        if path in there and path not in hand and not path.startswith(shown)
-    }  # fmt: skip
+    return None if own is None else taught_by("--teacher", own, plan, dataset)
 
 
 def _threat(name: str, dataset: Dataset, norm: str) -> Threat:

@@ -135,6 +135,11 @@ def extra_of(plan: Mapping[str, Any]) -> str:
     return str(extra["source"]) if extra else ""
 
 
+def images_of(plan: Mapping[str, Any]) -> str:
+    """The beginning of the hash of a plan's images of the user's own, of which several may have one name; else ""."""
+    return str(plan["data"]["sha256"])[:8] if plan.get("data") else ""
+
+
 def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any]) -> None:
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
     with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:

@@ -14,6 +14,7 @@ from robench_fire.files import sha256
 from robench_fire.models import architectures, checkpoints
 from robench_fire.models.architectures import last_layer
 from robench_fire.problem.dataset import Dataset
+from robench_fire.problem.plan import Plan
 from robench_fire.problem.recipe import GivenWeights, Recipe
 from robench_fire.runs.folders import Run, find
 from robench_fire.runs.model_source import source_from_file, source_of
@@ -103,15 +104,17 @@ def _way_out(path: Path, wanted: checkpoints.Shapes, network: nn.Module, arch: s
     return "it is of other classes: --set recipe.start.head=new gives it a new last layer"
 
 
-def teacher(flag: str, start: WeightFiles, name: str, arch: str, dataset: Dataset) -> Callable[[int | None], nn.Module]:
-    """What loads the teacher of a seed: frozen, in eval mode, on the CPU.
+def teacher(flag: str, start: WeightFiles, plan: Plan, dataset: Dataset) -> Callable[[int | None], nn.Module]:
+    """What loads the teacher of a seed that is trained on ``dataset``: frozen, in eval mode, on the CPU.
 
-    ``name`` and ``arch``: of the data set that is trained on, and of a file's network; a run knows its own.
+    A file is read as the network of the ``plan``; a run knows its own.
 
     Raises:
         RecipeError: if its images or its classes are not those of the data set, or a file is of another network.
         DataError: if it cannot be read.
     """
+    name, arch = plan.dataset, plan.recipe.arch
+    data = (plan.data, plan.claim.eps) if plan.data else None
 
     def load(seed: int | None) -> nn.Module:
         path = start.of(seed)
@@ -124,7 +127,7 @@ def teacher(flag: str, start: WeightFiles, name: str, arch: str, dataset: Datase
             except checkpoints.MisfitError as fault:
                 fix = f"a file is read as {arch}, the network that is trained; for another one name the folder of a run"
                 raise RecipeError(f"{flag} {fault}; {fix}") from None
-            source = source_from_file(path, name, arch)
+            source = source_from_file(path, name, arch, images=data)
         own = source.parts()
         if (own.shape, own.num_classes) != (dataset.shape, dataset.num_classes):
             raise RecipeError(

@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from robench_fire.data.own.dataset import known
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
 from robench_fire.models import architectures, checkpoints, normalisation, robustbench_zoo
 from robench_fire.models.names import ARCHS
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
+from robench_fire.problem.own_data import OwnData, own_data
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
@@ -42,10 +44,10 @@ class ModelSource:
     trained: Threat  # the threat model of its training, where that is known; else the claim
     key: str = ""
     notes: tuple[str, ...] = ()
+    data: OwnData | None = None  # of a run on images of the user's own
 
     def parts(self) -> Dataset:
-        dataset: Dataset = registry.load("datasets", self.dataset).module.DATASET
-        return dataset
+        return known(self.dataset, self.data, self.claim.eps)
 
     def load(self, device: torch.device) -> nn.Module:
         """The model with its weights, in eval mode, its parameters frozen.
@@ -115,11 +117,14 @@ def source_of(run: Run) -> ModelSource:
         normalise=recipe["normalise"],
         claim=claim,
         trained=trained,
+        data=own_data(plan.get("data")),
     )
 
 
-def source_from_file(path: Path, dataset: str, arch: str, how: str = "", key: str = "") -> ModelSource:
-    """Someone's checkpoint, claimed at the data set's default radius.
+def source_from_file(
+    path: Path, dataset: str, arch: str, how: str = "", key: str = "", images: tuple[OwnData, Quantity] | None = None
+) -> ModelSource:
+    """Someone's checkpoint, claimed at the data set's default radius; or, on the user's own ``images``, at theirs.
 
     ``how``: the normalisation in front of the network, "" for the one that the file holds, or else none. ``key``: which
     of several weights in the file, see checkpoints.find.
@@ -128,8 +133,7 @@ def source_from_file(path: Path, dataset: str, arch: str, how: str = "", key: st
         UsageError: for a normalisation that is none, or another than the file holds.
         DataError: if the file cannot be read or does not fit the architecture.
     """
-    found = registry.load("datasets", dataset)
-    parts = found.module.DATASET
+    parts = known(dataset, *(images or (None,)))
     try:
         weights = checkpoints.find(path, architectures.shapes(arch, parts.shape, parts.num_classes), key)
     except checkpoints.MisfitError as fault:
@@ -145,8 +149,10 @@ def source_from_file(path: Path, dataset: str, arch: str, how: str = "", key: st
     parted = [path.name, key, f"normalise-{how.replace(':', '_')}" if how not in ("", "none") else ""]
     stem = path.with_name(".".join([*(each for each in parted if each), "eval"]))
     return ModelSource(
-        weights=path, stem=stem, dataset=found.name, arch=arch, normalise=(how or own or "none").replace(" ", ""),
+        weights=path, stem=stem, dataset=images[0].name if images else registry.canonical(dataset), arch=arch,
+        normalise=(how or own or "none").replace(" ", ""),
         claim=claim, trained=claim, key=weights.key, notes=_notes(path, weights, own, first is not None),
+        data=images[0] if images else None,
     )  # fmt: skip
 
 
@@ -240,6 +246,6 @@ def _runs(path: Path, dataset: str, arch: str) -> list[ModelSource]:
         renamed = (path / "plan.json").exists() and not re.fullmatch(r"seed-\d+", path.resolve().name)
         why = "is not named seed-N, as a run's folder must be" if renamed else "holds no trained run"
         raise DataError(f"{path} {why}; `robench ls runs` lists them")
-    if len({each.dataset for each in found}) > 1:
+    if len({(each.dataset, each.data) for each in found}) > 1:
         raise UsageError(f"{path} holds runs of several data sets; name one of its folders")
     return found

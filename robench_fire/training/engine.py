@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robench_fire import stopping
 from robench_fire.data.batches import batches_per_epoch
+from robench_fire.data.pool import laid
 from robench_fire.devices.compilation import Compiled, Say, once
 from robench_fire.devices.precision import lay_out, layout, resolve
 from robench_fire.devices.process_group import ALONE, ProcessGroup
@@ -106,16 +107,17 @@ def train_together(
     say: Say = lambda text: None,
     pictures: Pictures | None = None,
     save_every: float = saving.EVERY,
+    streaming: bool | None = None,
 ) -> list[Trained]:
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
 
     ``epoch_done`` hears the number of the seed among ``seeds`` and its curve, ``pictures`` that number and the first
-    validation images with their perturbations.
+    validation images with their perturbations. ``streaming``: see pool.laid.
 
     Raises:
         RecipeError: also if a model or a defense does not train side by side as it does alone.
     """
-    state, setup = prepared(build, problem, seeds, device, compiling, group, say)
+    state, setup = prepared(build, problem, seeds, device, compiling, group, say, streaming)
     files = [path for path in state_files if path is not None]
     begun = bool(files) and all(map(saving.there, files))
     known = group.agreed(lambda: [saving.read(path, CPU, say) for path in files] if begun else [])
@@ -149,7 +151,7 @@ def _finish(
             state.write(number, path)
 
     saves = Saves(save, save_every)
-    recipe, validation = setup.problem.recipe, setup.problem.validation.to(setup.device)
+    recipe, validation = setup.problem.recipe, laid(setup.problem.validation, setup.device)
     steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
     known_sizes: set[int] = set()
     for epoch in range(len(state.seeds[0].curve) + 1, recipe.epochs + 1):
@@ -174,6 +176,7 @@ def prepared(
     compiling: bool = False,
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
+    streaming: bool | None = None,
 ) -> tuple[State, Setup]:
     """A fresh state and the functions that a step calls."""
     recipe, pool = problem.recipe, problem.train
@@ -181,7 +184,7 @@ def prepared(
     arithmetic = resolve(recipe, device)
     if problem.extra is not None:
         pool = Split(*(torch.cat(pair) for pair in zip(pool, problem.extra, strict=True)))
-    pool = pool.to(device)
+    pool = laid(pool, device, streaming)
     width = pool.images.shape[-1]
     models = [arranged(_begun(build, problem, seed), recipe.ghost_batch, group, device).to(device) for seed in seeds]
     if len(seeds) > 1 and (why := refuses_together(problem.defense, models[0])):

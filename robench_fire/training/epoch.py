@@ -167,7 +167,7 @@ class _Session:
 def _order(setup: Setup, seed: int, epoch: int) -> list[Tensor]:
     recipe, labelled = setup.problem.recipe, len(setup.problem.train.labels)
     drawn = batches(recipe, labelled, len(setup.pool.labels) - labelled, generator("cpu", seed, "order", epoch))
-    return [index.to(setup.device) for index in drawn]  # here, so that no step waits for a copy
+    return [index.to(setup.pool.images.device) for index in drawn]  # here, so that no step waits for a copy
 
 
 @contextmanager

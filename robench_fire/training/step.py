@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 from robench_fire.data import mixing
 from robench_fire.data.batches import augmented
 from robench_fire.data.mixing import Mixing
+from robench_fire.data.pool import picked
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
@@ -28,12 +29,13 @@ def step(
 ) -> dict[str, Tensor]:
     """Train on one batch: ``index`` holds each seed's examples. Every term's mean over each seed's batch, (seeds,).
 
-    In a group of several processes all draw the same random numbers for the whole batch, take their part, and return
-    their part of the means.
+    ``index`` lies where the pool's images do, so that no copy waits for the device to say which. In a group of several
+    processes all draw the same random numbers for the whole batch, take their part, and return their part of the means.
     """
     chosen = setup.problem.defense.weights
+    places, index = index, [each.to(setup.device, non_blocking=True) for each in index]
     with clock.section("data"):
-        drawn = _drawn(setup, index, streams)
+        drawn = _drawn(setup, places, index, streams)
     with clock.section("attack"), rounding(setup.arithmetic.attack):
         label, target = setup.group.part(drawn.label), _targets(state, setup, index, drawn)
         seen = Views(None, target, target, label, torch.full((), progress, device=setup.device))  # no logits yet
@@ -61,10 +63,12 @@ class _Drawn(NamedTuple):
     mixed: tuple[Mixing, ...]
 
 
-def _drawn(setup: Setup, index: Sequence[Tensor], streams: Sequence[Streams]) -> _Drawn:
+def _drawn(setup: Setup, places: Sequence[Tensor], index: Sequence[Tensor], streams: Sequence[Streams]) -> _Drawn:
+    """``places``: the index where the pool's images lie."""
     pool, augment = setup.pool, setup.problem.recipe.augment
     label = torch.cat([pool.labels[each] for each in index])
-    drawn = [augmented(pool.images[each], augment, own.views) for each, own in zip(index, streams, strict=True)]
+    chosen = [picked(pool.images, each, setup.device) for each in places]
+    drawn = [augmented(each, augment, own.views) for each, own in zip(chosen, streams, strict=True)]
     if augment.mix is None:
         return _Drawn(setup.layout(torch.cat(drawn)), label, ())
     ways = tuple(mixing.drawn(augment.mix, each, own.views) for each, own in zip(drawn, streams, strict=True))

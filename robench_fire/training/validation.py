@@ -37,6 +37,7 @@ def validate(
     size = max(min(BATCH, setup.problem.recipe.batch_size) // len(seeds), 1)  # what training fits, this does
     with frozen(model), rounding("tf32"):
         for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
+            images = images.to(setup.device)  # where they do not lie there already
             x, label = setup.layout(to_float(images).repeat(len(seeds), 1, 1, 1)), labels.repeat(len(seeds))
             mine = number % group.size == group.rank
             if mine:

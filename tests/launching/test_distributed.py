@@ -17,7 +17,7 @@ from processes import Started, forked, interpreted
 
 from robench_fire.errors import RecipeError
 from robench_fire.launching import distributed
-from robench_fire.launching.seed import Workplace
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import Run
 

@@ -17,7 +17,8 @@ from robench_fire.errors import DataError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching.folder_sync import apply
 from robench_fire.launching.ray_task import Message, RayTask, work
-from robench_fire.launching.seed import Workplace, run_folder, run_seed
+from robench_fire.launching.seed import run_folder, run_seed
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run

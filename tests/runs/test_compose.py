@@ -14,7 +14,8 @@ from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.settings import leaves, to_plain
 from robench_fire.problem.threat import L2
 from robench_fire.quantity import Quantity
-from robench_fire.runs.compose import Request, by_hand, compose
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.differences import by_hand
 
 THREAT_MODEL = "the data set's threat model (docs/data.md)"
 

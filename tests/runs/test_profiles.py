@@ -14,7 +14,8 @@ from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra
 from robench_fire.quantity import Quantity
-from robench_fire.runs.compose import Request, by_hand
+from robench_fire.runs.compose import Request
+from robench_fire.runs.differences import by_hand
 
 
 @pytest.mark.parametrize(

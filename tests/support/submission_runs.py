@@ -24,7 +24,8 @@ from robench_fire.evaluation.autoattack import square
 from robench_fire.evaluation.autoattack.attack_sets import AttackedBlock
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.reliability import Check
-from robench_fire.launching.seed import Workplace, judge_seed, run_folder, run_seed
+from robench_fire.launching.seed import judge_seed, run_folder, run_seed
+from robench_fire.launching.training_stage import Workplace
 from robench_fire.models import robustbench_package
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.runs.compose import Request, compose

@@ -8,7 +8,8 @@ import pytest
 from repository import BOARDS
 
 from robench_fire.boards.model_info import from_model_info
-from robench_fire.runs.compose import Request, compose, departures
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.differences import departures
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.render import FORMATS, render
 

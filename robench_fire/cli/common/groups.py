@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.own_images import own_images
+from robench_fire.data.own.sources import is_own
 from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
 from robench_fire.runs.evaluations import ROWS, TABLED
@@ -19,7 +19,7 @@ from robench_fire.runs.evaluations import ROWS, TABLED
 if TYPE_CHECKING:
     from robench_fire.evaluation.evaluator import Evaluations
     from robench_fire.launching.ray_cluster import Cluster
-    from robench_fire.launching.seed import Workplace
+    from robench_fire.launching.training_stage import Workplace
     from robench_fire.runs.compose import Request
     from robench_fire.runs.model_source import ModelSource
     from robench_fire.tables.columns import Shown
@@ -44,18 +44,34 @@ class RecipeOptions:
     hide_labels: o.HideLabels = False
     start: o.Start = ""
     teacher: o.Teacher = ""
+    resize: o.Resize = None
+    channels: o.Channels = None
 
-    def request(self, defense: str, dataset: str) -> Request:
-        """These options for a defense on a data set.
+    def request(self, defense: str, dataset: str, data_dir: Path | None = None) -> Request:
+        """These options for a defense on a data set, whose images are prepared if they are the user's own.
 
         Raises:
             RecipeError, UsageError: for a text that cannot be read.
+            DataError: for images that cannot be trained on.
         """
+        return self.requests([defense], dataset, data_dir)[0]
+
+    def requests(self, defenses: Sequence[str], dataset: str, data_dir: Path | None = None) -> list[Request]:
+        """The same for several defenses."""
         from robench_fire.runs.compose import Request
 
-        return Request(
-            defense=defense,
-            dataset=dataset,
+        if is_own(dataset):  # which may take minutes to read: what can be wrong besides is looked at before
+            from robench_fire.data.own.dataset import radius
+            from robench_fire.problem import registry
+
+            radius(self.eps, self.norm.value)
+            for each in defenses:
+                registry.load("defenses", each)
+        own = own_images(dataset, data_dir, self.resize, self.channels)
+        shared = Request(
+            defense="",
+            dataset=own.name if own else dataset,
+            data=own,
             norm=self.norm.value,
             profile=self.profile.value,
             eps=self.eps,
@@ -67,6 +83,7 @@ class RecipeOptions:
             start=self.start,
             teacher=self.teacher,
         )
+        return [replace(shared, defense=each) for each in defenses]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +167,7 @@ class PlaceOptions:
     log: o.Log = ""
     save_every: o.SaveEvery = "5m"
     time_limit: o.TimeLimit = ""
+    streaming: o.Stream = None
 
     def check(self) -> None:
         """Refuse options that do not go with each other, or with torchrun; from now on the time limit runs.
@@ -160,6 +178,10 @@ class PlaceOptions:
         ray = o.launched(self.launcher, self.address, self.slots, self.together)
         torchrun.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
         torchrun.refuse_options(launcher="ray" if ray else "")
+        if ray and self.streaming is not None:
+            raise UsageError(
+                "--stream and --no-stream: with --launcher ray each machine sees what fits; leave them out"
+            )
         if self.log:
             from robench_fire.launching import trackers
 
@@ -171,11 +193,13 @@ class PlaceOptions:
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
-        from robench_fire.launching.seed import workplace
+        from robench_fire.launching.training_stage import workplace
 
         device = torchrun.device("cpu" if self.launcher is o.LauncherName.ray else self.device)
         every = o.duration("--save-every", self.save_every)
-        return workplace(self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every)
+        return workplace(
+            self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every, self.streaming
+        )
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""
@@ -239,41 +263,3 @@ GROUPS = {
     PlaceOptions: "Where it runs",
 }
 """Each group's heading in a command's help."""
-
-
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` as typer should see it: with the options of a group in the place of each group that it takes."""
-    hints = get_type_hints(command, include_extras=True)
-    shown: list[inspect.Parameter] = []
-    taken: dict[str, type] = {}
-    for name, parameter in inspect.signature(command).parameters.items():
-        if hints[name] in GROUPS:
-            taken[name] = hints[name]
-            types = get_type_hints(hints[name], include_extras=True)
-            heading = GROUPS[hints[name]]
-            shown += [
-                _option(each.name, _under(heading, types[each.name]), each.default) for each in fields(hints[name])
-            ]
-        else:
-            shown.append(_option(name, hints[name], parameter.default))
-
-    def run(**given: Any) -> None:
-        groups = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in taken.items()}
-        command(**given, **groups)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in shown}
-    return run
-
-
-def _under(heading: str, kind: Any) -> Any:
-    """An annotated option under a heading of its command's help."""
-    inner, option = get_args(kind)
-    option = copy(option)
-    option.rich_help_panel = heading
-    return Annotated[inner, option]
-
-
-def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

@@ -37,7 +37,17 @@ class Norm(str, Enum):
 
 
 Defense = Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")]
-Dataset = Annotated[str, typer.Argument(help="digits, mnist, cifar10 or cifar100.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="digits, mnist, cifar10 or cifar100; or images of your own (docs/own-data.md): a folder (./FOLDER), "
+        "FILE.npz, FILE.py:FUNCTION, hf:NAME."
+    ),
+]
+Resize = Annotated[int | None, typer.Option(metavar="N", help="Bring images of your own to N x N pixels.")]
+Channels = Annotated[
+    int | None, typer.Option(metavar="1|3", min=1, max=3, help="Bring images of your own to grey (1) or colour (3).")
+]
 Seeds = Annotated[
     str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4). (default: 5)")
 ]
@@ -101,6 +111,10 @@ Where = Annotated[
 Log = Annotated[
     str,
     typer.Option(metavar="csv,tensorboard,wandb", help="Where else losses, accuracies, images go; comma-separated."),
+]
+Stream = Annotated[
+    bool | None,
+    typer.Option("--stream/--no-stream", help="Copy batches of images to the device. (default: if they do not fit)"),
 ]
 Figure = Annotated[
     Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF by suffix, without one PNG and SVG; CSV beside.")
