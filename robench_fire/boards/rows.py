@@ -141,6 +141,8 @@ class Row:
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
+        for seed, wrong in self.facts.get("signs", {}).items():
+            notes.append(f"Seed {seed}: {'; '.join(wrong)}.")
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
                 notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")
@@ -232,7 +234,8 @@ def _facts(
     times: dict[int, dict[str, Any]],
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
-    return {
+    failed = {str(k): each["signs"] for k, each in sorted(times.items()) if "signs" in each}
+    return ({"signs": failed} if failed else {}) | {
         "by_hand": first["by_hand"],
         "departures": first.get("departures", {}),
         "usual_eps": first["usual_eps"],

@@ -19,7 +19,7 @@ from robench_fire.evaluation.reliability_text import MASKED, OWN
 from robench_fire.problem.pgd import Forward, Pgd, misclassify
 from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
-from robench_fire.statistics.summary import more, noticeable, percent
+from robench_fire.statistics.summary import above_chance, more, noticeable, percent
 
 IMAGES = 200  # correctly classified ones that the battery uses
 ENOUGH = 20  # fewer say nothing
@@ -152,7 +152,7 @@ def judged(
 
 
 def _chance(accuracy: float, num_classes: int) -> list[Check]:
-    if accuracy >= min(200, 100 + 10 * num_classes) / num_classes:  # twice chance, or ten points above it
+    if above_chance(accuracy, num_classes):
         return []
     found = f"{accuracy:.1f} % on {num_classes} classes: another data set's weights, or twice normalised?"
     return [Check("clean accuracy is above chance", None, found)]

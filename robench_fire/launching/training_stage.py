@@ -31,6 +31,7 @@ from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request
 from robench_fire.runs.differences import by_hand, departures
 from robench_fire.runs.folders import Run
+from robench_fire.statistics.curves import signs
 from robench_fire.statistics.summary import percent
 from robench_fire.training import pseudo_labels, saving
 from robench_fire.training.engine import Trained, train_together
@@ -105,6 +106,9 @@ def train_runs(
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
         if group.first:
             about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
+            if wrong := signs(each.curve, problem.num_classes):
+                report(NOTE, 0, 1, f"seed {run.seed}: {'; '.join(wrong)}")
+                about["signs"] = wrong
             _record(run, each, about)
 
 

@@ -26,6 +26,11 @@ def noticeable(count: int, images: int) -> bool:
     return count > max(0.002 * images, 2)
 
 
+def above_chance(accuracy: float, num_classes: int) -> bool:
+    """Whether an accuracy in percent is twice that of guessing, or ten points above it."""
+    return accuracy >= min(200, 100 + 10 * num_classes) / num_classes
+
+
 def more(many: int, few: int) -> bool:
     """Whether ``many`` is larger than ``few`` beyond noise: a one-sided sign test at 1 %."""
     from scipy.stats import binomtest  # here, because it takes a moment to import
