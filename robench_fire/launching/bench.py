@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
-from robench_fire.runs.compose import Composed, Request, compose
+from robench_fire.runs.compose import Composed, Request, compose, pinned
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
 """(number of runs, what they are) to a listener that lives as long as the context."""
@@ -59,7 +58,7 @@ def bench(
     """
     composed = _checked(requests, evaluations, place, together)
     check_given(composed, seeds, cluster is not None)
-    requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
+    requests = [pinned(request, each.plan) for request, each in zip(requests, composed, strict=True)]
     cells = {
         f"{name_of(request, each)} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds

@@ -25,6 +25,7 @@ from robench_fire.errors import RecipeError
 from robench_fire.files import replaced, sha256
 from robench_fire.launching.trackers import Tracked
 from robench_fire.models import names
+from robench_fire.models.own import code, text
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
@@ -151,6 +152,8 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
         "by_hand": by_hand(request),
         "departures": departures(composed, request),
     }
+    if network := text.read(composed.plan.recipe.arch):
+        about["network"] = code.copy(network, run.folder)
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
     formats = asdict(resolve(composed.plan.recipe, device))
     session = provenance.describe(device) | {"processes": group.size, "arithmetic": formats}
