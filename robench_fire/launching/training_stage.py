@@ -26,6 +26,7 @@ from robench_fire.files import replaced, sha256
 from robench_fire.launching.trackers import Tracked
 from robench_fire.models import names
 from robench_fire.models.own import code, text
+from robench_fire.models.stacked import cannot_stack
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
@@ -112,7 +113,9 @@ def check_together(composed: Composed) -> None:
     recipe = composed.plan.recipe
     if recipe.extra and recipe.extra.source == "hidden":
         raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
-    if why := refuses_together(composed.plan.defense, composed.build()):
+    with torch.random.fork_rng([]):
+        model = composed.build()
+    if why := refuses_together(composed.plan.defense, model) or cannot_stack(model, composed.dataset.shape):
         raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
 
 

@@ -175,7 +175,9 @@ def _resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
 def _with_network(request: Request) -> Request:
     """The request with a network of the user's own as plans name it: which code it is, and its arguments."""
     arch, settings = network.declared(request.arch, request.settings)
-    named = [(flag, path, network.declared(text)[0] if path == "recipe.arch" else text) for flag, path, text in settings]
+    named = [
+        (flag, path, network.declared(text)[0] if path == "recipe.arch" else text) for flag, path, text in settings
+    ]
     return replace(request, arch=arch, settings=tuple(named))
 
 

@@ -232,7 +232,7 @@ class TableOptions:
         Raises:
             UsageError: for a name, a setting or a label that does not fit, or if nothing is left.
         """
-        from robench_fire.tables.entries import chosen_in
+        from robench_fire.tables.choice import chosen_in
 
         return chosen_in(entries, o.listed(self.only), self.where or [], self.label or [])
 

@@ -105,6 +105,14 @@ Only = Annotated[
 Where = Annotated[
     list[str] | None, typer.Option(metavar="PATH=VALUE", help="Rows with this setting, like defense.lam=6; repeatable.")
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME=FILES",
+        help="Evaluated checkpoints as a row, like mine='ckpt/*.pt': several are mean ± std; repeatable.",
+    ),
+]
 Log = Annotated[
     str,
     typer.Option(metavar="csv,tensorboard,wandb", help="Where else losses, accuracies, images go; comma-separated."),

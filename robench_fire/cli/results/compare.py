@@ -31,6 +31,7 @@ class MetricName(str, Enum):
 def compare(
     source: Annotated[Path, typer.Argument(help="A board or run folders, like leaderboards/digits/Linf.")],
     names: Annotated[list[str], typer.Argument(help="The row that is compared, then those it is compared with.")],
+    with_: o.With = None,
     metric: Annotated[MetricName, typer.Option(help="Which accuracy.")] = MetricName.robust,
     eps: Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")] = "",
     until: Annotated[
@@ -45,6 +46,8 @@ def compare(
 ) -> None:
     """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
     if until is not None:
+        if with_:
+            raise UsageError("--until attacks the networks of runs: leave out --with")
         _compare_until(source, names, until, metric, attack, eval_seed, eps, data_dir, device, json)
         return
     for flag, given in (("--attack", attack != "aa"), ("--eval-seed", eval_seed), ("--device", device != "auto")):
@@ -55,7 +58,7 @@ def compare(
     from robench_fire.boards.labels import chosen
     from robench_fire.comparison import compare as comparing
 
-    found = comparing.compare(chosen(rows_at(source, eps), names), metric.value)
+    found = comparing.compare(chosen([*rows_at(source, eps), *_checkpoints(with_ or [], eps)], names), metric.value)
     if json:
         print(jsonlib.dumps({"format": 1, "comparisons": [comparing.as_plain(each) for each in found]}, indent=2))
         return
@@ -79,6 +82,13 @@ def rows_at(source: Path, eps: str = "") -> list[Row]:
     if not rows:
         raise DataError(f"{source} holds no evaluated rows of ours; published figures have no seeds to compare")
     return rows
+
+
+def _checkpoints(texts: list[str], eps: str) -> list[Row]:
+    """Evaluated checkpoints as rows, one for each setting in which they were evaluated."""
+    from robench_fire.boards.checkpoints import named, row_of, together
+
+    return [row_of(each) for name, files in named(texts).items() for each in together(name, files, eps)]
 
 
 def _compare_until(

@@ -66,7 +66,9 @@ def _state(found: Found, model: nn.Module) -> None:
             f"{found.where}: {other[0]} is {kind}; leave weights in float32, --precision chooses the arithmetic"
         )
     if away := [name for name, each in own.items() if each.device.type != "cpu"]:
-        raise RecipeError(f"{found.where}: {away[0]} is not on the CPU; leave out .to(...), --device chooses the device")
+        raise RecipeError(
+            f"{found.where}: {away[0]} is not on the CPU; leave out .to(...), --device chooses the device"
+        )
     if strange := [name for name, each in model.state_dict().items() if not isinstance(each, Tensor)]:
         raise RecipeError(f"{found.where}: its state_dict holds {strange[0]}, which is no tensor and cannot be saved")
 

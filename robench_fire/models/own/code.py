@@ -168,10 +168,18 @@ def _kept(network: Written) -> Path:
 
 def trust(network: Written, code: Code) -> None:
     """Keep where a network's code is that the user named, so that later commands may execute it."""
-    where, kept = code.module or str(code.path), _kept(network)
+    places = dict.fromkeys([code.module or str(code.path), *_places(network)])
     with contextlib.suppress(OSError):  # nowhere to keep it: it has to be named again
-        if not kept.is_file() or kept.read_text(encoding="utf-8") != where:
-            write_text(kept, where)
+        if [*places] != _places(network):
+            write_text(_kept(network), "\n".join(places))
+
+
+def _places(network: Written) -> list[str]:
+    """Where the user has named a network's code, last first."""
+    try:
+        return _kept(network).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
 
 
 def trusted(network: Written, other: str = "") -> Code:
@@ -180,16 +188,17 @@ def trusted(network: Written, other: str = "") -> Code:
     Raises:
         RecipeError: if it never was, is gone or has changed.
     """
+    now = {}
+    for place in _places(network):
+        with contextlib.suppress(RecipeError):
+            code = code_at(place)
+            if (digest := code.digest()) == network.digest:
+                return code
+            now[place] = digest
     call = network.asked().partition(":")[2]
     again = f"look at {other or 'the copy in its run folder'}, then say --arch '{other or 'COPY'}:{call}' to take that"
-    try:
-        where = _kept(network).read_text(encoding="utf-8")
-    except OSError:
-        raise RecipeError(f"the code of {network} was never named here: {again}") from None
-    try:
-        code = code_at(where)
-    except RecipeError:
-        raise RecipeError(f"{where}, the code of {network}, is gone: {again}") from None
-    if (now := code.digest()) != network.digest:
-        raise RecipeError(f"{where} has changed since it was {network} (now {now}): {again}")
-    return code
+    for place, digest in now.items():
+        raise RecipeError(f"{place} has changed since it was {network} (now {digest}): {again}")
+    for place in _places(network):
+        raise RecipeError(f"{place}, the code of {network}, is gone: {again}")
+    raise RecipeError(f"the code of {network} was never named here: {again}")

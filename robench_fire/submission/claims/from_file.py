@@ -94,7 +94,9 @@ def _read_otherwise(source: ModelSource) -> list[str]:
     names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--key"}
     own = {"arch": source.arch, "normalise": source.normalise, "norm": source.claim.norm, "weights_key": source.key}
     told = [
-        " ".join(f"{flag} {asked(each[name])}" for name, flag in names.items() if each.get(name, "") not in ("", own[name]))
+        " ".join(
+            f"{flag} {asked(each[name])}" for name, flag in names.items() if each.get(name, "") not in ("", own[name])
+        )
         for each in found
     ]
     return list(dict.fromkeys(each for each in told if each))
