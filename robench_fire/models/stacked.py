@@ -71,7 +71,7 @@ def refuses(model: nn.Module) -> str:
 
 
 def cannot_stack(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Why copies of a model cannot be computed side by side, found by trying on images of ``shape``; "" where they can."""
+    """Why copies of a model cannot be computed side by side, found by trying on images of ``shape``; or ""."""
     x = torch.linspace(0, 1, 4 * math.prod(shape)).view(4, *shape).to(next(model.parameters()).device)
     stacked, alone = Stacked([model, model]), copy.deepcopy(model).eval()
     try:

@@ -16,7 +16,8 @@ def chosen_in(
 ) -> list[Entry]:
     """Entries by name and by setting, see labels.filtered, and called as the user says, see labels.given.
 
-    Those that are none of ours have no settings, and their name alone: with others' names or settings they are left out.
+    Those that are none of ours have no settings, and their name alone: with others' names or settings they are
+    left out.
 
     Raises:
         UsageError: for a name, a setting or a label that does not fit, or if nothing is left.

@@ -80,10 +80,17 @@ class Entry:
         return self.row.profile if self.row else ""
 
     @property
+    def count(self) -> int | None:
+        """How many seeds, or checkpoints where they are several; None where that is not known."""
+        if self.row:
+            return len(self.row.per_seed)
+        return self.clean.n if self.origin == CHECKPOINT and self.clean.n > 1 else None
+
+    @property
     def seeds(self) -> str:
         """How many of how many, for entries of ours; or which, of an entry that is a single one of them."""
         if self.row is None:
-            return str(self.clean.n) if self.clean.n > 1 else "–"
+            return str(self.count or "–")
         if self.seed is not None:
             return f"seed {self.seed}"
         count = len(self.row.per_seed)

@@ -1,7 +1,7 @@
 """The code of a network of a user's own: which files it is, whether it is still the same, and its import.
 
-Code is executed where the user names it (``trust``), and later only if it is still the same code in the same place. What
-was named is kept for the user, not in a run folder, which may be a stranger's. Imports no torch.
+Code is executed where the user names it (``trust``), and later only if it is still the same in the same place. What was
+named is kept for the user, not in a run folder, which may be a stranger's. Imports no torch.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ ELSEWHERE = {"robench_fire", *sys.stdlib_module_names}
 
 
 class Code(NamedTuple):
-    """``path``: the file that a network is in. ``root``: the folder that its imports begin at. ``files``: it and those
-    below ``root`` that it imports, by path there. ``module``: its dotted name, "" for a file that was named as one.
+    """The files of a network.
+
+    ``path``: the one that it is in. ``root``: the folder that its imports begin at. ``files``: it and those below
+    ``root`` that it imports, by path there. ``module``: its dotted name, "" for a file that was named as one.
     """
 
     path: Path
@@ -40,9 +42,7 @@ class Code(NamedTuple):
     module: str = ""
 
     def digest(self) -> str:
-        """The beginning of the file's SHA-256; where it imports others beside it, of all their sums, as sha256sum has
-        them.
-        """
+        """The beginning of the file's SHA-256; where it imports others, of all their sums, as sha256sum writes them."""
         if len(self.files) == 1:
             return sha256(self.path)[:DIGITS]
         lines = "".join(f"{sha256(path)}  {name}\n" for name, path in sorted(self.files.items()))

@@ -115,7 +115,7 @@ def _makes(value: Any, module: Any) -> bool:
 
 
 def _line(network: Written, make: Callable[..., Any]) -> str:
-    """ "net.py:12, build"."""
+    """Where it is written: net.py:12, build."""
     name = network.place.rpartition("/")[2]
     try:
         return f"{name}:{inspect.getsourcelines(make)[1]}, {network.name}"

@@ -17,7 +17,9 @@ NOT_MODULES = ("timm", "rb")
 
 
 class Written(NamedTuple):
-    """``place``: a .py file, or a module's dotted name. ``digest``: the first 12 digits of its code's SHA-256, "" where
+    """A network as it is written.
+
+    ``place``: a .py file, or a module's dotted name. ``digest``: the first 12 digits of its code's SHA-256, "" where
     it is not said. ``name``: a function or class in it. ``arguments``: those that the user sets. ``pick``: which part
     of what the network returns its logits are, an attribute, a key or a number; "" for the whole.
     """
