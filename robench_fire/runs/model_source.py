@@ -159,7 +159,8 @@ def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool)
     if weights.others:
         kept = weights.key or "those at the top"
         notes.append(
-            f"{path} holds several weights that fit: {kept} were taken, --key chooses {', '.join(weights.others)}"
+            f"{path} holds several weights that fit: {kept} were taken, --checkpoint-key chooses "
+            + ", ".join(weights.others)
         )
     if own:
         notes.append(f"{path} normalises images by its first layer, {own}: that is done here too")
@@ -168,6 +169,10 @@ def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool)
             f"{path}: in front of the network stood a layer without weights; if it normalised each image, "
             "say --normalise image"
         )
+    if not weights.others and set(weights.key.split(".")) - {"", "module", "_orig_mod", "1"}:
+        notes.append(f"{path}: the weights at {weights.key} were taken")
+    if weights.kinds:
+        notes.append(f"{path} holds {' and '.join(weights.kinds)} numbers: they are taken as float32")
     return tuple(notes)
 
 
@@ -214,7 +219,7 @@ def model_sources(
     if arch and (with_arch or named.startswith(ZOO)):
         raise UsageError(f"{named} says its architecture; leave out --arch")
     path = Path(rest if with_arch else named)
-    given = [flag for flag, value in (("--normalise", how), ("--key", key)) if value]
+    given = [flag for flag, value in (("--normalise", how), ("--checkpoint-key", key)) if value]
     if given and (named.startswith(ZOO) or path.is_dir()):
         raise UsageError(f"{named} knows its own weights and normalisation: leave out {' and '.join(given)}")
     if named.startswith(ZOO):

@@ -91,7 +91,7 @@ def _read_otherwise(source: ModelSource) -> list[str]:
     """By which options the same file was evaluated, where those are not the ones given here."""
     paths = source.weights.parent.glob(f"{glob.escape(source.weights.name)}.*eval.*.json")
     found = [each for each in map(read_json, sorted(paths)) if each.get("weights_sha256") == source.sha256()]
-    names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--key"}
+    names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--checkpoint-key"}
     own = {"arch": source.arch, "normalise": source.normalise, "norm": source.claim.norm, "weights_key": source.key}
     told = [
         " ".join(
