@@ -24,6 +24,7 @@ from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
 from robench_fire.launching.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
 from robench_fire.launching.training_stage import check_together
+from robench_fire.models.own import text as own_text
 from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
@@ -187,6 +188,8 @@ def check_given(composed: Sequence[Composed], seeds: Sequence[int], elsewhere: b
         DataError: naming a seed that they are not there for.
         UsageError: if the machines that train do not have them.
     """
+    if elsewhere and (named := [each.plan.recipe.arch for each in composed if own_text.read(each.plan.recipe.arch)]):
+        raise UsageError(f"{named[0]} is code of this machine, which others do not see: train on this one")
     for own in (own for each in composed for own in each.given):
         if elsewhere:
             fix = "train on this one, without --launcher"

@@ -82,7 +82,7 @@ def test_a_first_layer_in_the_file_is_part_of_the_model(how: str, tmp_path: Path
     (given,) = model_sources(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
     assert torch.equal(given.load(CPU)(x), model(x))
     assert given.normalise == how
-    assert not given.notes
+    assert given.notes == (f"{outside}: the weights at net were taken",)
 
 
 def test_each_images_own_normalisation_leaves_no_trace_but_its_place(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def trusted(network: Written, other: str = "") -> Code:
     call = network.asked().partition(":")[2]
     again = f"look at {other or 'the copy in its run folder'}, then say --arch '{other or 'COPY'}:{call}' to take that"
     for place, digest in now.items():
-        raise RecipeError(f"{place} has changed since it was {network} (now {digest}): {again}")
+        raise RecipeError(f"{place}, or what it imports, has changed since it was {network} (now {digest}): {again}")
     for place in _places(network):
         raise RecipeError(f"{place}, the code of {network}, is gone: {again}")
     raise RecipeError(f"the code of {network} was never named here: {again}")

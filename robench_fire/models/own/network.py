@@ -38,6 +38,12 @@ class Found(NamedTuple):
         every = inspect.signature(self.make).parameters
         return {name: each for name, each in every.items() if each.kind in named and name not in GIVEN}
 
+    @property
+    def open(self) -> bool:
+        """Whether it takes arguments of any name."""
+        every = inspect.signature(self.make).parameters.values()
+        return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in every)
+
 
 def declared(arch: str, settings: Settings = ()) -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """The text of a plan for a network that the user names, and the settings that are not its arguments.
@@ -116,16 +122,18 @@ def _makes(value: Any, module: Any) -> bool:
 
 def _line(network: Written, make: Callable[..., Any]) -> str:
     """Where it is written: net.py:12, build."""
-    name = network.place.rpartition("/")[2]
     try:
+        name = Path(inspect.getsourcefile(inspect.unwrap(make)) or network.place).name
         return f"{name}:{inspect.getsourcelines(make)[1]}, {network.name}"
     except (OSError, TypeError):
-        return f"{name}, {network.name}"
+        return f"{network.place}, {network.name}"
 
 
 def _value(found: Found, name: str, flag: str, text: str) -> Any:
     """The text of an argument as its annotation, else its default, says."""
     _known(found, name)
+    if name not in found.parameters:
+        return _literal(text)
     parameter, target = found.parameters[name], found.make.__init__ if inspect.isclass(found.make) else found.make
     try:
         kind = get_type_hints(target).get(name)
@@ -147,9 +155,9 @@ def _literal(text: str) -> Any:
 
 
 def _known(found: Found, name: str) -> None:
-    if name in GIVEN:
+    if name in GIVEN and name in inspect.signature(found.make).parameters:
         raise RecipeError(f"{found.where}: {name} is the data set's, and is not set")
-    if name not in found.parameters:
+    if name not in found.parameters and not found.open:
         raise RecipeError(f"{found.where}: {unknown('argument', name, found.parameters)}")
 
 
@@ -164,10 +172,19 @@ def _canonical(found: Found, given: Mapping[str, Any]) -> tuple[tuple[str, Any],
     empty = inspect.Parameter.empty
     if lacking := [name for name, each in found.parameters.items() if each.default is empty and name not in given]:
         raise RecipeError(f"{found.where}: it needs {', '.join(lacking)}: say --set arch.{lacking[0]}=VALUE")
-    return tuple(
+    own = [
         (name, given[name]) for name, each in found.parameters.items()
         if name in given and (type(given[name]), given[name]) != (type(each.default), each.default)
-    )  # fmt: skip
+    ]  # fmt: skip
+    return (*own, *sorted((name, value) for name, value in given.items() if name not in found.parameters))
+
+
+def arguments(arch: str) -> dict[str, Any]:
+    """By name, what a network of a plan's text is built with, but for what the data set says; nothing for others."""
+    if read(arch) is None:
+        return {}
+    found = found_of(arch)
+    return {name: each.default for name, each in found.parameters.items()} | dict(found.network.arguments)
 
 
 def builder(arch: str) -> Callable[[Shape, int], nn.Module]:
@@ -187,8 +204,7 @@ def built(found: Found, shape: Shape, num_classes: int) -> nn.Module:
     """
     known = {"num_classes": num_classes, "in_channels": shape[0], "image_size": shape[1], "shape": shape}
     every = inspect.signature(found.make).parameters
-    open_ = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in every.values())
-    data = {name: value for name, value in known.items() if name in every or (open_ and name == "num_classes")}
+    data = {name: value for name, value in known.items() if name in every or (found.open and name == "num_classes")}
     try:
         model = found.make(**data, **dict(found.network.arguments))
     except Exception as fault:
@@ -210,24 +226,30 @@ def failed(found: Found, fault: Exception) -> RobenchError:
 
 
 def _picked(pick: str, where: str, model: nn.Module, given: Any, output: Any) -> Tensor:
+    """That part of an output; an output that is one tensor, as of some networks in eval mode, as it is."""
+    if isinstance(output, Tensor):
+        return output
     try:
         if pick.isdecimal():
             chosen = output[int(pick)]
         else:
             chosen = output[pick] if isinstance(output, Mapping) else getattr(output, pick)
     except (LookupError, AttributeError, TypeError):
-        raise RecipeError(f"{where}: #{pick} is no part of what it returns, {parts(output)}") from None
+        raise RecipeError(f"{where}: #{pick} is no part of what it returns, {described(output)}") from None
     logits: Tensor = chosen
     return logits
 
 
-def parts(output: Any) -> str:
-    """What a network's output is, and the ways to name its parts."""
-    kind = type(output).__name__
+def parts(output: Any) -> list[str]:
+    """By what names the parts of a network's output are picked."""
     if isinstance(output, Mapping):
-        return f"a {kind} of {', '.join(f'#{name}' for name in output)}"
+        return [str(name) for name in output]
     if isinstance(output, (tuple, list)):
-        named = getattr(output, "_fields", range(len(output)))
-        return f"a {kind} of {', '.join(f'#{name}' for name in named) or 'nothing'}"
-    own = [name for name, value in getattr(output, "__dict__", {}).items() if isinstance(value, Tensor)]
-    return f"a {kind}" + (f" with {', '.join(f'#{name}' for name in own)}" if own else "")
+        return [str(name) for name in getattr(output, "_fields", range(len(output)))]
+    return [name for name, value in getattr(output, "__dict__", {}).items() if isinstance(value, Tensor)]
+
+
+def described(output: Any) -> str:
+    """What a network's output is, and its parts."""
+    named = ", ".join(f"#{name}" for name in parts(output))
+    return f"a {type(output).__name__}" + (f" of {named}" if named else "")
