@@ -118,8 +118,8 @@ def check_network(arch: str) -> None:
     """
     if own := own_text.read(arch):
         raise DataError(
-            f"{own.call} of {own.place} is a network of your own, which cannot be bundled: RobustBench builds models from "
-            "classes in its repository. Add yours there first, by a pull request with its file in "
+            f"{own.call} of {own.place} is a network of your own, which cannot be bundled: RobustBench builds models "
+            "from classes in its repository. Add yours there first, by a pull request with its file in "
             "robustbench/model_zoo/architectures and its entry; docs/own-network.md says what goes with it"
         )
 
