@@ -22,7 +22,15 @@ from robench_fire.launching.local import Task, launch
 from robench_fire.launching.ray_cluster import Cluster
 from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
-from robench_fire.launching.seed import Workplace, all_judged, judge_seed, run_folder, run_seed, train_group
+from robench_fire.launching.seed import (
+    Workplace,
+    all_judged,
+    begun_otherwise,
+    judge_seed,
+    run_folder,
+    run_seed,
+    train_group,
+)
 from robench_fire.launching.training_stage import check_together
 from robench_fire.models.own import text as own_text
 from robench_fire.problem.plan import fingerprint
@@ -60,6 +68,8 @@ def bench(
     composed = _checked(requests, evaluations, place, together)
     check_given(composed, seeds, cluster is not None)
     requests = [pinned(request, each.plan) for request, each in zip(requests, composed, strict=True)]
+    for note in (note for each in composed for note in begun_otherwise(each, place.output)):
+        say(note)
     cells = {
         f"{name_of(request, each)} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds
