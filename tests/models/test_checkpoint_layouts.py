@@ -84,8 +84,11 @@ def test_other_numbers_become_float32_and_that_is_said(name: str, kind: torch.dt
 def test_programs_and_whole_modules_are_refused_with_the_fix(tmp_path: Path) -> None:
     torch.save(build(), tmp_path / "whole.pt")
     torch.jit.trace(build().eval(), torch.rand(2, 1, 8, 8)).save(str(tmp_path / "program.pt"))
-    for name, said in (("whole", r"holds a \S+\.DigitsCNN, which is not read as it could execute code"),
-                       ("program", "is a TorchScript program, which is not run: load it where it was made")):  # fmt: skip
+    fixes = {
+        "whole": r"holds a \S+\.DigitsCNN, which is not read as it could execute code",
+        "program": "is a TorchScript program, which is not run: load it where it was made",
+    }
+    for name, said in fixes.items():
         with pytest.raises(DataError, match=rf"{said}.* save model\.state_dict\(\) alone"):
             checkpoints.find(tmp_path / f"{name}.pt", {})
 

@@ -120,6 +120,7 @@ def imported(network: Written, code: Code) -> ModuleType:
         RecipeError: if it cannot be imported, with the line.
     """
     if (known := loaded(network)) is not None:
+        _executed[network.digest] = code  # the same, perhaps in another place
         return known
     if str(code.root) not in sys.path:
         sys.path.insert(0, str(code.root))  # as for a script; stays, as functions import too
