@@ -69,12 +69,9 @@ def declared(arch: str, settings: Settings = ()) -> tuple[str, tuple[tuple[str, 
 
 def _named(written: Written) -> Found:
     """What the user names; its code is trusted from now on."""
-    try:
-        code = codes.code_at(written.place)
-    except RecipeError:
-        if not written.digest:
-            raise
-        return found_of(str(written))  # as a plan has it
+    if written.digest and written.is_file and Path(written.place).name == written.place:  # as a plan has it
+        return found_of(str(written))
+    code = codes.code_at(written.place)
     digest = code.digest()
     if written.digest not in ("", digest):
         raise RecipeError(f"{written.place} has changed since this command began; run it again for the new one")
@@ -88,7 +85,9 @@ def _named(written: Written) -> Found:
 def pinned(arch: str, of_plan: str) -> str:
     """What the user named, with the code and the arguments that a plan has, so that another process finds the same."""
     written, own = read(arch), read(of_plan)
-    return arch if written is None or own is None else str(own._replace(place=written.place))
+    if written is None or own is None:
+        return arch
+    return str(own._replace(place=str(Path(written.place).resolve()) if written.is_file else written.place))
 
 
 def found_of(arch: str, folder: Path | None = None) -> Found:
