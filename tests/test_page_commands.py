@@ -66,14 +66,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prepare(folder: Path) -> Path:
     if not (folder / "done").exists():
-        teaching = (ROOT / "docs" / "adding-a-defense.md").read_text(encoding="utf-8")
-        for name, code in EXAMPLE.findall(teaching):
-            (folder / name).write_text(code, encoding="utf-8")
+        for page in ("adding-a-defense", "own-network"):
+            for name, code in EXAMPLE.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
+                (folder / name).write_text(code, encoding="utf-8")
         shutil.copy(folder / "hellinger.py", folder / "mine.py")
         (folder / "leaderboards").symlink_to(ROOT / "leaderboards")
         few = ["--seeds", "2", "--epochs", "1", "--examples", "20", "--jobs", "1"]
         _run_in(folder, "bench", "digits", "--defenses", "fire,trades,mart,madry", *few)
         _run_in(folder, "train", "fire", "digits", "--set", "defense.lam=20", "--output", "strong", *few)
+        weights = sorted((folder / "strong").rglob("weights.safetensors"))
+        shutil.copy(weights[0], folder / "mine.safetensors")
         (folder / "done").touch()
     return folder
 
