@@ -115,7 +115,10 @@ def check_together(composed: Composed) -> None:
         raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
     with torch.random.fork_rng([]):
         model = composed.build()
-    if why := refuses_together(composed.plan.defense, model) or cannot_stack(model, composed.dataset.shape):
+    why = refuses_together(composed.plan.defense, model)
+    if not why and (recipe.arch.startswith("timm/") or text.read(recipe.arch)):  # of bundled ones it is known
+        why = cannot_stack(model, composed.dataset.shape)
+    if why:
         raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
 
 

@@ -116,6 +116,12 @@ def test_a_value_of_another_type_and_one_that_is_needed_are_named(tmp_path: Path
         declared("digits-cnn", width="3")
 
 
+def test_a_file_alone_says_what_is_in_it(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE + "def build(num_classes):\n    return Base()\n")
+    with pytest.raises(RecipeError, match=rf"say what in it makes the network, {path}:Base or {path}:build$"):
+        declared(str(path))
+
+
 @pytest.mark.parametrize(
     ("arch", "said"),
     [("./nowhere.py:build", "no such file"), ("nowhere.module:build", r"No module named 'nowhere'"),

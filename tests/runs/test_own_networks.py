@@ -13,14 +13,16 @@ from own_networks import BASE, NET, written
 from plans import plan, source
 
 from robench_fire.boards.rows import collect
-from robench_fire.errors import OWN_FILE, RecipeError
+from robench_fire.errors import OWN_FILE, RecipeError, UsageError
 from robench_fire.files import sha256
+from robench_fire.launching.bench import check_given
 from robench_fire.launching.seed import begun_otherwise
 from robench_fire.models.own import code
 from robench_fire.problem.plan import fingerprint
 from robench_fire.reports.words import command
 from robench_fire.runs.compose import Request, by_hand, compose, pinned
 from robench_fire.runs.folders import find
+from robench_fire.runs.grid import axes, grid
 
 SHORT = ("--epochs", "1", "--examples", "20", "--jobs", "1")
 
@@ -64,6 +66,26 @@ def test_a_worker_refuses_code_that_changed_after_the_command_began(tmp_path: Pa
     written(tmp_path, NET + "\n# changed\n")
     with pytest.raises(RecipeError, match=r"net\.py has changed since this command began"):
         compose(sent)
+
+
+def test_its_arguments_are_swept(tmp_path: Path) -> None:
+    request = asked(written(tmp_path))
+    points = grid([request], axes(["arch.width=4,8", "defense.lam=1,2"]))
+    assert [point.values for point in points] == [
+        {"arch.width": width, "defense.lam": lam} for width in (4, 8) for lam in (1.0, 2.0)
+    ]
+    assert len({fingerprint(point.composed.plan) for point in points}) == 4
+    with pytest.raises(UsageError, match="4 and 04 are one value"):
+        grid([request], axes(["arch.width=4,04"]))
+    with pytest.raises(UsageError, match=r"unknown setting 'arch\.depth'"):
+        grid([request], axes(["arch.depth=4,8"]))
+
+
+def test_machines_that_do_not_have_the_file_are_not_asked(tmp_path: Path) -> None:
+    composed = compose(asked(written(tmp_path)))
+    check_given([composed], [0])
+    with pytest.raises(UsageError, match="is code of this machine, which others do not see"):
+        check_given([composed], [0], elsewhere=True)
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,8 @@ def table(
         raise UsageError(f"--json and --format {format_.value}: choose one")
     shown = wanted.shown()
     _update(update, shown.published)
-    found = wanted.of(entries.entries_in(sources or [output], eps, with_ or []))
+    usual = [] if with_ and not output.exists() else [output]
+    found = wanted.of(entries.entries_in(sources or usual, eps, with_ or []))
     render.show(found, "json" if json else format_.value, Console(), shown, wanted.wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]

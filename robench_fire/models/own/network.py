@@ -57,6 +57,8 @@ def declared(arch: str, settings: Settings = ()) -> tuple[str, tuple[tuple[str, 
     own = {path.removeprefix(PREFIX): (flag, text) for flag, path, text in settings if path.startswith(PREFIX)}
     rest = tuple(each for each in settings if not each[1].startswith(PREFIX))
     if written is None:
+        if arch.endswith(".py"):
+            raise RecipeError(f"--arch {arch}: say what in it makes the network, {_choices(arch)}")
         if own:
             name, (flag, text) = next(iter(own.items()))
             fix = "say --arch FILE.py:FUNCTION with it" if not arch else f"{arch} has no arguments"
@@ -65,6 +67,16 @@ def declared(arch: str, settings: Settings = ()) -> tuple[str, tuple[tuple[str, 
     found = _named(written)
     given = dict(written.arguments) | {name: _value(found, name, *said) for name, said in own.items()}
     return str(found.network._replace(arguments=_canonical(found, given))), rest
+
+
+def _choices(file: str) -> str:
+    """How the functions and classes of a file are named; nothing is executed."""
+    try:
+        body = ast.parse(codes.code_at(file).path.read_bytes()).body
+    except SyntaxError:
+        body = []
+    names = [each.name for each in body if isinstance(each, (ast.FunctionDef, ast.ClassDef))]
+    return " or ".join(f"{file}:{name}" for name in names or ["NAME"])
 
 
 def _named(written: Written) -> Found:
