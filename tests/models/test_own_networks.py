@@ -176,6 +176,23 @@ def test_code_is_executed_later_only_where_it_was_named_and_as_it_was(tmp_path: 
     assert code.trusted(own).path == copied
 
 
+def test_only_the_function_that_was_named_is_called(tmp_path: Path) -> None:
+    """As a stranger's plan might name another one of the same file."""
+    arch = declared(named(tmp_path, f"from os import system\n{NET}\n# {tmp_path}\n"))
+    assert callable(architectures.builder(arch, DIGITS))
+    with pytest.raises(RecipeError, match=r":system\(command='true'\) was never named here"):
+        architectures.builder(arch.replace(":build", ":system(command='true')"), DIGITS)
+
+
+def test_a_module_that_changes_under_this_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "changing", name="nets.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert declared("changing.nets:build") == declared("changing.nets:build")
+    written(path.parent, NET + "# changed\n", "nets.py")
+    with pytest.raises(RecipeError, match=r"changing\.nets has changed since this process imported it"):
+        declared("changing.nets:build")
+
+
 def test_a_text_without_its_code_executes_nothing(tmp_path: Path) -> None:
     """As a stranger's plan might have it."""
     arch = named(tmp_path, f"open({str(tmp_path / 'executed')!r}, 'w')\n")

@@ -95,7 +95,7 @@ def _imports(path: Path, place: Path) -> Iterator[str]:
     """Dotted names that a file may import, with the packages that they are in; nothing is executed."""
     try:
         tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # said when it is imported
+    except (SyntaxError, ValueError):  # said when it is imported
         return
     for node in ast.walk(tree):
         names: list[str] = []
@@ -110,7 +110,7 @@ def _imports(path: Path, place: Path) -> Iterator[str]:
             yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
-_executed: dict[str, Code] = {}  # by digest: what this process has imported
+_executed: dict[tuple[str, str], Code] = {}  # by digest and name: what this process was told to execute
 
 
 def imported(network: Written, code: Code) -> ModuleType:
@@ -119,28 +119,44 @@ def imported(network: Written, code: Code) -> ModuleType:
     Raises:
         RecipeError: if it cannot be imported, with the line.
     """
-    if (known := loaded(network)) is not None:
-        _executed[network.digest] = code  # the same, perhaps in another place
-        return known
-    if str(code.root) not in sys.path:
-        sys.path.insert(0, str(code.root))  # as for a script; stays, as functions import too
-    if code.module:
-        try:
-            module = importlib.import_module(code.module)
-        except (Exception, SystemExit) as fault:
-            raise RecipeError(f"{code.module} cannot be imported: {type(fault).__name__}: {fault}") from fault
-        sys.modules[_module(network)] = module
-    else:
-        for name in code.files:  # what it imports may be there of another state of it, or of another folder
-            sys.modules.pop(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."), None)
-        module = registry.executed(code.path, _module(network))
-    _executed[network.digest] = code
+    module = _module(network) if network.digest in {digest for digest, _ in _executed} else None
+    if module is None:
+        if str(code.root) not in sys.path:
+            sys.path.insert(0, str(code.root))  # as for a script; stays, as functions import too
+        module = _by_name(network, code) if code.module else _from_file(network, code)
+    _executed[network.digest, network.name] = code  # also where it is the same in another place
+    return module
+
+
+def _from_file(network: Written, code: Code) -> ModuleType:
+    for name in code.files:  # what it imports may be there of another state of it, or of another folder
+        sys.modules.pop(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."), None)
+    return registry.executed(code.path, _entered(network))
+
+
+def _by_name(network: Written, code: Code) -> ModuleType:
+    if any(each.module == code.module for each in _executed.values()):
+        raise RecipeError(f"{code.module} has changed since this process imported it; begin a new one")
+    try:
+        module = importlib.import_module(code.module)
+    except (Exception, SystemExit) as fault:
+        raise RecipeError(f"{code.module} cannot be imported: {type(fault).__name__}: {fault}") from fault
+    sys.modules[_entered(network)] = module
     return module
 
 
 def loaded(network: Written) -> ModuleType | None:
-    """The module, if this process has executed this state of its code."""
-    return sys.modules.get(_module(network)) if network.digest in _executed else None
+    """The module, if this process was told to execute this very function of this state of its code."""
+    return _module(network) if (network.digest, network.name) in _executed else None
+
+
+def _module(network: Written) -> ModuleType | None:
+    return sys.modules.get(_entered(network))
+
+
+def _entered(network: Written) -> str:
+    """What the module is called among Python's."""
+    return f"{OWN_FILE}{Path(network.place).name.removesuffix('.py').replace('.', '_')}_{network.digest}"
 
 
 def copy(network: Written, folder: Path) -> dict[str, str]:
@@ -149,17 +165,13 @@ def copy(network: Written, folder: Path) -> dict[str, str]:
     Raises:
         RecipeError: if the code is no longer what this process executes.
     """
-    code = _executed[network.digest]
+    code = _executed[network.digest, network.name]
     if code.digest() != network.digest:
         raise RecipeError(f"{code.path} has changed since this command began; run it again for the new one")
     for name, path in code.files.items():
         with replaced(folder / name) as partial:
             shutil.copyfile(path, partial)
     return {"path": str(code.path), "sha256": sha256(code.path), "files": ", ".join(sorted(code.files))}
-
-
-def _module(network: Written) -> str:
-    return f"{OWN_FILE}{Path(network.place).name.removesuffix('.py').replace('.', '_')}_{network.digest}"
 
 
 def _kept(network: Written) -> Path:

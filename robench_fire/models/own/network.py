@@ -73,7 +73,7 @@ def _choices(file: str) -> str:
     """How the functions and classes of a file are named; nothing is executed."""
     try:
         body = ast.parse(codes.code_at(file).path.read_bytes()).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         body = []
     names = [each.name for each in body if isinstance(each, (ast.FunctionDef, ast.ClassDef))]
     return " or ".join(f"{file}:{name}" for name in names or ["NAME"])
