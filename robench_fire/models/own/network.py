@@ -97,7 +97,7 @@ def _named(written: Written) -> Found:
 def pinned(arch: str, of_plan: str) -> str:
     """What the user named, with the code and the arguments that a plan has, so that another process finds the same."""
     written, own = read(arch), read(of_plan)
-    if written is None or own is None or (own.name, own.place) != (written.name, Path(written.place).name):
+    if written is None or own is None or (own.name, own.place) != (written.name, Path(written.place).resolve().name):
         return arch  # a setting names another one
     return str(own._replace(place=str(Path(written.place).resolve()) if written.is_file else written.place))
 
