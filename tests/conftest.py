@@ -12,6 +12,7 @@ if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests s
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ["ROBENCH_DATA"] = tempfile.mkdtemp(prefix="robench-tests-")  # not the user's data, nor published figures
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="robench-tests-")  # nor which code the user has named
 
 import pytest
 import torch

@@ -67,7 +67,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prepare(folder: Path) -> Path:
     if not (folder / "done").exists():
-        for page in ("adding-a-defense.md", "own-data.md"):
+        for page in ("adding-a-defense.md", "own-data.md", "own-network.md"):
             for name, code in EXAMPLE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
                 (folder / name).write_text(code, encoding="utf-8")
         class_folders(folder / "mydata", each=10)
@@ -78,6 +78,8 @@ def _prepare(folder: Path) -> Path:
         few = ["--seeds", "2", "--epochs", "1", "--examples", "20", "--jobs", "1"]
         _run_in(folder, "bench", "digits", "--defenses", "fire,trades,mart,madry", *few)
         _run_in(folder, "train", "fire", "digits", "--set", "defense.lam=20", "--output", "strong", *few)
+        weights = sorted((folder / "strong").rglob("weights.safetensors"))
+        shutil.copy(weights[0], folder / "mine.safetensors")
         (folder / "done").touch()
     return folder
 

@@ -13,8 +13,9 @@ from robench_fire.boards.rows import Row
 from robench_fire.comparison import compare as comparing
 from robench_fire.comparison.scores import Metric, check_comparable
 from robench_fire.errors import UsageError, unknown
+from robench_fire.tables.choice import chosen_in
 from robench_fire.tables.columns import Shown
-from robench_fire.tables.entries import chosen_in, entries_in
+from robench_fire.tables.entries import entries_in
 from robench_fire.tables.formats import frame
 from robench_fire.tables.render import ranked
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from robench_fire.boards.rows import Row
 from robench_fire.errors import UsageError, unknown
+from robench_fire.models.own import text as own_text
 from robench_fire.problem.settings import leaves, said_value
 from robench_fire.quantity import Quantity
 from robench_fire.runs.filters import has, plain, setting
@@ -71,6 +72,8 @@ def short_path(path: str, ends: Mapping[str, int]) -> str:
 
 def _said(path: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else said_value(value).replace(", ", ",")
+    if path == "recipe.arch" and (own := own_text.read(text)):
+        return own.call
     return text[:8] if path == "code" or path.endswith("sha256") else text
 
 

@@ -84,6 +84,11 @@ class Row:
         return {str(session.get(name, "")) for sessions in self.facts["sessions"].values() for session in sessions}
 
     @property
+    def trained_here(self) -> bool:
+        """Whether its training is known; of evaluated checkpoints it is not."""
+        return all("train_seconds" in values for values in self.per_seed.values())
+
+    @property
     def verdict(self) -> str:
         """Of the evaluations of all seeds: "unreliable" if one is, "reliable" if all are, else "unknown"."""
         found = {each["verdict"] for each in self.facts["verdicts"].values()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from robench_fire.boards.labels import short_path
 from robench_fire.boards.rows import Row
+from robench_fire.models.own import text
 from robench_fire.problem.settings import said_value
 from robench_fire.statistics.summary import MeanStd, mean_std
 
@@ -67,6 +68,8 @@ class Sweep:
 
 def said_setting(value: Any) -> str:
     """A swept value in a table."""
+    if isinstance(value, str) and (own := text.read(value)) and own.digest:
+        return own.call
     return f"{value:.12g}" if isinstance(value, float) else said_value(value)
 
 

@@ -141,7 +141,7 @@ def remarks(row: Row) -> list[str]:
 def _settled(each: Comparison) -> list[str]:
     """How many seeds, or how many images, would settle a difference of this size, and what they cost."""
     found, rows = each.found, (each.one, each.other)
-    if each.differs or not found.value:
+    if each.differs or not found.value or not all(row.trained_here for row in rows):
         return []
     if found.p < 0.05:
         return ["By itself it would be a difference; among so many comparisons it is not shown."]

@@ -11,7 +11,8 @@ from robench_fire.boards.labels import filtered, labelled
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.runs.folders import Run, find
-from robench_fire.tables.entries import Entry, chosen_in, entries_in
+from robench_fire.tables.choice import chosen_in
+from robench_fire.tables.entries import Entry, entries_in
 
 
 class Plan(NamedTuple):

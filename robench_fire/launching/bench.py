@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,14 +22,22 @@ from robench_fire.launching.local import Task, launch
 from robench_fire.launching.ray_cluster import Cluster
 from robench_fire.launching.ray_runs import Cell
 from robench_fire.launching.ray_task import Stage
-from robench_fire.launching.seed import all_judged, judge_seed, run_folder, run_seed, train_group
+from robench_fire.launching.seed import (
+    all_judged,
+    begun_otherwise,
+    judge_seed,
+    run_folder,
+    run_seed,
+    train_group,
+)  # fmt: skip
 from robench_fire.launching.training_stage import Workplace, check_together
+from robench_fire.models.own import text as own_text
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
-from robench_fire.runs.compose import Composed, Request, compose
+from robench_fire.runs.compose import Composed, Request, compose, pinned
 
 Listening = Callable[[int, str], AbstractContextManager[Listen]]
 """(number of runs, what they are) to a listener that lives as long as the context."""
@@ -59,10 +66,10 @@ def bench(
     as ``jobs`` (0: in one). All happens on this machine, or on those of a ``cluster``.
     """
     composed = _checked(requests, evaluations, place, together)
-    for remark in evaluations.remarks(composed[0].plan.dataset, composed[0].dataset.num_classes):
-        say(remark)
     check_given(composed, seeds, cluster is not None)
-    requests = [replace(request, code=each.plan.code) for request, each in zip(requests, composed, strict=True)]
+    requests = [pinned(request, each.plan) for request, each in zip(requests, composed, strict=True)]
+    for remark in _remarks(composed, evaluations, place.output):
+        say(remark)
     cells = {
         f"{name_of(request, each)} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
         for seed in seeds
@@ -81,6 +88,13 @@ def bench(
     if evaluations.attacks or not together:  # else nothing is left to do
         failed |= _train_and_judge(partial(_here, evaluations, place, jobs), left, evaluations, listening)
     return _rows(composed, place), failed
+
+
+def _remarks(composed: Sequence[Composed], evaluations: Evaluations, output: Path) -> list[str]:
+    """What a user should know before anything is spent."""
+    first = composed[0]
+    found = evaluations.remarks(first.plan.dataset, first.dataset.num_classes)
+    return found + [note for each in composed for note in begun_otherwise(each, output)]
 
 
 def name_of(request: Request, composed: Composed) -> str:
@@ -195,6 +209,8 @@ def check_given(composed: Sequence[Composed], seeds: Sequence[int], elsewhere: b
         DataError: naming a seed that they are not there for.
         UsageError: if the machines that train do not have them.
     """
+    if elsewhere and (named := [each.plan.recipe.arch for each in composed if own_text.read(each.plan.recipe.arch)]):
+        raise UsageError(f"{named[0]} is code of this machine, which others do not see: train on this one")
     for own in (own for each in composed for own in each.given):
         if elsewhere:
             fix = "train on this one, without --launcher"

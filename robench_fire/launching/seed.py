@@ -14,11 +14,12 @@ from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source, is_judged
 from robench_fire.launching.training_stage import UNFINISHED, Workplace, train_runs
+from robench_fire.models.own import text
 from robench_fire.problem.plan import fingerprint
-from robench_fire.problem.settings import to_plain
+from robench_fire.problem.settings import differing, to_plain
 from robench_fire.progress import Report
 from robench_fire.runs.compose import Composed, Request, compose
-from robench_fire.runs.folders import Run
+from robench_fire.runs.folders import Run, find
 from robench_fire.runs.model_source import source_of
 from robench_fire.training import saving
 
@@ -27,6 +28,26 @@ def run_folder(composed: Composed, output: Path, seed: int) -> Run:
     """Where a seed's files lie."""
     plan = composed.plan
     return Run(output / plan.dataset / plan.threat.norm / plan.name / fingerprint(plan) / f"seed-{seed}")
+
+
+def begun_otherwise(composed: Composed, output: Path) -> list[str]:
+    """A sentence on each unfinished plan that differs only in the code of the user's own network."""
+    own = text.read(composed.plan.recipe.arch)
+    if own is None:
+        return []
+    plan, here, said = to_plain(composed.plan), run_folder(composed, output, 0).folder.parent, {}
+    for run in find(here.parent):
+        if run.trained or run.folder.parent == here:
+            continue
+        its = run.read("plan.json")
+        other = text.read(its["recipe"]["arch"])
+        if other and set(differing(its, plan)) == {"recipe.arch"} and other._replace(digest=own.digest) == own:
+            again = str(own._replace(place=str(run.folder / own.place), digest=""))
+            said[run.folder.parent] = (
+                f"{run.folder} ({run.status()}) was begun with other code of {own.place} and is not continued; "
+                f"--arch '{again}' would"
+            )
+    return [*said.values()]
 
 
 def run_seed(request: Request, seed: int, evaluations: Evaluations, place: Workplace, report: Report) -> None:

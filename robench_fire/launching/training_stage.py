@@ -25,6 +25,8 @@ from robench_fire.errors import RecipeError
 from robench_fire.files import replaced, sha256
 from robench_fire.launching.trackers import Tracked
 from robench_fire.models import names
+from robench_fire.models.own import code, text
+from robench_fire.models.stacked import cannot_stack
 from robench_fire.problem.dataset import Split, Splits
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
@@ -141,7 +143,12 @@ def check_together(composed: Composed) -> None:
     recipe = composed.plan.recipe
     if recipe.extra and recipe.extra.source == "hidden":
         raise RecipeError(f"{composed.plan.name} labels images anew for every seed; leave out --together")
-    if why := refuses_together(composed.plan.defense, composed.build()):
+    with torch.random.fork_rng([]):
+        model = composed.build()
+    why = refuses_together(composed.plan.defense, model)
+    if not why and (recipe.arch.startswith("timm/") or text.read(recipe.arch)):  # of bundled ones it is known
+        why = cannot_stack(model, composed.dataset.shape)
+    if why:
         raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
 
 
@@ -181,6 +188,8 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
         "by_hand": by_hand(request),
         "departures": departures(composed, request),
     }
+    if network := text.read(composed.plan.recipe.arch):
+        about["network"] = code.copy(network, run.folder)
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
     formats = asdict(resolve(composed.plan.recipe, device))
     session = provenance.describe(device) | {"processes": group.size, "arithmetic": formats}

@@ -1,4 +1,4 @@
-"""Networks by name, checkpoints read without executing anything, RobustBench's package and zoo, batch norm, stacks.
+"""Networks by name or of a user's own, checkpoints read without executing anything, RobustBench's package and zoo.
 
-Imports: devices.
+Imports: problem, devices.
 """

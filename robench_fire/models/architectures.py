@@ -12,6 +12,8 @@ from torch import nn
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.models import timm_models
 from robench_fire.models.normalisation import layer
+from robench_fire.models.own import check as own_checks
+from robench_fire.models.own import network, text
 
 Shape = tuple[int, int, int]
 
@@ -69,6 +71,9 @@ _FIXED: dict[str, tuple[Callable[[Shape, int], nn.Module], Shape]] = {
 }
 
 
+_NAMED = ("wrn-34-10", "wrn-28-10", "wrn-10-1", "timm/NAME", "FILE.py:NAME")
+
+
 def builder(arch: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
     """The function (shape, number of classes) to model for ``arch``.
 
@@ -79,17 +84,30 @@ def builder(arch: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
         return timm_models.builder(arch.removeprefix("timm/"), shape)
     if arch.startswith("timm:"):
         raise RecipeError(f"unknown architecture {arch!r}: a timm model is timm/{arch.removeprefix('timm:')}")
+    if text.read(arch):
+        return network.builder(arch)
     if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
         found, takes = _wrn(int(match[1]), int(match[2])), (3, 32, 32)
     elif arch in _FIXED:
         found, takes = _FIXED[arch]
     else:
-        raise RecipeError(unknown("architecture", arch, [*_FIXED, "wrn-34-10", "wrn-28-10", "wrn-10-1", "timm/NAME"]))
+        raise RecipeError(unknown("architecture", arch, [*_FIXED, *_NAMED]))
     if takes != shape:
         fits = [name for name, (_, other) in _FIXED.items() if other == shape] or ["timm/NAME"]
         wanted, given = "x".join(map(str, takes)), "x".join(map(str, shape))
         raise RecipeError(f"{arch} takes {wanted} images, not {given}; use --arch {' or '.join(fits)}")
     return found
+
+
+def check(arch: str, shape: Shape, num_classes: int) -> None:
+    """Refuse an architecture that cannot be trained on images of ``shape``; one of a user's own is tried.
+
+    Raises:
+        RecipeError: as ``builder``, and own.check.check.
+    """
+    builder(arch, shape)
+    if text.read(arch):
+        own_checks.check(arch, shape, num_classes, trained=True)
 
 
 def build(
@@ -122,8 +140,11 @@ def chosen_of_timm(arch: str, shape: tuple[int, int, int]) -> dict[str, int]:
 def shapes(arch: str, shape: Shape, num_classes: int) -> dict[str, torch.Size]:
     """The shape of every tensor in the state dict of an architecture."""
     make = builder(arch, shape)
-    if arch.startswith("timm/"):
-        made = make(shape, num_classes)
+    if text.read(arch):
+        own_checks.check(arch, shape, num_classes)
+    if arch.startswith("timm/") or text.read(arch):
+        with torch.random.fork_rng([]):
+            made = make(shape, num_classes)
     else:
         with torch.device("meta"):
             made = make(shape, num_classes)

@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 
     ``others``: keys of other weights in the file that fit as well. ``mean`` and ``std``: of a layer in front of the
     network that normalises images in [0, 1], where the file has one. ``behind``: whether the network stood behind a
-    layer without tensors in an ``nn.Sequential``.
+    layer without tensors in an ``nn.Sequential``. ``kinds``: in what else than float32 numbers are stored.
     """
 
     tensors: dict[str, Tensor]
@@ -40,6 +40,7 @@ class Weights(NamedTuple):
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     behind: bool = False
+    kinds: tuple[str, ...] = ()
 
 
 def load(path: Path, build: Callable[[], nn.Module], device: torch.device, key: str = "") -> nn.Module:
@@ -147,7 +148,9 @@ def _fits(group: str, tensors: Mapping[str, Tensor], wanted: Shapes, free: str) 
             behind = bool(re.search(r"(^|\.)1\.$", prefix)) and not mean
             known = {name: own[name] for name in wanted if name in own and name not in open_}
             key = ".".join(part for part in (group, prefix.removesuffix(".")) if part)
-            found[key] = Weights(known, mean=mean, std=std, behind=behind)
+            stored = {each.dtype for each in known.values() if each.is_floating_point()} - {torch.float32}
+            kinds = tuple(sorted(str(each).removeprefix("torch.") for each in stored))
+            found[key] = Weights(known, mean=mean, std=std, behind=behind, kinds=kinds)
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -62,4 +64,25 @@ def refuses(model: nn.Module) -> str:
     dropout = [
         name for name, part in model.named_modules() if isinstance(part, nn.modules.dropout._DropoutNd) and part.p
     ]
-    return f"{dropout[0]} drops units at random, one stream for all seeds" if dropout else ""
+    if dropout:
+        return f"{dropout[0]} drops units at random, one stream for all seeds"
+    alone = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    shared = [name for name in model.state_dict() if name not in alone]
+    return f"{shared[0]} is the weight of another layer too" if shared else ""
+
+
+def cannot_stack(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Why copies of a model cannot be computed side by side, found by trying on images of ``shape``; or ""."""
+    x = torch.linspace(0, 1, 4 * math.prod(shape)).view(4, *shape).to(next(model.parameters()).device)
+    stacked, alone = Stacked([model, model]), copy.deepcopy(model).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it could be faster
+        try:
+            stacked.train()(x).sum().backward()
+            stacked.load_states([alone.state_dict()] * 2)  # batch statistics have moved
+            found = stacked.eval()(x)
+        except Exception as fault:  # whatever torch.func objects to
+            return f"its network does not go through torch.func.vmap ({str(fault).strip().splitlines()[0][:120]})"
+    with torch.no_grad():
+        same = torch.allclose(found, alone(x), rtol=1e-3, atol=1e-4)
+    return "" if same else "its network computes something else under torch.func.vmap"

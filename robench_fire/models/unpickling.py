@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,28 @@ _PATHS = [
     for module in ("pathlib", "pathlib._local")
     for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 ]
+_LIGHTNING = (
+    "lightning_fabric.utilities.data",
+    "lightning.fabric.utilities.data",
+    "pytorch_lightning.utilities.parsing",
+    "lightning.pytorch.utilities.parsing",
+)
+_OMEGACONF = (
+    "dictconfig.DictConfig",
+    "listconfig.ListConfig",
+    "base.ContainerMetadata",
+    "base.Metadata",
+    "nodes.AnyNode",
+    "nodes.StringNode",
+    "nodes.IntegerNode",
+    "nodes.FloatNode",
+    "nodes.BooleanNode",
+)
 INERT = (
     *_NUMPY, "numpy.ndarray", "numpy.dtype", *(f"numpy.dtypes.{name}DType" for name in _DTYPES),
     "_codecs.encode", *_PATHS, "argparse.Namespace", "types.SimpleNamespace",
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    *(f"{module}.AttributeDict" for module in _LIGHTNING), *(f"omegaconf.{name}" for name in _OMEGACONF), "typing.Any",
     *(f"builtins.{name}" for name in ("list", "dict", "tuple", "int", "float", "str", "bool")),
 )  # fmt: skip
 """What training scripts save beside weights. None of it is ever called: each becomes an ``Inert``."""
@@ -58,6 +77,8 @@ def read(path: Path) -> Any:
         DataError: if it cannot be read, or holds a class that is not known to be harmless, which is named.
     """
     known = [(Inert, name) for name in INERT]
+    if _is_program(path):
+        raise DataError(f"{path} is a TorchScript program, which is not run: load it where it was made, and {SAVE}")
     try:
         with torch.serialization.safe_globals([*known, (_plain, "collections.defaultdict")]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -65,6 +86,14 @@ def read(path: Path) -> Any:
         if found := re.search(r"GLOBAL ([\w.]+)", str(fault)):
             raise DataError(f"{path} holds a {found[1]}, which is not read as it could execute code; {SAVE}") from None
         raise unreadable(path, fault) from None
+
+
+def _is_program(path: Path) -> bool:
+    """Whether it is of ``torch.jit.save``, which a file of ``torch.save`` is not told from by its name."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as content:
+        return any(name.endswith("/constants.pkl") for name in content.namelist())
 
 
 def unreadable(path: Path, fault: Exception) -> DataError:

@@ -162,7 +162,7 @@ def _replaced(owner: Any, keys: Sequence[str], text: str, path: str) -> Any:
     if keys[0] not in fields:
         raise RecipeError(f"{path}: " + unknown(f"field of {_name(owner)}", keys[0], fields))
     if len(keys) == 1:
-        value = _read(get_type_hints(type(owner))[keys[0]], text)
+        value = read_value(get_type_hints(type(owner))[keys[0]], text)
     else:
         value = _replaced(getattr(owner, keys[0]), keys[1:], text, path)
     return replace(owner, **{keys[0]: value})
@@ -172,20 +172,20 @@ def _name(owner: Any) -> str:
     return "none" if owner is None else type(owner).__name__
 
 
-def _read(kind: Any, text: str) -> Any:
+def read_value(kind: Any, text: str) -> Any:
     """``text`` as a value of the annotated type ``kind``; a dataclass is named by its kind, with its defaults."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if type(None) in inner and text.lower() == "none":
             return None
         inner = tuple(each for each in inner if each is not type(None))
-        return _read(inner[0], text) if len(inner) == 1 else _read_kind(inner, text)
+        return read_value(inner[0], text) if len(inner) == 1 else _read_kind(inner, text)
     if origin is Literal:
         if text not in inner:
             raise ValueError(unknown("value", text, inner))
         return text
     if origin is tuple:
-        return tuple(_read(inner[0], part.strip()) for part in text.split(",") if part.strip())
+        return tuple(read_value(inner[0], part.strip()) for part in text.split(",") if part.strip())
     if dataclasses.is_dataclass(kind):
         return _read_kind((kind,), text)
     if kind is bool:

@@ -94,7 +94,16 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"{path} is not a file; give the path of a .py file or a name that `robench ls` lists")
     mark = hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]  # two files may have one name
-    spec = importlib.util.spec_from_file_location(f"{OWN_FILE}{path.stem}_{mark}", path)
+    return executed(path, f"{OWN_FILE}{path.stem}_{mark}")
+
+
+def executed(path: Path, name: str) -> ModuleType:
+    """A file of the user's as the module ``name``.
+
+    Raises:
+        RecipeError: if it cannot be imported, with its line.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -102,6 +111,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
+        del sys.modules[spec.name]
         line = fault.lineno if isinstance(fault, SyntaxError) else located(fault).rpartition(":")[2]
         said = fault.msg if isinstance(fault, SyntaxError) else fault
         raise RecipeError(f"{path}:{line} cannot be imported: {type(fault).__name__}: {said}") from fault

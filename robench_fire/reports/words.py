@@ -11,6 +11,7 @@ from robench_fire.boards.rows import Row
 from robench_fire.comparison.interval import interval
 from robench_fire.errors import RobenchError
 from robench_fire.evaluation.reliability_text import reworded
+from robench_fire.models.names import asked
 from robench_fire.problem.settings import said_value
 from robench_fire.quantity import same
 from robench_fire.runs.folders import BATCH_SIZE
@@ -84,7 +85,7 @@ def command(row: Row) -> str:
         "--seed", str(min(row.per_seed))]  # fmt: skip
     words += ["--profile", row.profile] if row.profile != "matched" else []
     words += ["--norm", row.norm] if row.norm != "Linf" else []
-    words += ["--arch", plan["recipe"]["arch"]]
+    words += ["--arch", asked(plan["recipe"]["arch"])]
     if own or not same(plan["claim"]["eps"], row.facts["usual_eps"]):
         words += ["--eps", plan["claim"]["eps"]]
     words += {"file": ["--extra-data", "FILE"], "hidden": ["--hide-labels"]}.get(row.extra, [])

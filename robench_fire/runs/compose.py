@@ -13,6 +13,7 @@ from robench_fire.data.extra_images import identified
 from robench_fire.data.own.dataset import known, radius
 from robench_fire.errors import GivenWeightsError, RecipeError, UsageError, located
 from robench_fire.models import architectures
+from robench_fire.models.own import network
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.defense import Paper
@@ -151,7 +152,7 @@ def _compose(request: Request) -> Composed:
     plan, dataset = found.plan, found.dataset
     plan.check()  # here and below: a mistake is found before anything is spent
     check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
-    architectures.builder(plan.recipe.arch, dataset.shape)
+    architectures.check(plan.recipe.arch, dataset.shape, dataset.num_classes)
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")
     _unchanged(plan, own)
@@ -162,6 +163,7 @@ def _compose(request: Request) -> Composed:
 
 def resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
     """The plan as asked for, which nothing has been held against yet, and the weights that are given, by option."""
+    request = with_network(request)
     defense = registry.load("defenses", request.defense)
     if request.code and defense.code != request.code:
         raise RecipeError(f"{request.defense} has changed since this command began; run it again to train the new one")
@@ -194,6 +196,20 @@ def resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
     layers += _departures(defense, layers[-1][1], request)
     layers += _overridden(layers[-1][1], request)
     return Composed(layers[-1][1], defense.module.PAPER, dataset, tuple(layers)), own
+
+
+def with_network(request: Request) -> Request:
+    """The request with a network of the user's own as plans name it: which code it is, and its arguments."""
+    arch, settings = network.declared(request.arch, request.settings)
+    named = [
+        (flag, path, network.declared(text)[0] if path == "recipe.arch" else text) for flag, path, text in settings
+    ]
+    return replace(request, arch=arch, settings=tuple(named))
+
+
+def pinned(request: Request, plan: Plan) -> Request:
+    """The request for other processes, which refuse code of the user's own that is no longer that of the plan."""
+    return replace(request, code=plan.code, arch=network.pinned(request.arch, plan.recipe.arch))
 
 
 def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[tuple[str, Plan]]:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from robench_fire.problem.settings import differing, leaves, to_plain
-from robench_fire.runs.compose import Composed, Request, resolved
+from robench_fire.runs.compose import Composed, Request, resolved, with_network
 
 
 def by_hand(request: Request) -> dict[str, Any]:
     """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
+    request = with_network(request)
     own = replace(request, eps=request.eps if request.data else "", epochs=None, settings=())
     recipe, asked = (dict(leaves(to_plain(resolved(each)[0].plan))) for each in (own, request))
     shown = ("recipe.arch", "threat.eps", "claim.eps")

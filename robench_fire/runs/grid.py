@@ -10,6 +10,7 @@ from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from robench_fire.errors import RecipeError, UsageError
+from robench_fire.models.own import network
 from robench_fire.problem.plan import Plan, no_setting
 from robench_fire.runs.compose import OVER, Composed, Request, compose
 
@@ -117,6 +118,8 @@ def renamed(points: Sequence[GridPoint], along: Sequence[Axis]) -> list[str]:
 
 def _has(plan: Plan, path: str) -> bool:
     head, *keys = path.split(".")
+    if path.startswith(network.PREFIX):
+        return path.removeprefix(network.PREFIX) in network.arguments(plan.recipe.arch)
     if head not in SWEPT or not keys:
         return False
     owner: Any = getattr(plan, head)
@@ -128,6 +131,8 @@ def _has(plan: Plan, path: str) -> bool:
 
 
 def _value(plan: Plan, path: str) -> Any:
+    if path.startswith(network.PREFIX):
+        return network.arguments(plan.recipe.arch)[path.removeprefix(network.PREFIX)]
     return reduce(getattr, path.split("."), plan)
 
 

@@ -15,6 +15,7 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
 from robench_fire.models import architectures, checkpoints, normalisation, robustbench_zoo
 from robench_fire.models.names import ARCHS
+from robench_fire.models.own import network, text
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.own_data import OwnData, own_data
@@ -103,11 +104,14 @@ def source_of(run: Run) -> ModelSource:
 
     Raises:
         DataError: if the plan is missing or broken, or the weights are not there.
+        RecipeError: if its network's code is the user's own, and no longer there as it was.
     """
     if not run.weights.exists():
         raise DataError(f"{run.weights} is not here: bring it back, or move train.json away to train the seed again")
     plan = run.read("plan.json")
     recipe = plan["recipe"]
+    if text.read(recipe["arch"]):
+        network.found_of(recipe["arch"], run.folder)
     claim, trained = (THREATS[each["kind"]](eps=Quantity(each["eps"])) for each in (plan["claim"], plan["threat"]))
     return ModelSource(
         weights=run.weights,
@@ -161,7 +165,8 @@ def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool)
     if weights.others:
         kept = weights.key or "those at the top"
         notes.append(
-            f"{path} holds several weights that fit: {kept} were taken, --key chooses {', '.join(weights.others)}"
+            f"{path} holds several weights that fit: {kept} were taken, --checkpoint-key chooses "
+            + ", ".join(weights.others)
         )
     if own:
         notes.append(f"{path} normalises images by its first layer, {own}: that is done here too")
@@ -170,6 +175,10 @@ def _notes(path: Path, weights: checkpoints.Weights, own: str, normalised: bool)
             f"{path}: in front of the network stood a layer without weights; if it normalised each image, "
             "say --normalise image"
         )
+    if not weights.others and set(weights.key.split(".")) - {"", "module", "_orig_mod", "1"}:
+        notes.append(f"{path}: the weights at {weights.key} were taken")
+    if weights.kinds:
+        notes.append(f"{path} holds {' and '.join(weights.kinds)} numbers: they are taken as float32")
     return tuple(notes)
 
 
@@ -201,9 +210,9 @@ def source_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> ModelSo
 
 
 def model_sources(
-    text: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
+    named: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
 ) -> list[ModelSource]:
-    """What ``text`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
+    """What ``named`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
 
     ``how`` and ``key``: of a file, see source_from_file.
 
@@ -211,17 +220,17 @@ def model_sources(
         UsageError: if a file comes without ``dataset`` and ``arch``, or a folder or a zoo's model with what it knows.
         DataError: if there is nothing to evaluate.
     """
-    prefix, colon, rest = text.partition(":")
-    named = bool(colon) and (prefix in ARCHS or bool(re.match(r"wrn-\d+-\d+$|timm/", prefix)))
-    if arch and (named or text.startswith(ZOO)):
-        raise UsageError(f"{text} says its architecture; leave out --arch")
-    path = Path(rest if named else text)
-    given = [flag for flag, value in (("--normalise", how), ("--key", key)) if value]
-    if given and (text.startswith(ZOO) or path.is_dir()):
-        raise UsageError(f"{text} knows its own weights and normalisation: leave out {' and '.join(given)}")
-    if text.startswith(ZOO):
-        return [source_from_zoo(text.removeprefix(ZOO), dataset, norm, zoo_folder)]
-    arch = prefix if named else arch
+    prefix, colon, rest = named.partition(":")
+    with_arch = bool(colon) and (prefix in ARCHS or bool(re.match(r"wrn-\d+-\d+$|timm/", prefix)))
+    if arch and (with_arch or named.startswith(ZOO)):
+        raise UsageError(f"{named} says its architecture; leave out --arch")
+    path = Path(rest if with_arch else named)
+    given = [flag for flag, value in (("--normalise", how), ("--checkpoint-key", key)) if value]
+    if given and (named.startswith(ZOO) or path.is_dir()):
+        raise UsageError(f"{named} knows its own weights and normalisation: leave out {' and '.join(given)}")
+    if named.startswith(ZOO):
+        return [source_from_zoo(named.removeprefix(ZOO), dataset, norm, zoo_folder)]
+    arch = prefix if with_arch else network.declared(arch)[0]
     if path.is_dir():
         return _runs(path, dataset, arch)
     if not path.exists():
@@ -234,14 +243,21 @@ def model_sources(
 def _unsaid(dataset: str, arch: str) -> str:
     """What must be said of a file, and how."""
     sets = f"its data set with --dataset ({', '.join(registry.names('datasets'))})"
-    network = "its architecture with --arch, or as ARCH:FILE (`robench ls archs`)"
-    return f"say {' and '.join(text for known, text in ((dataset, sets), (arch, network)) if not known)}"
+    its_arch = "its architecture with --arch, or as ARCH:FILE (`robench ls archs`)"
+    return f"say {' and '.join(text for known, text in ((dataset, sets), (arch, its_arch)) if not known)}"
 
 
 def _runs(path: Path, dataset: str, arch: str) -> list[ModelSource]:
-    if dataset or arch:
+    """``arch``: of the user's own, where else the code of these runs' network is."""
+    own = text.read(arch)
+    if dataset or (arch and own is None):
         raise UsageError(f"{path} is a run folder, which knows its own: leave out --dataset and --arch")
-    found = [source_of(run) for run in folders.find(path) if run.trained]
+    every = [run for run in folders.find(path) if run.trained]
+    for run in every if own else ():
+        its = text.read(run.read("plan.json")["recipe"]["arch"])
+        if own and (its is None or (its.digest, its.name) != (own.digest, own.name)):
+            raise UsageError(f"{run.folder} was trained with {its or 'no network of your own'}; --arch is {own}")
+    found = [source_of(run) for run in every]
     if not found:
         renamed = (path / "plan.json").exists() and not re.fullmatch(r"seed-\d+", path.resolve().name)
         why = "is not named seed-N, as a run's folder must be" if renamed else "holds no trained run"

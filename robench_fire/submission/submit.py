@@ -27,6 +27,7 @@ from robench_fire.submission.claims.claim import Claim, admissible, check_board,
 from robench_fire.submission.claims.from_file import Told
 from robench_fire.submission.draft import marked
 from robench_fire.submission.texts import CHECKLIST, checklist, rendered
+from robench_fire.submission.zoo_entry import check_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,9 @@ def submit(
     every = from_runs.seeds_at(folder)
     if not seed and (its := re.fullmatch(r"seed-(\d+)", folder.resolve().name)):
         seed = its[1]
-    source = source_of(from_runs.trained_of(every)[0])
+    first = from_runs.trained_of(every)[0]
+    check_network(first.read("plan.json")["recipe"]["arch"])
+    source = source_of(first)
     name = name or from_runs.default_name(every)
     check_board(source.dataset, source.claim.norm, eps or str(source.claim.eps), name)
     test = _images(source, checking)
@@ -83,6 +86,7 @@ def submit_file(
         RobenchError: whatever makes a submission impossible, see from_file.claimed and claim.admissible.
     """
     out, eps = _free(out, link), eps or str(source.claim.eps)
+    check_network(source.arch)
     check_board(source.dataset, source.claim.norm, eps, its.name)
     test = _images(source, checking)
     images = len(test.labels)

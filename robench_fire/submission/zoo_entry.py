@@ -17,6 +17,7 @@ from typing import Any
 from robench_fire.errors import DataError
 from robench_fire.models import normalisation, robustbench_package, timm_models
 from robench_fire.models.architectures import builder
+from robench_fire.models.own import text as own_text
 from robench_fire.problem.dataset import Dataset
 
 NO_ID = "FILL-IN-AFTER-UPLOAD"
@@ -99,6 +100,7 @@ def entry_of(name: str, dataset: str, parts: Dataset, norm: str, arch: str, how:
         RecipeError: for an architecture that does not exist or does not take the images.
         DataError: for one that neither RobustBench nor timm has, or an unknown normalisation.
     """
+    check_network(arch)  # before a builder: one of a user's own would execute code that a bundle names
     builder(arch, parts.shape)
     if not re.fullmatch(r"[\w-]*", drive_id):
         raise DataError(f"Drive id {drive_id!r} is not one")
@@ -106,6 +108,20 @@ def entry_of(name: str, dataset: str, parts: Dataset, norm: str, arch: str, how:
     if first:
         expression, carried = f"nn.Sequential({first}, {expression})", inspect.getsource(normalisation)
     return ZooEntry(name=name, dataset=dataset, norm=norm, expression=expression, drive_id=drive_id, carried=carried)
+
+
+def check_network(arch: str) -> None:
+    """Whether RobustBench can build a network, as far as its name says.
+
+    Raises:
+        DataError: for one of a user's own.
+    """
+    if own := own_text.read(arch):
+        raise DataError(
+            f"{own.call} of {own.place} is a network of your own, which cannot be bundled: RobustBench builds models "
+            "from classes in its repository. Add yours there first, by a pull request with its file in "
+            "robustbench/model_zoo/architectures and its entry; docs/own-network.md says what goes with it"
+        )
 
 
 def _first(how: str, parts: Dataset) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from robench_fire.boards.labels import filtered, given, labelled
+from robench_fire.boards import checkpoints
+from robench_fire.boards.labels import labelled
 from robench_fire.boards.model_info import BOARD_KEY, SUFFIXES, find_rows
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.models.names import display_name
 from robench_fire.quantity import Quantity, same
-from robench_fire.runs.folders import SEEDS, find, read_json
+from robench_fire.runs.folders import SEEDS, find
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables import published_rows
 
@@ -80,10 +80,17 @@ class Entry:
         return self.row.profile if self.row else ""
 
     @property
+    def count(self) -> int | None:
+        """How many seeds, or checkpoints where they are several; None where that is not known."""
+        if self.row:
+            return len(self.row.per_seed)
+        return self.clean.n if self.origin == CHECKPOINT and self.clean.n > 1 else None
+
+    @property
     def seeds(self) -> str:
         """How many of how many, for entries of ours; or which, of an entry that is a single one of them."""
         if self.row is None:
-            return "–"
+            return str(self.count or "–")
         if self.seed is not None:
             return f"seed {self.seed}"
         count = len(self.row.per_seed)
@@ -146,69 +153,73 @@ def _published(each: Mapping[str, str]) -> Entry:
 _TEXTS = ("key", "title", "link", "authors", "venue", "architecture", "dataset", "norm", "eps", "source")
 
 
-def reevaluated(folder: Path) -> list[Entry]:
+def reevaluated(folder: Path, without: Collection[Path] = ()) -> list[Entry]:
     """Weights that `robench eval` attacked, RobustBench's or of a file: one entry per setting.
 
-    ``folder``: where they lie, or the file.
+    ``folder``: where they lie, or the file. ``without``: files that are left out.
 
     Raises:
         DataError: if an evaluation cannot be read.
     """
     known = {(each.dataset, each.norm, each.key): each for each in published()}
-    found: defaultdict[tuple[Any, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
-    beside = folder.parent.glob(f"{glob.escape(folder.name)}.*eval.*.json") if folder.is_file() else []
-    for path in sorted(folder.rglob("*.eval.*.json") if folder.is_dir() else beside):
-        facts = read_json(path)
-        zoo = str(facts.get("arch", "")).startswith("rb:")
-        if facts.get("attack") not in ("aa", "pgd20") or not (zoo or "dataset" in facts):
+    found: defaultdict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for path, facts in checkpoints.evaluations(folder):
+        zoo = checkpoints.of_zoo(facts)
+        file = "" if zoo else path.name.partition(".eval.")[0]
+        if any(path.name.startswith(f"{each.name}.") and path.resolve().parent == each.parent for each in without):
             continue
-        if lacking := sorted(_NEEDED - set(facts)):
-            raise DataError(f"{path} has no {', '.join(lacking)}; move it away and evaluate again")
-        setting = tuple(str(facts.get(name, "")) for name in sorted(_NEEDED - {"clean", "robust"} | {"order"}))
+        setting = tuple(
+            str(facts.get(name, "")) for name in sorted(checkpoints.NEEDED - {"clean", "robust"} | {"order"})
+        )
         dataset = path.resolve().parent.parent.name if zoo else facts["dataset"]
-        found[dataset, "" if zoo else path.name.partition(".eval.")[0], setting][facts["attack"]] = facts
+        found[dataset, file, setting][facts["attack"]] = [facts]
     return [_reevaluated(dataset, file, each, known) for (dataset, file, _), each in found.items()]
 
 
-_NEEDED = {"arch", "norm", "eps", "examples", "seed", "batch_size", "weights_sha256", "clean", "robust"}
-
-
 def _reevaluated(
-    dataset: str, file: str, found: Mapping[str, dict[str, Any]], known: Mapping[tuple[str, str, str], Entry]
+    dataset: str, file: str, found: Mapping[str, Sequence[dict[str, Any]]], known: Mapping[tuple[str, str, str], Entry]
 ) -> Entry:
-    """An entry of the zoo's weights, or of those in ``file``."""
-    aa, pgd20 = found.get("aa"), found.get("pgd20")
-    facts = aa or pgd20
-    assert facts is not None
+    """An entry of the zoo's weights, or of checkpoints called ``file``: by attack, an evaluation of each."""
+    aa, pgd20 = found.get("aa", ()), found.get("pgd20", ())
+    every = aa or pgd20
+    facts, count = every[0], len(every)
     key = file or facts["arch"].removeprefix("rb:")
     origin, paper = CHECKPOINT if file else REEVALUATED, None if file else known.get((dataset, facts["norm"], key))
     about: dict[str, Any] = {name: getattr(paper, name) if paper else "" for name in _TEXTS}
     about |= {"key": key, "title": about["title"] or key, "dataset": dataset, "source": origin}
     about |= {"architecture": display_name(facts["arch"])} if file else {}
     about |= {"norm": facts["norm"], "eps": facts["eps"]}
-    verdict = aa.get("reliability", {"verdict": "unknown", "reasons": []}) if aa else {"verdict": "unknown"}
-    notes = [f"{origin[0].upper()}{origin[1:]}."]
-    if verdict["verdict"] == "unreliable":
-        notes += [f"Unreliable: {reworded(reason)} ({READ})." for reason in verdict["reasons"]]
-    elif aa and verdict["verdict"] == "unknown":
+    verdicts = [each.get("reliability", {"verdict": "unknown", "reasons": []}) for each in aa]
+    said = {each["verdict"] for each in verdicts} or {"unknown"}
+    of = "Published weights" if not file else "A checkpoint" if count == 1 else f"{count} checkpoints"
+    notes = [f"{of}, our evaluation{'; not trained here' * bool(file)}."]
+    reasons = [reason for each in verdicts if each["verdict"] == "unreliable" for reason in each["reasons"]]
+    notes += [f"Unreliable: {reworded(reason)} ({READ})." for reason in dict.fromkeys(reasons)]
+    if aa and "unreliable" not in said and "unknown" in said:
         notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
-    clean, robust = facts["clean"], aa["robust"] if aa else None
     return Entry(
         origin=origin, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],
-        clean=MeanStd(clean, None, 1), robust=None if robust is None else MeanStd(robust, None, 1),
-        pgd20=MeanStd(pgd20["robust"], None, 1) if pgd20 else None,
-        average=None if robust is None else MeanStd((clean + robust) / 2, None, 1),
+        clean=mean_std([each["clean"] for each in every]),
+        robust=mean_std([each["robust"] for each in aa]) if aa else None,
+        pgd20=mean_std([each["robust"] for each in pgd20]) if pgd20 else None,
+        average=mean_std([(each["clean"] + each["robust"]) / 2 for each in aa]) if aa else None,
         extra=paper.extra if paper else "",
-        unreliable={"reliable": False, "unreliable": True}.get(verdict["verdict"]),
+        unreliable=True if "unreliable" in said else False if said == {"reliable"} else None,
         notes=tuple(notes),
         **about,
     )  # fmt: skip
 
 
-def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
+def of_measured(measured: checkpoints.Measured) -> Entry:
+    """Evaluated checkpoints of one method."""
+    return _reevaluated(measured.facts[0]["dataset"], measured.name, measured.by_attack, {})
+
+
+def entries_in(sources: Sequence[Path], eps: str = "", others: Sequence[str] = ()) -> list[Entry]:
     """What lies at ``sources``: boards, run folders, evaluated weights of RobustBench's zoo, evaluated checkpoints.
 
-    ``eps``: rows that claim this radius instead of their own.
+    ``eps``: rows that claim this radius instead of their own. ``others``: checkpoints of which several are one row, see
+    checkpoints.named.
 
     Raises:
         DataError: if there is nothing, or a source does not exist.
@@ -218,12 +229,14 @@ def entries_in(sources: Sequence[Path], eps: str = "") -> list[Entry]:
         Quantity(eps or "0")
     except ValueError as fault:
         raise UsageError(f"--eps: {fault}") from None
-    found: list[Entry] = []
+    named = checkpoints.named(others)
+    found = [of_measured(each) for name, files in named.items() for each in checkpoints.together(name, files, eps)]
+    apart = {path.resolve() for files in named.values() for path in files}
     for source in {each.resolve(): each for each in sources}.values():
         if not source.exists():
             raise DataError(f"{source} does not exist; train something first: `robench train fire digits`")
         here = [of_row(row) for row in find_rows(source, eps)]
-        here += [each for each in reevaluated(source) if not eps or same(eps, each.eps)]
+        here += [each for each in reevaluated(source, apart) if not eps or same(eps, each.eps)]
         found += [replace(each, place=str(source)) for each in here if each not in found]  # sources may hold each other
     if not found:
         raise DataError(_nothing(sources, eps))
@@ -234,28 +247,6 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     """The same entries; those of ours that share a method with the label of what differs."""
     rows = iter(labelled([each.row for each in entries if each.row]))
     return [replace(of_row(next(rows)), place=each.place) if each.row else each for each in entries]
-
-
-def chosen_in(
-    entries: Sequence[Entry], only: Sequence[str] = (), where: Sequence[str] = (), labels: Sequence[str] = ()
-) -> list[Entry]:
-    """Entries of ours by name and by setting, see labels.filtered, and called as the user says, see labels.given.
-
-    With names or settings, entries that are none of ours are left out.
-
-    Raises:
-        UsageError: for a name, a setting or a label that does not fit, or if nothing is left.
-    """
-    if not (only or where or labels):
-        return list(entries)
-    ours = [entry for entry in entries if entry.row]
-    rows = given([entry.row for entry in ours if entry.row], labels)
-    places = {id(row): entry.place for row, entry in zip(rows, ours, strict=True)}
-    kept = filtered(rows, only, where)
-    if not kept:
-        raise UsageError(f"no row has {' and '.join([*([' or '.join(only)] if only else []), *where])}; ask for less")
-    others = [] if only or where else [entry for entry in entries if entry.row is None]
-    return [*(replace(of_row(row), place=places[id(row)]) for row in kept), *others]
 
 
 def _nothing(sources: Sequence[Path], eps: str) -> str:

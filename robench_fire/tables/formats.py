@@ -212,7 +212,7 @@ def _record(entry: Entry) -> dict[str, Any]:
         "examples": entry.examples or None, "method": entry.method, "key": entry.key,
         "architecture": entry.architecture, "profile": entry.profile,
         "extra_data": entry.extra or "no",
-        "seeds": len(row.per_seed) if row else None, **numbers, "best_known": entry.best_known,
+        "seeds": entry.count, **numbers, "best_known": entry.best_known,
         "unreliable": entry.unreliable, "venue": entry.venue, "fingerprint": row.fingerprint if row else "",
         "footnote": " ".join(entry.notes),
     }  # fmt: skip

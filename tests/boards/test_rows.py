@@ -13,7 +13,7 @@ from written_runs import CLEAN, HASH, OFFICIAL, ROBUST, write_at, write_five, wr
 from robench_fire.boards import model_info, rows
 from robench_fire.errors import DataError
 from robench_fire.runs.compose import Request
-from robench_fire.runs.folders import extra_of, find
+from robench_fire.runs.folders import extra_of
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.table import tables
@@ -174,17 +174,6 @@ def test_the_worst_verdict_of_a_seed_is_the_rows(tmp_path: Path) -> None:
     assert "a gradient of exactly 0" in said
     assert said.endswith("(see docs/evaluation.md#reliability).")
     assert model_info.to_model_info(found)["unreliable"] is True
-
-
-def test_a_training_that_failed_is_counted_and_said(tmp_path: Path) -> None:
-    request = Request(defense="fire", dataset="digits")
-    for seed in range(2):
-        write_run(tmp_path, request, seed, 90.0, 50.0)
-    (run,) = [each for each in find(tmp_path) if each.seed == 1]
-    run.write("train.json", run.read("train.json") | {"signs": ["its validation accuracy is near chance"]})
-    row = only(tmp_path)
-    assert "Seed 1: its validation accuracy is near chance." in row.footnotes()
-    assert sorted(row.per_seed) == [0, 1]
 
 
 def test_only_autoattack_standard_or_pgd20_makes_a_row(tmp_path: Path) -> None:

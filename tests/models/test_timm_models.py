@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from built_models import CIFAR, MNIST, bare
+from command_line import ran
 
 from robench_fire.errors import RecipeError
 from robench_fire.models import architectures, timm_models
+from robench_fire.models.stacked import cannot_stack
 
 pytestmark = pytest.mark.slow
 
@@ -98,3 +102,14 @@ def test_pretrained_weights_are_not_pretended() -> None:
 def test_what_was_chosen_is_said() -> None:
     assert architectures.chosen_of_timm("timm/vit_tiny_patch16_224", CIFAR) == {"img_size": 32, "patch_size": 4}
     assert architectures.chosen_of_timm("timm/resnet18", CIFAR) == architectures.chosen_of_timm("wrn-10-1", CIFAR) == {}
+
+
+def test_what_a_vision_transformer_is_built_with_is_said_before_training(tmp_path: Path) -> None:
+    said = ran(tmp_path, "show", "fire", "digits", "--arch", "timm/vit_tiny_patch16_224").stdout
+    assert "timm builds it with img_size 8, patch_size 2, untrained" in said
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_a_timm_model_is_tried_under_vmap(name: str) -> None:
+    model = bare(f"timm/{name}", (1, 8, 8))
+    assert cannot_stack(model, (1, 8, 8)) == ""

@@ -82,7 +82,7 @@ def test_a_first_layer_in_the_file_is_part_of_the_model(how: str, tmp_path: Path
     (given,) = model_sources(f"digits-cnn:{outside}", "digits", "", "", Path("models"), how)
     assert torch.equal(given.load(CPU)(x), model(x))
     assert given.normalise == how
-    assert not given.notes
+    assert given.notes == (f"{outside}: the weights at net were taken",)
 
 
 def test_each_images_own_normalisation_leaves_no_trace_but_its_place(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_averaged_weights_are_evaluated_under_a_name_of_their_own(tmp_path: Path
     taken = named(f"digits-cnn:{tmp_path}/two.pt", "digits")
     assert same(taken.load(CPU), plain)
     assert "model were taken" in taken.notes[0]
-    assert "--key chooses" in taken.notes[0]
+    assert "--checkpoint-key chooses" in taken.notes[0]
     (asked,) = model_sources(f"digits-cnn:{tmp_path}/two.pt", "digits", "", "", Path("models"), "", "ema")
     assert same(asked.load(CPU), averaged)
     assert asked.stem != taken.stem
@@ -127,7 +127,7 @@ def test_averaged_weights_are_evaluated_under_a_name_of_their_own(tmp_path: Path
 def test_what_knows_itself_is_not_told(text: str, given: dict[str, str], tmp_path: Path) -> None:
     text = str(tmp_path) if text == "." else text
     with pytest.raises(
-        UsageError, match=f"knows its own weights and normalisation: leave out --{'n' if 'how' in given else 'k'}"
+        UsageError, match=f"knows its own weights and normalisation: leave out --{'n' if 'how' in given else 'c'}"
     ):
         model_sources(text, "", "", "", Path("models"), **given)
 

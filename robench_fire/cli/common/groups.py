@@ -115,11 +115,15 @@ class FileOptions:
     """What a checkpoint file does not say of itself."""
 
     dataset: Annotated[str, typer.Option(help="Its data set.")] = ""
-    arch: Annotated[str, typer.Option(help="Its architecture, see `robench ls archs`; or say ARCH:FILE.")] = ""
+    arch: Annotated[
+        str, typer.Option(help="Its architecture, see `robench ls archs`, or FILE.py:NAME; or say ARCH:FILE.")
+    ] = ""
     normalise: Annotated[
         str, typer.Option(help="Normalisation outside it: none, dataset, image or MEAN:STD. (default: the file's own)")
     ] = ""
-    key: Annotated[str, typer.Option(help="Which of several weights in it, by their key.")] = ""
+    key: Annotated[
+        str, typer.Option("--checkpoint-key", "--key", help="Which of several weights in it, by their key.")
+    ] = ""
 
     def named(self, source: str, norm: str, zoo_folder: Path) -> list[ModelSource]:
         """What ``source`` names, see model_source.model_sources."""
@@ -249,7 +253,7 @@ class TableOptions:
         Raises:
             UsageError: for a name, a setting or a label that does not fit, or if nothing is left.
         """
-        from robench_fire.tables.entries import chosen_in
+        from robench_fire.tables.choice import chosen_in
 
         return chosen_in(entries, o.listed(self.only), self.where or [], self.label or [])
 

@@ -56,7 +56,9 @@ Profile = Annotated[
     ProfileName, typer.Option(help="matched: one protocol for all; short: in fewer epochs; official: as released.")
 ]
 NormOption = Annotated[Norm, typer.Option("--norm", help="Norm of the threat model.")]
-Arch = Annotated[str, typer.Option(help="Architecture, see `robench ls archs`. (default: the recipe's)")]
+Arch = Annotated[
+    str, typer.Option(help="Architecture, see `robench ls archs`, or your own FILE.py:NAME. (default: the recipe's)")
+]
 Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]
 BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
 Lr = Annotated[str, typer.Option("--lr", help="Learning rate.")]
@@ -107,6 +109,14 @@ Only = Annotated[
 ]
 Where = Annotated[
     list[str] | None, typer.Option(metavar="PATH=VALUE", help="Rows with this setting, like defense.lam=6; repeatable.")
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME=FILES",
+        help="Evaluated checkpoints as a row, like mine='ckpt/*.pt': several are mean ± std; repeatable.",
+    ),
 ]
 Log = Annotated[
     str,

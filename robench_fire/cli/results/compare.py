@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -16,6 +16,9 @@ from rich.table import Table
 from robench_fire.cli.common import options as o
 from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.runs.evaluations import ROWS
+
+if TYPE_CHECKING:
+    from robench_fire.boards.rows import Row
 
 
 class MetricName(str, Enum):
@@ -29,6 +32,7 @@ class MetricName(str, Enum):
 def compare(
     source: Annotated[Path, typer.Argument(help="A board or run folders, like leaderboards/digits/Linf.")],
     names: Annotated[list[str], typer.Argument(help="The row that is compared, then those it is compared with.")],
+    with_: o.With = None,
     metric: Annotated[MetricName, typer.Option(help="Which accuracy.")] = MetricName.robust,
     eps: Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")] = "",
     until: Annotated[
@@ -43,6 +47,8 @@ def compare(
 ) -> None:
     """Whether one row differs from others: the difference, its 95 % interval over seeds and images, one sentence."""
     if until is not None:
+        if with_:
+            raise UsageError("--until attacks the networks of runs: leave out --with")
         _compare_until(source, names, until, metric, attack, eval_seed, eps, data_dir, device, json)
         return
     for flag, given in (("--attack", attack != "aa"), ("--eval-seed", eval_seed), ("--device", device != "auto")):
@@ -53,13 +59,21 @@ def compare(
     from robench_fire.boards.labels import chosen
     from robench_fire.comparison import compare as comparing
 
-    found = comparing.compare(chosen(comparing.rows_at([source], eps), names), metric.value)
+    rows = [*comparing.rows_at([source], eps), *_checkpoints(with_ or [], eps)]
+    found = comparing.compare(chosen(rows, names), metric.value)
     if json:
         print(jsonlib.dumps({"format": 1, "comparisons": [comparing.as_plain(each) for each in found]}, indent=2))
         return
     _print(found)
     for each in found:
         print(comparing.sentence(each))
+
+
+def _checkpoints(texts: list[str], eps: str) -> list[Row]:
+    """Evaluated checkpoints as rows, one for each setting in which they were evaluated."""
+    from robench_fire.boards.checkpoints import named, row_of, together
+
+    return [row_of(each) for name, files in named(texts).items() for each in together(name, files, eps)]
 
 
 def _compare_until(

@@ -28,7 +28,8 @@ def report(
     from robench_fire.data.fetching import data_folder
     from robench_fire.files import write_text
     from robench_fire.reports.report import report as made
-    from robench_fire.tables.entries import chosen_in, entries_in
+    from robench_fire.tables.choice import chosen_in
+    from robench_fire.tables.entries import entries_in
 
     entries = chosen_in(entries_in(sources, eps), o.listed(only), where or [])
     write_text(output, made(sources, entries, data_dir or data_folder()))

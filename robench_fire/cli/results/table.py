@@ -31,7 +31,9 @@ def table(
     wanted: TableOptions,
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, boards, evaluated weights of RobustBench's. (default: --output)"),
+        typer.Argument(
+            help="Run folders, boards, evaluated checkpoints or weights of RobustBench's. (default: --output)"
+        ),
     ] = None,
     output: o.Output = Path("runs"),
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
@@ -41,6 +43,7 @@ def table(
             metavar="FILE|FOLDER", help="With --published, and from now on: figures of a newer RobustBench model_info."
         ),
     ] = None,
+    with_: o.With = None,
     eps: Annotated[str, typer.Option(help="Claim this radius instead of the plan's, like 0.031.")] = "",
     publish: Annotated[Path | None, typer.Option(help="Also write our rows to this board (leaderboards).")] = None,
     json: o.Json = False,
@@ -52,7 +55,8 @@ def table(
         raise UsageError(f"--json and --format {format_.value}: choose one")
     shown = wanted.shown()
     _update(update, shown.published)
-    found = wanted.of(entries.entries_in(sources or [output], eps))
+    usual = [] if with_ and not output.exists() else [output]
+    found = wanted.of(entries.entries_in(sources or usual, eps, with_ or []))
     render.show(found, "json" if json else format_.value, Console(), shown, wanted.wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]

@@ -10,6 +10,7 @@ from typing import Any
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.resumable import is_judged
+from robench_fire.models.names import asked
 from robench_fire.problem import registry
 from robench_fire.runs.folders import read_json
 from robench_fire.runs.model_source import ZOO, ModelSource
@@ -90,10 +91,12 @@ def _read_otherwise(source: ModelSource) -> list[str]:
     """By which options the same file was evaluated, where those are not the ones given here."""
     paths = source.weights.parent.glob(f"{glob.escape(source.weights.name)}.*eval.*.json")
     found = [each for each in map(read_json, sorted(paths)) if each.get("weights_sha256") == source.sha256()]
-    names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--key"}
+    names = {"arch": "--arch", "normalise": "--normalise", "norm": "--norm", "weights_key": "--checkpoint-key"}
     own = {"arch": source.arch, "normalise": source.normalise, "norm": source.claim.norm, "weights_key": source.key}
     told = [
-        " ".join(f"{flag} {each[name]}" for name, flag in names.items() if each.get(name, "") not in ("", own[name]))
+        " ".join(
+            f"{flag} {asked(each[name])}" for name, flag in names.items() if each.get(name, "") not in ("", own[name])
+        )
         for each in found
     ]
     return list(dict.fromkeys(each for each in told if each))
