@@ -117,7 +117,7 @@ def test_killed_in_two_processes_continues_in_one(tmp_path: Path) -> None:
         process.send(signal.SIGTERM)
         process.wait(60)
         said = process.stdout + process.stderr
-    assert said.count("robench: interrupted; finished epochs") == 1
+    assert said.count("robench: interrupted; what was done") == 1
     done = len(rows(the_run(tmp_path)))
     assert 1 <= done < 3
     first = rows(the_run(tmp_path))
