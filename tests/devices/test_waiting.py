@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from precisions import CPU, problem
+from devices import here
+from precisions import problem
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,6 +18,8 @@ from robench_fire.problem.dataset import Splits
 from robench_fire.problem.recipe import Augment
 from robench_fire.training.engine import prepared
 from robench_fire.training.epoch import train_epoch
+
+pytestmark = pytest.mark.usefixtures("device")
 
 WAITS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique_dim", "_unique2"}
 
@@ -38,7 +41,7 @@ class Waits(TorchDispatchMode):
 
 def waits(small: Splits, name: str, batch_size: int, **changes: Any) -> Counter[str]:
     given = problem(small, name, batch_size=batch_size, **changes)
-    state, setup = prepared(DigitsCNN, given, [0], CPU)
+    state, setup = prepared(DigitsCNN, given, [0], here())
     with Waits() as found:
         train_epoch(state, setup, 2, set(), lambda done, rate: None)  # the second of two: targets have begun to move
     return found.found
@@ -62,7 +65,7 @@ def test_waiting_is_noticed(small: Splits) -> None:
             return logits if float(logits.detach().sum()) > -1e9 else logits * 0
 
     given = problem(small, "madry", batch_size=256)
-    state, setup = prepared(Reads, given, [0], CPU)
+    state, setup = prepared(Reads, given, [0], here())
     with Waits() as found:
         train_epoch(state, setup, 2, set(), lambda done, rate: None)
     assert found.found["_local_scalar_dense"] >= 3  # two attack steps and one pass
