@@ -61,7 +61,7 @@ def why_not(phase: Phase, free: float | None, cifar10: bool, tiny: bool) -> str 
 
 
 def finished(found: dict[str, Found], phase: Phase) -> bool:
-    return found.get(phase.name, {}).get("state") == "done"
+    return phase.name in found and found[phase.name]["state"] == "done"
 
 
 def limit(phase: Phase, left: float, todo: list[Phase]) -> float:

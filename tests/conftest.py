@@ -49,6 +49,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     devices.parametrised(metafunc)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    devices.marked(item)
+
+
 @pytest.fixture(scope="session")
 def small() -> Splits:
     """256 training, 100 validation and 64 test images of real digits."""

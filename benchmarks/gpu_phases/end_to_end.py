@@ -14,27 +14,18 @@ from pathlib import Path
 from robench_fire.runs.folders import Run, find
 
 ROBENCH = [sys.executable, "-m", "robench_fire"]
-REAL = "train fire cifar10 --arch resnet-18 --epochs 2".split()
-TINY = "train fire digits --epochs 2".split()
 
 
-def training(tiny: bool, device: str, work: Path) -> list[str]:
-    """The command, which does nothing where it has been run before."""
-    return [*ROBENCH, *(TINY if tiny else REAL), "--seeds", "1", "--no-eval", "--device", device,
-            "--output", str(work / "runs")]  # fmt: skip
-
-
-def trained(work: Path) -> Run | None:
+def begun(runs: Path) -> Run | None:
     """The run that the command makes; none before its folder is there."""
-    runs = find(work / "runs") if (work / "runs").exists() else []
-    return next((run for run in runs if run.read("plan.json")["recipe"]["epochs"] == 2), None)
+    return next(iter(find(runs) if runs.exists() else []), None)
 
 
-def killed_in_the_second_epoch(command: list[str], work: Path) -> bool:
+def killed_in_the_second_epoch(command: list[str], runs: Path) -> bool:
     """Whether it could be killed there: a small training may be done before."""
     with subprocess.Popen(command, start_new_session=True) as child:
         while child.poll() is None:
-            run = trained(work)
+            run = begun(runs)
             if run is not None and (run.folder / "curve.jsonl").exists() and not run.trained:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
@@ -47,20 +38,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--examples", required=True)
+    parser.add_argument("--attack", required=True)
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("training", nargs=argparse.REMAINDER, help="What `robench train` is given.")
     asked = parser.parse_args()
-    command = training(asked.tiny, asked.device, asked.work)
+    runs, device = asked.work / "runs", ["--device", asked.device]
+    command = [*ROBENCH, "train", *asked.training, "--epochs", "2", "--seeds", "1", "--no-eval", *device,
+               "--output", str(runs)]  # fmt: skip
     started = time.perf_counter()
-    killed = killed_in_the_second_epoch(command, asked.work)
+    killed = killed_in_the_second_epoch(command, runs)
     until_killed = time.perf_counter() - started
     subprocess.run(command, check=True)
-    run = trained(asked.work)
+    run = begun(runs)
     assert run is not None
     took = time.perf_counter() - started
-    how = ["--examples", "16", "--attack", "pgd20"] if asked.tiny else ["--examples", "256"]
-    said = subprocess.run([*ROBENCH, "eval", str(run.folder), *how, "--device", asked.device, "--json"], check=True,
-                          stdout=subprocess.PIPE, text=True)  # fmt: skip
+    how = ["--examples", asked.examples, "--attack", asked.attack, *device, "--json"]
+    said = subprocess.run([*ROBENCH, "eval", str(run.folder), *how], check=True, stdout=subprocess.PIPE, text=True)
     result = {
         "killed": killed,
         "seconds": {"until killed": until_killed, "training": took, "all": time.perf_counter() - started},

@@ -11,11 +11,11 @@ BENCHMARKS = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Phase:
-    """One process: ``script`` below benchmarks/ with ``options``, or in miniature ``tiny``, which writes ``{json}``.
+    """One process: ``script`` below benchmarks/ with ``options``, or with ``tiny`` in miniature.
 
-    ``estimate`` and ``limit``: seconds on a device of H100's class, and after which it is ended. ``memory``: GB that
-    the device must have free. ``cifar10``: whether it takes the real data set. ``rest``: it takes what is left of the
-    budget, shared with the others that do.
+    It writes its result to the file that ``--json`` names. ``estimate`` and ``limit``: seconds on a device of H100's
+    class, and after which it is ended. ``memory``: GB that the device must have free. ``cifar10``: whether it takes the
+    real data set. ``rest``: it takes what is left of the budget, shared with the others that do.
     """
 
     name: str
@@ -31,11 +31,14 @@ class Phase:
 
     def command(self, device: str, work: Path, seconds: float, json: Path, tiny: bool) -> list[str]:
         """What is run; words with a blank in them are none of ours, so splitting is enough."""
-        words = f"{self.tiny if tiny else self.options} --json {{json}}".split()
-        known = {"device": device, "work": str(work), "seconds": f"{seconds:.0f}", "json": str(json)}
-        return [sys.executable, str(BENCHMARKS / self.script), *(each.format(**known) for each in words)]
+        words = (self.tiny if tiny else self.options).split()
+        known = {"device": device, "work": str(work), "seconds": f"{seconds:.0f}"}
+        script = [sys.executable, str(BENCHMARKS / self.script), "--json", str(json)]
+        return [*script, *(each.format(**known) for each in words)]
 
 
+TRAINING = "--device {device} --work {work} fire cifar10 --arch resnet-18"
+TINY_TRAINING = "--device {device} --work {work} fire digits"
 TINY = "--device {device} --arch wrn-10-1 --batch 2 --rounds 1 --random --least"
 
 
@@ -61,14 +64,18 @@ def _row(defense: str) -> Phase:
 PHASES = (
     Phase("environment", "robench doctor, and an import of every module", "gpu_phases/environment.py",
           "--device {device}", "--device {device}", 40, 120, 0.5),
-    Phase("tests", "pytest -m gpu", "gpu_phases/tests.py", "--device {device}", "--device {device} --tiny", 150, 300),
+    Phase("tests", "pytest -m gpu of training and devices", "gpu_phases/suite.py", "devices training costs",
+          "devices/test_waiting.py -knoticed", 150, 300),
     Phase("end-to-end", "train FIRE on CIFAR-10 with ResNet-18, killed once and resumed; evaluate 256 images",
-          "gpu_phases/end_to_end.py", "--device {device} --work {work}", "--device {device} --work {work} --tiny",
-          90, 240, 8, cifar10=True),
+          "gpu_phases/end_to_end.py", f"--examples 256 --attack aa {TRAINING}",
+          f"--examples 16 --attack pgd20 {TINY_TRAINING}", 90, 240, 8, cifar10=True),
     _speed("resnet-18", 256, 60, 12),
     _speed("wrn-34-10", 256, 100, 60),
-    Phase("autoattack", "AutoAttack against pyautoattack, 512 images, verdicts compared", "gpu_phases/autoattack.py",
-          "--device {device} --work {work}", "--device {device} --work {work} --tiny", 120, 300, 8, cifar10=True),
+    Phase("autoattack", "AutoAttack against pyautoattack, 512 images, verdicts compared", "gpu_phases/attack_parity.py",
+          f"--examples 512 --attack aa {TRAINING}", f"--examples 8 --attack apgd-ce {TINY_TRAINING}", 120, 300, 8,
+          cifar10=True),
+    Phase("tests-autoattack", "pytest -m gpu of AutoAttack's verdicts against pyautoattack's", "gpu_phases/suite.py",
+          "upstream", "devices/test_waiting.py -knoticed", 60, 240),
     Phase("agreement", "signs of the attack's gradient in each format", "precision.py",
           "agreement --device {device}", "agreement --device {device} --dataset digits --arch digits-cnn", 40, 120,
           cifar10=True),

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
 
 from robench_fire.data import fetching
 from robench_fire.devices.device import resolve, use
 from robench_fire.devices.process_group import ALONE, ProcessGroup
+from robench_fire.problem.dataset import head
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
 from robench_fire.training.setup import Problem
@@ -28,7 +30,7 @@ def losses(device: torch.device, group: ProcessGroup) -> tuple[list[float], floa
     composed = compose(Request(defense="fire", dataset="digits", epochs=2))
     plan, splits = composed.plan, fetching.splits("digits", composed.dataset, fetching.data_folder())
     recipe = replace(plan.recipe, precision="fp32", batch_size=64)
-    problem = Problem(plan.defense, plan.threat, recipe, splits.train, splits.validation, 10)
+    problem = Problem(plan.defense, plan.threat, recipe, head(splits.train, 500), splits.validation, 10)
     started = time.perf_counter()
     trained = train(composed.build, problem, seed=0, device=device, group=group)
     return [row["loss"] for row in trained.curve], time.perf_counter() - started
@@ -60,7 +62,7 @@ def main() -> None:
     alone, took = losses(device, ALONE)
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        torch.multiprocessing.spawn(work, (device.type, f"file://{folder}/meeting", str(answer)), nprocs=2)
+        spawn(work, (device.type, f"file://{folder}/meeting", str(answer)), nprocs=2)
         together: dict[str, Any] = json.loads(answer.read_text())
     near = all(math.isclose(one, two, rel_tol=0.05) for one, two in zip(alone, together["losses"], strict=True))
     asked.json.write_text(json.dumps({"one": {"losses": alone, "seconds": took}, "two": together, "near": near}))

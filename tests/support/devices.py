@@ -27,14 +27,14 @@ def end() -> None:
 
 
 def parametrised(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for ``device`` is there once for each device that is; without a GPU its name says nothing of it.
+    """A test that asks for ``device`` is there once for each device; without a GPU its name says nothing of it."""
+    if "device" in metafunc.fixturenames and len(DEVICES) > 1:
+        metafunc.parametrize("device", DEVICES, indirect=True)
 
-    It is marked ``gpu`` where it computes on one, and where there is none, so that `pytest -m gpu` can be rehearsed.
-    """
-    if "device" not in metafunc.fixturenames:
-        return
-    if DEVICES == ["cpu"]:
-        metafunc.definition.add_marker("gpu")
-    else:
-        marked = [pytest.param(name, marks=[pytest.mark.gpu] * (name != "cpu")) for name in DEVICES]
-        metafunc.parametrize("device", marked, indirect=True)
+
+def marked(item: pytest.Item) -> None:
+    """A test that computes on a GPU is a ``gpu`` test; without one those on the CPU are, so that they can be rehearsed."""
+    if "device" in getattr(item, "fixturenames", ()):
+        call = getattr(item, "callspec", None)
+        if DEVICES[-1] == (call.params if call else {}).get("device", "cpu"):
+            item.add_marker("gpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from end_to_end import trained, training
 from numpy.typing import NDArray
 from pyautoattack import AutoAttack
 
@@ -24,6 +24,7 @@ from robench_fire.devices.device import resolve, use, wait
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.problem.dataset import Split, head
+from robench_fire.runs.folders import find
 from robench_fire.runs.model_source import ModelSource, source_of
 
 
@@ -57,16 +58,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--examples", type=int, required=True)
+    parser.add_argument("--attack", required=True)
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("training", nargs=argparse.REMAINDER, help="What `robench train` is given, as in end_to_end.py")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    device, attack, count = resolve(asked.device), *(("apgd-ce", 8) if asked.tiny else ("aa", 512))
+    device, attack, count = resolve(asked.device), asked.attack, asked.examples
     use(device)
-    subprocess.run(training(asked.tiny, asked.device, asked.work), check=True)  # nothing, if it is done
-    run = trained(asked.work)
-    assert run is not None
-    source = source_of(run)
+    runs = asked.work / "runs"
+    train = [sys.executable, "-m", "robench_fire", "train", *asked.training, "--epochs", "2", "--seeds", "1"]
+    subprocess.run([*train, "--no-eval", "--device", asked.device, "--output", str(runs)], check=True)  # if need be
+    source = source_of(find(runs)[0])
     test = head(fetching.splits(source.dataset, source.parts(), fetching.data_folder()).test, count)
     (own, mine), (other, theirs) = ours(source, test, attack, device), upstream(source, test, attack, device)
     result = {
