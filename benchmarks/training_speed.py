@@ -17,15 +17,12 @@ process of its own. ``--json`` also has what utilisation takes: the FLOPs of our
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import statistics
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +30,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from step_meters import Step, peak, took
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import one_hot
@@ -53,7 +51,6 @@ from robench_fire.training.epoch import train_epoch
 from robench_fire.training.setup import Problem, frozen
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -173,39 +170,6 @@ def ours(case: Case) -> Step:
 WAYS: dict[str, Callable[[Case], Step]] = {"released": released, "bare": bare, "ours": ours}
 
 
-def took(step: Step, device: torch.device) -> float:
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def status(field: str) -> int:
-    """A size of this process in bytes, as Linux keeps it: VmRSS, VmHWM."""
-    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
-def peak(case: Case, way: str) -> float:
-    """MB at the peak of two steps beyond what is there before them; on a GPU with the model itself."""
-    if case.device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(case.device)
-        before = torch.cuda.memory_allocated(case.device)
-        step = WAYS[way](case)
-    else:
-        step = WAYS[way](case)
-        ctypes.CDLL(None).malloc_trim(0)  # give back what loading the data took
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = status("VmRSS")
-    for _ in range(2):
-        took(step, case.device)
-    most = torch.cuda.max_memory_allocated(case.device) if case.device.type == "cuda" else status("VmHWM")
-    return (most - before) / 1e6
-
-
 def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]:
     """Median seconds of a step in each way; prints them with their ratio to the first."""
     steps = {name: WAYS[name.split()[0]](case) for name, case in cases.items()}
@@ -231,7 +195,7 @@ def peaks(case: Case, options: list[str]) -> dict[str, float]:
     for name in ("released fp32", "bare fp32", "ours fp32", "bare bf16", "ours bf16"):
         way, precision = name.split()
         if case.device.type == "cuda":
-            found[name] = peak(replace(case, precision=precision), way)
+            found[name] = peak(partial(WAYS[way], replace(case, precision=precision)), case.device)
         else:
             command = [sys.executable, __file__, *options, "--peak", way, precision]
             ran = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -259,11 +223,26 @@ def cases_of(plain: Case, compiled: bool, graphs: bool) -> dict[str, Case]:
 def images(count: int, random: bool) -> Split:
     """The first training images of CIFAR-10, or random ones of their shape."""
     if random:
-        noise = torch.Generator().manual_seed(0)
-        pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=noise)
-        return Split(pixels, torch.randint(10, (count,), generator=noise))
+        return Split(torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (count,)))
     dataset = compose(Request(defense="fire", dataset="cifar10")).dataset
     return head(fetching.splits("cifar10", dataset, fetching.data_folder()).train, count)
+
+
+def measure(asked: argparse.Namespace, case: Case) -> Iterator[dict[str, Any]]:
+    """What is known so far, after each part: compilation may take longer than there is time."""
+    found: dict[str, Any] = {"arch": asked.arch, "batch": asked.batch}
+    if asked.least:
+        few = {name: each for name, each in cases_of(case, False, False).items() if name in ("released", "ours fp32")}
+        yield {**found, "fire": times("fire", few, asked.rounds)}
+        return
+    one = replace(case.problem, recipe=replace(case.problem.recipe, epochs=1))
+    found["FLOPs of an update"] = asked.batch * flops_per_image(case.model, one)
+    found["matmul FLOP/s"] = {each: matmul_rate(case.device, each) for each in supported(case.device)}
+    for defense in ("fire", "trades"):
+        cases = cases_of(replace(case, defense=defense), asked.compile, asked.reduce_overhead)
+        yield found | {defense: times(defense, cases, asked.rounds)}
+    same = ["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)]
+    yield {"peak MB": peaks(case, same + ["--random"] * asked.random)}
 
 
 def main() -> None:
@@ -285,23 +264,15 @@ def main() -> None:
     use(device)
     case = Case("fire", asked.arch, device, images(asked.batch, asked.random), "fp32")
     if asked.peak:
-        print(peak(replace(case, precision=asked.peak[1]), asked.peak[0]))
+        print(peak(partial(WAYS[asked.peak[0]], replace(case, precision=asked.peak[1])), device))
         return
     where = f"{provenance.device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{where}; {asked.arch}, batch {asked.batch}")
-    results: dict[str, Any] = {"arch": asked.arch, "batch": asked.batch}
-    for defense in ("fire",) if asked.least else ("fire", "trades"):
-        cases = cases_of(replace(case, defense=defense), asked.compile, asked.reduce_overhead)
-        few = {name: each for name, each in cases.items() if name in ("released", "ours fp32")}
-        results[defense] = times(defense, few if asked.least else cases, asked.rounds)
-    if not asked.least:
-        one = replace(case.problem, recipe=replace(case.problem.recipe, epochs=1))
-        results["FLOPs of an update"] = asked.batch * flops_per_image(case.model, one)
-        results["matmul FLOP/s"] = {each: matmul_rate(device, each) for each in supported(device)}
-        same = ["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)]
-        results["peak MB"] = peaks(case, same + ["--random"] * asked.random)
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=2) + "\n")
+    results: dict[str, Any] = {}
+    for found in measure(asked, case):
+        results |= found
+        if asked.json:
+            asked.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

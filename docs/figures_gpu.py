@@ -92,7 +92,7 @@ def _steps(phases: dict[str, Found]) -> list[str]:
     """A table of every way to compute a step, for each network and batch that was measured."""
     lines = []
     for name, found in phases.items():
-        if name.startswith(("speed-", "compiled-")) and found["state"] == "done":
+        if name.startswith(("speed-", "compiled-")) and "trades" in (found["result"] or {}):
             result = found["result"]
             what = f"{found['device']}, {NAMES[result['arch']]}, batch {result['batch']}"
             lines += ["", f"| {what} | FIRE | ratio | TRADES | ratio |", "| --- | ---: | ---: | ---: | ---: |"]

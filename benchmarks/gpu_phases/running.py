@@ -118,10 +118,10 @@ def _told(command: list[str]) -> str:
 
 def _ended(command: list[str], log: Path, work: Path, limit: float) -> int | None:
     """The exit code of a command, None where its time was over. It runs in ``work``, as a checkout would hide what is
-    installed, and nothing that it started outlives it."""
+    installed, and nothing that it started outlives it. What was compiled is there for the next run."""
     with open(log, "wb") as out, subprocess.Popen(
         command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=work, start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={"TORCHINDUCTOR_CACHE_DIR": str(work.parent / "inductor"), **os.environ, "PYTHONUNBUFFERED": "1"},
     ) as child:  # fmt: skip
         try:
             return child.wait(limit)

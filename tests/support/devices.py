@@ -33,7 +33,7 @@ def parametrised(metafunc: pytest.Metafunc) -> None:
 
 
 def marked(item: pytest.Item) -> None:
-    """What computes on a GPU is a ``gpu`` test; without one what computes on the CPU is, so that it can be rehearsed."""
+    """What computes on a GPU is a ``gpu`` test; without one what computes on the CPU is, as a rehearsal."""
     if "device" in getattr(item, "fixturenames", ()):
         call = getattr(item, "callspec", None)
         if DEVICES[-1] == (call.params if call else {}).get("device", "cpu"):
