@@ -41,6 +41,7 @@ from robench_fire.data.batches import augmented, to_float
 from robench_fire.devices.device import use
 from robench_fire.devices.meters import matmul_rate
 from robench_fire.devices.precision import autocast, layout, resolve, rounding, supported
+from robench_fire.errors import RobenchError
 from robench_fire.losses import cross_entropy, kl, squared_half_angle
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.recipe import Sgd
@@ -171,12 +172,16 @@ WAYS: dict[str, Callable[[Case], Step]] = {"released": released, "bare": bare, "
 
 
 def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]:
-    """Median seconds of a step in each way; prints them with their ratio to the first."""
-    steps = {name: WAYS[name.split()[0]](case) for name, case in cases.items()}
-    device = next(iter(cases.values())).device
-    for step in steps.values():
-        for _ in range(3 if device.type == "cuda" else 1):  # CUDA graphs are recorded in the third
-            took(step, device)
+    """Median seconds of a step in each way; prints them with their ratio to the first. One that fails is left out."""
+    steps: dict[str, Step] = {}
+    for name, case in cases.items():
+        step, device = WAYS[name.split()[0]](case), case.device
+        try:
+            for _ in range(3 if device.type == "cuda" else 1):  # CUDA graphs are recorded in the third
+                took(step, device)
+            steps[name] = step
+        except (RuntimeError, RobenchError) as fault:
+            print(f"{defense:7} {name:29} fails: {str(fault).strip().splitlines()[0]}", flush=True)
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():

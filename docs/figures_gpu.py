@@ -68,6 +68,8 @@ def _passed(found: Found) -> str:
 
 
 def _step(found: Found) -> str:
+    if not {"released", "ours bf16"} <= set(found["fire"]):
+        return "failed"
     seconds = found["fire"]["ours bf16"]
     mfu = found["FLOPs of an update"] / seconds / found["matmul FLOP/s"]["bf16"]
     rate, ratio = found["batch"] / seconds, found["fire"]["released"] / seconds
@@ -97,7 +99,13 @@ def _steps(phases: dict[str, Found]) -> list[str]:
             what = f"{found['device']}, {NAMES[result['arch']]}, batch {result['batch']}"
             lines += ["", f"| {what} | FIRE | ratio | TRADES | ratio |", "| --- | ---: | ---: | ---: | ---: |"]
             for way in result["fire"]:
-                both = [(result[each][way], result[each]["released"]) for each in ("fire", "trades")]
-                cells = [f"{1000 * own:.1f} ms | {first / own:.2f}" for own, first in both]
+                cells = [_times(result[each], way) for each in ("fire", "trades")]
                 lines.append(f"| {way} | {' | '.join(cells)} |")
     return lines
+
+
+def _times(seconds: dict[str, float], way: str) -> str:
+    """Milliseconds, and the ratio to the released step; a way that failed has none."""
+    if way not in seconds or "released" not in seconds:
+        return "failed | –"
+    return f"{1000 * seconds[way]:.1f} ms | {seconds['released'] / seconds[way]:.2f}"

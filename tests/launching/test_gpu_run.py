@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -107,6 +109,54 @@ def test_a_signal_ends_it_and_what_it_started(tmp_path: Path) -> None:
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 75
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What benchmarks/gpu.py defines."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return runpy.run_path(SCRIPT[1])
+
+
+def test_what_cannot_be_run_says_why(script: dict[str, Any]) -> None:
+    phases = {each.name: each for each in script["PHASES"]}
+    why, large = script["why_not"], phases["speed-wrn-34-10-512"]
+    assert why(large, 80e9, True, False) == "takes 115 GB of the device's memory, 80.0 GB are free"
+    assert why(large, 140e9, False, False).startswith("CIFAR-10 is not in the data folder yet")
+    assert why(large, 140e9, True, False) is None
+    assert why(phases["tests"], 140e9, False, False) is None
+
+
+def test_the_budget_is_shared_out(script: dict[str, Any]) -> None:
+    assert [script["seconds"](text) for text in ("14m", "500s", "2h", "90")] == [840, 500, 7200, 90]
+    with pytest.raises(argparse.ArgumentTypeError, match="write a budget like 14m"):
+        script["seconds"]("soon")
+    tests, *_, trades, fire = script["PHASES"]
+    assert script["limit"](tests, 1000.0, [tests, trades, fire]) == tests.limit
+    assert script["limit"](trades, 1000.0, [trades, fire]) == 500
+    assert script["limit"](fire, 500.0, [fire]) == 500
+
+
+def test_classes_are_kept_apart(script: dict[str, Any]) -> None:
+    names = [script["class_of"]({"device": name}, False) for name in ("NVIDIA H100 80GB HBM3", "NVIDIA H200")]
+    assert names == ["nvidia-h100-80gb-hbm3", "nvidia-h200"]
+    assert script["class_of"]({"device": "NVIDIA H200"}, True) == "nvidia-h200-tiny"
+
+
+def test_what_cannot_be_written_is_printed(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    script["keep"](tmp_path / "file" / "nvidia-h200.json", {"tests": {"state": "done"}})
+    said = capsys.readouterr().out
+    assert "cannot be written" in said
+    assert json.loads(said.partition("it would hold:\n")[2])["phases"] == {"tests": {"state": "done"}}
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "nvidia-h200.json").write_text("{half")
+    assert "nvidia-h200.json cannot be read (JSONDecodeError)" in run(tmp_path, "--list", code=2).stderr
 
 
 def results(folder: Path, name: str, **changes: Any) -> None:
