@@ -13,9 +13,11 @@ every product are cut to 10 bits of mantissa.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean, stdev
 
 import torch
@@ -111,12 +113,13 @@ def agreement(composed: Composed, model: nn.Module, split: Split, device: torch.
     return shares
 
 
-def show_agreement(arch: str, device: torch.device, splits: Splits) -> None:
+def show_agreement(dataset: str, arch: str, device: torch.device, splits: Splits) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
     formats = list(dict.fromkeys([*supported(device)[1:], "bf16", "tf32"]))
     some, seen = head(splits.test, 64), head(splits.train, 1024)
     print(f"{arch}: percent of pixels with float32's sign, at attack steps 1 to {STEPS}")
     for name in ("fire", "trades", "madry"):
-        composed = compose(Request(defense=name, dataset="cifar10", arch=arch, epochs=4))
+        composed = compose(Request(defense=name, dataset=dataset, arch=arch, epochs=4))
         plan = composed.plan
         exact = replace(plan.recipe, precision="fp32", attack_precision="fp32", batch_size=128)
         model = initialised(composed.build, 0).to(device)
@@ -125,9 +128,11 @@ def show_agreement(arch: str, device: torch.device, splits: Splits) -> None:
                 shares = agreement(composed, model, some, device, format_)
                 listed = " ".join(f"{share:5.1f}" for share in shares)
                 print(f"{name:7} {state:16} {format_:5} {listed}", flush=True)
+                found[f"{name}, {state}, {format_}"] = shares
             if state == "fresh":
                 problem = Problem(plan.defense, plan.threat, exact, seen, some, 10)
                 model.load_state_dict(train(composed.build, problem, seed=0, device=device).weights)
+    return found
 
 
 def robust(model: nn.Module, composed: Composed, split: Split, device: torch.device) -> tuple[float, float]:
@@ -144,12 +149,17 @@ def robust(model: nn.Module, composed: Composed, split: Split, device: torch.dev
     return 100 * right[0] / len(split.labels), 100 * right[1] / len(split.labels)
 
 
-def show_training(composed: Composed, device: torch.device, splits: Splits, seeds: int, images: int) -> None:
+def show_training(
+    composed: Composed, device: torch.device, splits: Splits, seeds: int, images: int, modes: str
+) -> dict[str, list[tuple[float, float]]]:
+    """Clean and PGD-20 accuracy of each seed, by mode; ``modes`` are those whose name begins so."""
     plan = composed.plan
     recipe = replace(plan.recipe, batch_size=128)
     part, few = head(splits.train, images), head(splits.validation, 64)
     test = head(splits.test, 2000)
-    possible = {mode: formats for mode, formats in MODES.items() if formats[0] in supported(device)}
+    possible = {
+        mode: formats for mode, formats in MODES.items() if mode.startswith(modes) and formats[0] in supported(device)
+    }
     found: dict[str, list[tuple[float, float]]] = {mode: [] for mode in possible}
     for seed in range(seeds):  # seed by seed, so that an interrupted run has something of every mode
         for mode, (precision, attack_precision) in possible.items():
@@ -166,6 +176,7 @@ def show_training(composed: Composed, device: torch.device, splits: Splits, seed
     for mode, rows in found.items():
         listed = [f"{mean(values):.2f} ± {stdev(values):.2f}" for values in zip(*rows, strict=True)]
         print(f"{mode:24} clean {listed[0]}  PGD-20 {listed[1]}")
+    return found
 
 
 def main() -> None:
@@ -175,17 +186,22 @@ def main() -> None:
     parser.add_argument("--arch", default="wrn-10-1")
     parser.add_argument("--defense", default="fire")
     parser.add_argument("--seeds", type=int, default=3, help="At least 2.")
-    parser.add_argument("--dataset", default="cifar10", help="For training.")
+    parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--modes", default="", help="For training: only the formats whose name begins so.")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     device = torch.device(asked.device)
     composed = compose(Request(defense=asked.defense, dataset=asked.dataset, arch=asked.arch, epochs=asked.epochs))
     splits = fetching.splits(asked.dataset, composed.dataset, fetching.data_folder())
+    found: object
     if asked.what == "agreement":
-        show_agreement(asked.arch, device, splits)
+        found = show_agreement(asked.dataset, asked.arch, device, splits)
     else:
-        show_training(composed, device, splits, asked.seeds, asked.images)
+        found = show_training(composed, device, splits, asked.seeds, asked.images, asked.modes)
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,33 +10,38 @@ Real CIFAR-10 images. Steps take turns, round by round, so that all meet the sam
 - ``bare``: the step that we compute, as a dozen lines with no harness around them.
 - ``ours``: robench_fire's own epoch, with its random streams, clock, finiteness check and progress.
 
-Peak memory is of two steps, each way in a process of its own: allocated on a GPU; on a CPU (Linux), resident beyond
-what was there before.
+Peak memory is of two steps, beyond what was there before: allocated on a GPU; on a CPU (Linux) resident, each way in a
+process of its own. ``--json`` also has what utilisation takes: the FLOPs of our update, the rate of matrix products.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from step_meters import Step, peak, took
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
+from robench_fire.costs.account import flops_per_image
 from robench_fire.data import fetching
 from robench_fire.data.batches import augmented, to_float
-from robench_fire.devices.precision import autocast, layout, resolve, rounding
+from robench_fire.devices.device import use
+from robench_fire.devices.meters import matmul_rate
+from robench_fire.devices.precision import autocast, layout, resolve, rounding, supported
+from robench_fire.errors import RobenchError
 from robench_fire.losses import cross_entropy, kl, squared_half_angle
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.recipe import Sgd
@@ -47,7 +52,6 @@ from robench_fire.training.epoch import train_epoch
 from robench_fire.training.setup import Problem, frozen
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Case:
     precision: str
     compiling: bool = False
     attack_precision: str = "auto"
+    mode: str | None = None  # of torch.compile
 
     @property
     def problem(self) -> Problem:
@@ -156,7 +161,9 @@ def bare(case: Case) -> Step:
 def ours(case: Case) -> Step:
     """An epoch of one batch."""
     build = compose(Request(defense=case.defense, dataset="cifar10", arch=case.arch)).build
-    state, setup = prepared(build, case.problem, [0], case.device, case.compiling, say=print)
+    compiler = partial(torch.compile, mode=case.mode) if case.mode else torch.compile
+    with mock.patch.object(torch, "compile", compiler):
+        state, setup = prepared(build, case.problem, [0], case.device, case.compiling, say=print)
     known: set[int] = set()
     return lambda: train_epoch(state, setup, 1, known, lambda done, rate: None)
 
@@ -164,42 +171,17 @@ def ours(case: Case) -> Step:
 WAYS: dict[str, Callable[[Case], Step]] = {"released": released, "bare": bare, "ours": ours}
 
 
-def took(step: Step, device: torch.device) -> float:
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def status(field: str) -> int:
-    """A size of this process in bytes, as Linux keeps it: VmRSS, VmHWM."""
-    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
-def peak(case: Case, way: str) -> float:
-    """MB at the peak of two steps beyond what is there before them."""
-    step = WAYS[way](case)
-    if case.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(case.device)
-    else:
-        ctypes.CDLL(None).malloc_trim(0)  # give back what loading the data took
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = 0 if case.device.type == "cuda" else status("VmRSS")
-    for _ in range(2):
-        took(step, case.device)
-    if case.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(case.device) / 1e6
-    return (status("VmHWM") - before) / 1e6
-
-
 def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]:
-    """Median seconds of a step in each way; prints them with their ratio to the first."""
-    steps = {name: WAYS[name.split()[0]](case) for name, case in cases.items()}
-    device = next(iter(cases.values())).device
-    for step in steps.values():  # warm-up
-        took(step, device)
+    """Median seconds of a step in each way; prints them with their ratio to the first. One that fails is left out."""
+    steps: dict[str, Step] = {}
+    for name, case in cases.items():
+        step, device = WAYS[name.split()[0]](case), case.device
+        try:
+            for _ in range(3 if device.type == "cuda" else 1):  # CUDA graphs are recorded in the third
+                took(step, device)
+            steps[name] = step
+        except (RuntimeError, RobenchError) as fault:
+            print(f"{defense:7} {name:29} fails: {str(fault).strip().splitlines()[0]}", flush=True)
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
@@ -212,21 +194,60 @@ def times(defense: str, cases: dict[str, Case], rounds: int) -> dict[str, float]
     return medians
 
 
-def peaks(options: list[str]) -> dict[str, float]:
-    """MB at the peak of a FIRE step in each way, each in a process of its own."""
+def peaks(case: Case, options: list[str]) -> dict[str, float]:
+    """MB at the peak of a step in each way."""
     found = {}
-    for way, precision in (
-        ("released", "fp32"),
-        ("bare", "fp32"),
-        ("ours", "fp32"),
-        ("bare", "bf16"),
-        ("ours", "bf16"),
-    ):
-        command = [sys.executable, __file__, *options, "--peak", way, precision]
-        ran = subprocess.run(command, check=True, capture_output=True, text=True)
-        found[f"{way} {precision}"] = float(ran.stdout.split()[-1])
-        print(f"peak of a FIRE step, {way} {precision}: {found[f'{way} {precision}']:.0f} MB", flush=True)
+    for name in ("released fp32", "bare fp32", "ours fp32", "bare bf16", "ours bf16"):
+        way, precision = name.split()
+        if case.device.type == "cuda":
+            found[name] = peak(partial(WAYS[way], replace(case, precision=precision)), case.device)
+        else:
+            command = [sys.executable, __file__, *options, "--peak", way, precision]
+            ran = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[name] = float(ran.stdout.split()[-1])
+        print(f"peak of a FIRE step, {name}: {found[name]:.0f} MB", flush=True)
     return found
+
+
+def cases_of(plain: Case, compiled: bool, graphs: bool) -> dict[str, Case]:
+    """All ways to compute a step, by name; its first word is one of WAYS."""
+    short = replace(plain, precision="bf16")
+    through = replace(short, attack_precision="bf16")
+    found = {"released": plain, "ours fp32": plain}
+    if "tf32" in supported(plain.device):
+        found["ours tf32"] = replace(plain, precision="tf32")
+    found |= {"bare bf16": short, "ours bf16": short, "ours bf16 throughout": through}
+    if compiled:
+        found["ours bf16 compiled"] = replace(short, compiling=True)
+        found["ours bf16 throughout compiled"] = replace(through, compiling=True)
+    if graphs:
+        found["ours bf16 graphs"] = replace(short, compiling=True, mode="reduce-overhead")
+    return found
+
+
+def images(count: int, random: bool) -> Split:
+    """The first training images of CIFAR-10, or random ones of their shape."""
+    if random:
+        return Split(torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (count,)))
+    dataset = compose(Request(defense="fire", dataset="cifar10")).dataset
+    return head(fetching.splits("cifar10", dataset, fetching.data_folder()).train, count)
+
+
+def measure(asked: argparse.Namespace, case: Case) -> Iterator[dict[str, Any]]:
+    """What is known so far, after each part: compilation may take longer than there is time."""
+    found: dict[str, Any] = {"arch": asked.arch, "batch": asked.batch}
+    if asked.least:
+        few = {name: each for name, each in cases_of(case, False, False).items() if name in ("released", "ours fp32")}
+        yield {**found, "fire": times("fire", few, asked.rounds)}
+        return
+    one = replace(case.problem, recipe=replace(case.problem.recipe, epochs=1))
+    found["FLOPs of an update"] = asked.batch * flops_per_image(case.model, one)
+    found["matmul FLOP/s"] = {each: matmul_rate(case.device, each) for each in supported(case.device)}
+    for defense in ("fire", "trades"):
+        cases = cases_of(replace(case, defense=defense), asked.compile, asked.reduce_overhead)
+        yield found | {defense: times(defense, cases, asked.rounds)}
+    same = ["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)]
+    yield {"peak MB": peaks(case, same + ["--random"] * asked.random)}
 
 
 def main() -> None:
@@ -236,35 +257,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="Also ours compiled.")
+    parser.add_argument("--reduce-overhead", action="store_true", help="Also ours compiled to CUDA graphs.")
+    parser.add_argument("--random", action="store_true", help="Random images: where CIFAR-10 is not there.")
+    parser.add_argument("--least", action="store_true", help="Only FIRE, as released and ours in float32; no peaks.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", nargs=2, metavar=("WAY", "PRECISION"), help="Only the peak memory of one way.")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.backends.cudnn.benchmark = True  # for all ways, as ours has it
     device = torch.device(asked.device)
-    splits = fetching.splits(
-        "cifar10", compose(Request(defense="fire", dataset="cifar10")).dataset, fetching.data_folder()
-    )
-    batch = head(splits.train, asked.batch)
+    use(device)
+    case = Case("fire", asked.arch, device, images(asked.batch, asked.random), "fp32")
     if asked.peak:
-        print(peak(Case("fire", asked.arch, device, batch, asked.peak[1]), asked.peak[0]))
+        print(peak(partial(WAYS[asked.peak[0]], replace(case, precision=asked.peak[1])), device))
         return
     where = f"{provenance.device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{where}; {asked.arch}, batch {asked.batch}")
-    results = {}
-    for defense in ("fire", "trades"):
-        plain = Case(defense, asked.arch, device, batch, "fp32")
-        short = replace(plain, precision="bf16")
-        through = replace(short, attack_precision="bf16")
-        cases = {"released": plain, "ours fp32": plain, "bare bf16": short, "ours bf16": short}
-        cases["ours bf16 throughout"] = through
-        if asked.compile:
-            cases["ours bf16 compiled"] = replace(short, compiling=True)
-            cases["ours bf16 throughout compiled"] = replace(through, compiling=True)
-        results[defense] = times(defense, cases, asked.rounds)
-    results["peak MB"] = peaks(["--device", asked.device, "--arch", asked.arch, "--batch", str(asked.batch)])
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=2) + "\n")
+    results: dict[str, Any] = {}
+    for found in measure(asked, case):
+        results |= found
+        if asked.json:
+            asked.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import figures_claims
 import figures_clusters
 import figures_differences
 import figures_digits
+import figures_gpu
 import figures_plots
 import figures_sweep
 import figures_theory
@@ -31,6 +32,7 @@ MODULES = (
     figures_theory,
     figures_plots,
     figures_clusters,
+    figures_gpu,
 )
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made

@@ -21,6 +21,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import timm  # noqa: F401  # its import warns about torch.jit, once
 
+import devices
 from processes import FORKS
 from weights_to_evaluate import initial
 
@@ -35,6 +36,22 @@ from robench_fire.problem.dataset import Splits
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
     torch.set_num_threads(1)  # small networks: threads only get in each other's way
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """Where a test computes: see tests/support/devices.py. On a GPU by deterministic kernels, so that runs compare."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    yield devices.begin(getattr(request, "param", "cpu"))
+    devices.end()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    devices.parametrised(metafunc)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    devices.marked(item)
 
 
 @pytest.fixture(scope="session")

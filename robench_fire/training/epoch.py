@@ -180,9 +180,13 @@ def _random(setup: Setup, seed: int, epoch: int) -> Iterator[None]:
 
 @contextmanager
 def _timed_convolutions(device: torch.device) -> Iterator[None]:
-    """Let cuDNN time its algorithms for a batch's shape, in the warm-up, and use the fastest."""
+    """Let cuDNN time its algorithms for a batch's shape, in the warm-up, and use the fastest.
+
+    Not where the caller wants the same bits from each run (torch.backends.cudnn.deterministic): timing may choose
+    another algorithm, and with it another order of sums, each time.
+    """
     kept = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = device.type == "cuda"
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not torch.backends.cudnn.deterministic
     try:
         yield
     finally:

@@ -141,6 +141,15 @@ def test_energy_is_read_in_joules_from_the_board_in_use(nvml: SimpleNamespace) -
     assert meters.energy_counter(CPU) is None
 
 
+def test_energy_of_this_device_only_grows(device: torch.device) -> None:
+    """With NVIDIA's own package, where there is a GPU and that package."""
+    counter = meters.energy_counter(device)
+    assert device.type != "cpu" or counter is None
+    if counter is not None:
+        before = counter()
+        assert 0 < before <= counter()
+
+
 def test_without_nvml_there_is_no_energy(nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses() -> None:
         raise NVMLError("driver not loaded")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import here
 from precisions import CPU, GPU, RECIPE, problem
 from torch import Tensor, nn
 
@@ -97,22 +98,22 @@ def seen(small: Splits, name: str, **changes: Any) -> list[torch.dtype]:
     """Types of one update's logits: clean and attack steps, then passes; validation left out."""
     model = Spy()
     recipe: dict[str, Any] = {"attack": Pgd(steps=3, step=Quantity("0.1")), "epochs": 1, "batch_size": 256}
-    train(lambda: model, problem(small, name, **recipe | changes), seed=0, device=CPU)
+    train(lambda: model, problem(small, name, **recipe | changes), seed=0, device=here())
     assert {each for each, _ in model.seen[-5:]} == {torch.float32}  # validation: clean, three steps, the result
     return [each for each, _ in model.seen[:-5]]
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_each_forward_computes_in_its_format(small: Splits) -> None:
     full, short = torch.float32, torch.bfloat16
-    assert seen(small, "fire") == [full] * 6
+    assert seen(small, "fire", precision="fp32") == [full] * 6
     assert seen(small, "fire", precision="bf16") == [full, full, short, short, short, short]
     assert seen(small, "fire", precision="bf16", attack_precision="fp32") == [full] * 4 + [short] * 2
     assert seen(small, "fire", precision="fp32", attack_precision="bf16") == [short] * 4 + [full] * 2
     assert seen(small, "mart", precision="bf16") == [full, short, short, short, short]
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", registry.names("defenses"))
 def test_losses_are_float32_and_every_defense_learns(small: Splits, name: str, precision: str) -> None:
@@ -131,7 +132,7 @@ def test_losses_are_float32_and_every_defense_learns(small: Splits, name: str, p
 
     own = {each.name: getattr(given.defense, each.name) for each in fields(given.defense)}
     easy = replace(given, defense=Watched(**own), threat=Linf(eps=Quantity("0.1")))
-    result = train(DigitsCNN, easy, seed=0, device=CPU)
+    result = train(DigitsCNN, easy, seed=0, device=here())
     assert types == {torch.float32}
     assert result.curve[-1]["loss"] < result.curve[0]["loss"]
     assert result.curve[-1]["clean"] > 40
@@ -148,10 +149,10 @@ def test_short_formats_change_results_a_little(small: Splits) -> None:
     assert short == pytest.approx(exact, rel=0.02)
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_fp16_resumes_its_scale(small: Splits, tmp_path: Path) -> None:
     given = problem(small, precision="fp16", epochs=3)
-    whole = train(DigitsCNN, given, seed=0, device=CPU)
+    whole = train(DigitsCNN, given, seed=0, device=here())
 
     def cut(curve: list[dict[str, float]]) -> None:
         if len(curve) == 2:
@@ -159,9 +160,9 @@ def test_fp16_resumes_its_scale(small: Splits, tmp_path: Path) -> None:
 
     file = tmp_path / "state.pt"
     with pytest.raises(KeyboardInterrupt):
-        train(DigitsCNN, given, seed=0, device=CPU, state_file=file, epoch_done=cut)
+        train(DigitsCNN, given, seed=0, device=here(), state_file=file, epoch_done=cut)
     assert torch.load(file, weights_only=True)["scaler"]["_growth_tracker"] > 0
-    resumed = train(DigitsCNN, given, seed=0, device=CPU, state_file=file)
+    resumed = train(DigitsCNN, given, seed=0, device=here(), state_file=file)
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)
 
 
@@ -175,9 +176,9 @@ class Overflows(DigitsCNN):
         return logits
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_fp16_whose_gradients_never_fit_stops_and_says_so(small: Splits) -> None:
-    state, setup = prepared(Overflows, problem(small, precision="fp16"), [0], CPU)
+    state, setup = prepared(Overflows, problem(small, precision="fp16"), [0], here())
     state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 2.0})
     before = {name: value.clone() for name, value in state.model.named_parameters()}
     with pytest.raises(DivergedError, match=r"fp16 cannot hold the gradients of epoch 1; use --precision bf16"):
@@ -185,11 +186,11 @@ def test_fp16_whose_gradients_never_fit_stops_and_says_so(small: Splits) -> None
     assert all(torch.equal(before[name], value) for name, value in state.model.named_parameters())
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_a_first_step_that_the_scaler_skips_leaves_no_trace(small: Splits) -> None:
     """torch's fused SGD would take a momentum that was never written for the one to go on with."""
     given = problem(small, precision="fp16", batch_size=256)
-    state, setup = prepared(DigitsCNN, given, [0], CPU)
+    state, setup = prepared(DigitsCNN, given, [0], here())
     state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 2.0**60})
     before = {name: value.clone() for name, value in state.model.named_parameters()}
     train_epoch(state, setup, 1, set(), lambda done, rate: None)
@@ -199,7 +200,7 @@ def test_a_first_step_that_the_scaler_skips_leaves_no_trace(small: Splits) -> No
     assert not any(buffer.any() for buffer in buffers)
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_an_attack_beyond_fp16s_range_is_never_silent(small: Splits) -> None:
     class Steep(DigitsCNN):
         def forward(self, x: Tensor) -> Tensor:
@@ -207,17 +208,17 @@ def test_an_attack_beyond_fp16s_range_is_never_silent(small: Splits) -> None:
 
     given = problem(small, precision="fp32", attack_precision="fp16")
     with pytest.raises(DivergedError, match=r"step 1 .*; try --precision bf16"):
-        train(Steep, given, seed=0, device=CPU)
+        train(Steep, given, seed=0, device=here())
 
 
-@pytest.mark.usefixtures("any_format")
+@pytest.mark.usefixtures("any_format", "device")
 def test_a_nan_loss_under_fp16_is_never_silent(small: Splits) -> None:
     class Explodes(DigitsCNN):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) * (math.nan if self.training else 1)
 
     with pytest.raises(DivergedError, match=r"step 1 "):
-        train(Explodes, problem(small, precision="fp16"), seed=0, device=CPU)
+        train(Explodes, problem(small, precision="fp16"), seed=0, device=here())
 
 
 def test_autocast_is_off_in_float32() -> None:

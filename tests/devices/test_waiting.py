@@ -7,16 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from precisions import CPU, problem
+from devices import here
+from precisions import problem
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from robench_fire.devices.clock import Clock
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.recipe import Augment
 from robench_fire.training.engine import prepared
 from robench_fire.training.epoch import train_epoch
+from robench_fire.training.setup import Setup, Streams
+from robench_fire.training.state import State
+from robench_fire.training.step import step
+
+pytestmark = pytest.mark.usefixtures("device")
 
 WAITS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique_dim", "_unique2"}
 
@@ -38,10 +45,23 @@ class Waits(TorchDispatchMode):
 
 def waits(small: Splits, name: str, batch_size: int, **changes: Any) -> Counter[str]:
     given = problem(small, name, batch_size=batch_size, **changes)
-    state, setup = prepared(DigitsCNN, given, [0], CPU)
+    state, setup = prepared(DigitsCNN, given, [0], here())
     with Waits() as found:
         train_epoch(state, setup, 2, set(), lambda done, rate: None)  # the second of two: targets have begun to move
+    if here().type == "cuda":
+        unheard(state, setup, batch_size)
     return found.found
+
+
+def unheard(state: State, setup: Setup, size: int) -> None:
+    """One more step, in which CUDA itself makes an error of a wait."""
+    index, streams = torch.arange(size, device=here()), Streams(*(torch.Generator(here()) for _ in Streams._fields))
+    state.model.train()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(state, setup, [index], 1.0, [streams], Clock(here()))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"precision": "fp16"}, {"ema_decay": 0.9}], ids=str)
@@ -62,7 +82,7 @@ def test_waiting_is_noticed(small: Splits) -> None:
             return logits if float(logits.detach().sum()) > -1e9 else logits * 0
 
     given = problem(small, "madry", batch_size=256)
-    state, setup = prepared(Reads, given, [0], CPU)
+    state, setup = prepared(Reads, given, [0], here())
     with Waits() as found:
         train_epoch(state, setup, 2, set(), lambda done, rate: None)
     assert found.found["_local_scalar_dense"] >= 3  # two attack steps and one pass

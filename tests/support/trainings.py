@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
+from devices import here
 from torch import nn
 
 from robench_fire.models.small_cnns import DigitsCNN
@@ -19,9 +19,6 @@ from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained, train
 from robench_fire.training.setup import Problem
-
-CPU = torch.device("cpu")
-
 
 RECIPE = Recipe(
     arch="digits-cnn",
@@ -44,4 +41,4 @@ def problem(small: Splits, name: str = "fire", recipe: Recipe = RECIPE, extra: S
 
 
 def trained(given: Problem, seed: int = 0, build: Callable[[], nn.Module] = DigitsCNN, **more: Any) -> Trained:
-    return train(build, given, seed=seed, device=CPU, **more)
+    return train(build, given, seed=seed, device=here(), **more)

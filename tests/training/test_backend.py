@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import here
 from torch import Tensor
 
 from robench_fire.devices.compilation import Compiled
@@ -127,6 +128,7 @@ class Insatiable(Hungry):
     most = 0
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize(
     ("model", "advice"),
     [
@@ -138,8 +140,10 @@ class Insatiable(Hungry):
 @pytest.mark.parametrize("name", ["fire", "madry"])
 def test_out_of_memory_names_a_batch_that_fits(small: Splits, model: type[Hungry], advice: str, name: str) -> None:
     with pytest.raises(RobenchError) as raised:
-        train(model, problem(small, name), seed=0, device=CPU)
-    assert str(raised.value) == f"out of memory with batches of 64 on cpu; {advice} (finished epochs are kept)"
+        train(model, problem(small, name), seed=0, device=here())
+    assert (
+        str(raised.value) == f"out of memory with batches of 64 on {here().type}; {advice} (finished epochs are kept)"
+    )
     assert raised.value.exit_code == 1
 
 
@@ -157,6 +161,7 @@ def test_out_of_memory_with_several_seeds(small: Splits) -> None:
         train_together(Wants, problem(small), seeds=(0, 1, 2), device=CPU, state_files=[None] * 3)
 
 
+@pytest.mark.usefixtures("device")
 def test_what_a_failed_step_held_is_free_when_a_smaller_one_is_tried(small: Splits) -> None:
     alive: list[bool] = []
     held: list[weakref.ref[Tensor]] = []
@@ -172,7 +177,7 @@ def test_what_a_failed_step_held_is_free_when_a_smaller_one_is_tried(small: Spli
             return super().forward(x)
 
     with pytest.raises(RobenchError, match="would fit"):
-        train(Greedy, problem(small), seed=0, device=CPU)
+        train(Greedy, problem(small), seed=0, device=here())
     assert alive
     assert not any(alive)
 
@@ -203,11 +208,12 @@ def test_other_faults_are_not_taken_for_a_lack_of_memory(small: Splits) -> None:
         train(Faulty, problem(small), seed=0, device=CPU)
 
 
+@pytest.mark.usefixtures("device")
 def test_ghost_batches_change_training_and_are_saved_like_others(small: Splits) -> None:
-    whole = train(DigitsCNN, problem(small), seed=0, device=CPU)
-    ghost = train(DigitsCNN, problem(small, ghost_batch=16), seed=0, device=CPU)
+    whole = train(DigitsCNN, problem(small, precision="fp32"), seed=0, device=here())
+    ghost = train(DigitsCNN, problem(small, precision="fp32", ghost_batch=16), seed=0, device=here())
     assert list(whole.weights) == list(ghost.weights)
     assert not torch.equal(whole.weights["features.1.running_mean"], ghost.weights["features.1.running_mean"])
     DigitsCNN().load_state_dict(ghost.weights)
-    one_slice = train(DigitsCNN, problem(small, ghost_batch=64), seed=0, device=CPU)
+    one_slice = train(DigitsCNN, problem(small, precision="fp32", ghost_batch=64), seed=0, device=here())
     assert [row["loss"] for row in one_slice.curve] == pytest.approx([row["loss"] for row in whole.curve], rel=1e-3)

@@ -24,6 +24,8 @@ from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained
 from robench_fire.training.setup import frozen
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def same(a: Trained, b: Trained) -> bool:
     return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import ran
+from devices import here
 from needs import defense_file
 from torch import Tensor, nn
 
@@ -38,6 +39,7 @@ RECIPE = Recipe(
     batch_size=64,
     optimiser=Sgd(lr=0.05),
     augment=Augment(pad=1, flip=True),
+    precision="fp32",  # what a GPU would not take by itself
 )
 SEEDS = (0, 3, 4)
 
@@ -49,12 +51,12 @@ def problem(small: Splits, name: str = "fire", **changes: Any) -> Problem:
 
 
 def alone(given: Problem, seed: int, **more: Any) -> Trained:
-    return train(DigitsCNN, given, seed=seed, device=CPU, **more)
+    return train(DigitsCNN, given, seed=seed, device=here(), **more)
 
 
 def together(given: Problem, seeds: tuple[int, ...] = SEEDS, **more: Any) -> list[Trained]:
     more.setdefault("state_files", [None] * len(seeds))
-    return train_together(DigitsCNN, given, seeds=seeds, device=CPU, **more)
+    return train_together(DigitsCNN, given, seeds=seeds, device=here(), **more)
 
 
 def test_stacked_models_compute_what_each_computes() -> None:
@@ -84,6 +86,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize(("name", "changes"), CASES, ids=str)
 def test_each_seed_as_if_alone(small: Splits, name: str, changes: dict[str, Any]) -> None:
     """Of a few steps, since the sign of a nearly vanishing gradient turns rounding into a step of the attack."""
@@ -110,6 +113,7 @@ def test_without_an_attack_the_results_are_equal_to_rounding(small: Splits) -> N
             assert torch.allclose(found.weights[name].float(), value.float(), atol=1e-5), name
 
 
+@pytest.mark.usefixtures("device")
 def test_l2_and_seeds_differ(small: Splits) -> None:
     given = replace(problem(small, "trades"), threat=L2(eps=Quantity("0.3")))
     first, second, _ = together(given)
@@ -121,6 +125,7 @@ class Interrupted(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.usefixtures("device")
 def test_a_group_continues_from_its_files_and_so_does_each_alone(small: Splits, tmp_path: Path) -> None:
     given = problem(small, "fire_sa", epochs=3, ema_decay=0.9, select="validation")
     given = replace(given, defense=replace(given.defense, targets=replace(given.defense.targets, start=0.3)))

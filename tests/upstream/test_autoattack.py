@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from devices import here
 from pyautoattack import AutoAttack, checks
 from pyautoattack.autopgd_base import APGDAttack
 from torch import Tensor, nn
@@ -110,22 +111,25 @@ def upstream(
     **restarts: int,
 ) -> Tensor:
     """(N,) whether each image stands pyautoattack, all in one batch; ``restarts`` by attack."""
+    model, x, label = copy.deepcopy(model).to(here()), x.to(here()), label.to(here())
     theirs = AutoAttack(
-        model, attacks=list(names) or None, eps=float(threat.eps), norm=threat.norm, seed=SEED, version=version
-    )
+        model, attacks=list(names) or None, eps=float(threat.eps), norm=threat.norm, seed=SEED, version=version,
+        device=str(here()),
+    )  # fmt: skip
     theirs.square.n_queries = square.QUERIES
     theirs.fab.n_target_classes = theirs.apgd_targeted.n_target_classes = targets
     for attack, number in restarts.items():
         getattr(theirs, attack).n_restarts = number
     with torch.random.fork_rng():
         x_adv, _ = theirs.run_standard_evaluation(x, label, batch_size=len(x))
-    return model(x_adv).argmax(1) == label
+    return model(x_adv.to(here())).argmax(1) == label
 
 
 def ours(
     model: nn.Module, x: Tensor, label: Tensor, threat: Threat, attacks: Sequence[Attack], room: int = ROOMY
 ) -> Tensor:
     """(N,) whether each image stands the attacks one after the other."""
+    model, x, label = copy.deepcopy(model).to(here()), x.to(here()), label.to(here())
     stands = model(x).argmax(1) == label
     for attack in attacks:
         left = stands.nonzero().flatten()
@@ -137,6 +141,7 @@ def ours(
     return stands
 
 
+@pytest.mark.usefixtures("device")
 @each_threat
 @pytest.mark.parametrize(
     ("name", "restarts"),
@@ -166,6 +171,7 @@ def test_fab_t_however_many_target_classes_at_once(
         assert expected.tolist() == ours(model, *digits, threat, SETS["fab-t"], room).tolist()
 
 
+@pytest.mark.usefixtures("device")
 @each_threat
 def test_the_standard_set(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
     expected = upstream(model, *digits, threat, "standard")
