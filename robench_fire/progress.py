@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 Progress = Callable[[int, int, str], None]
@@ -26,6 +27,8 @@ class Event(NamedTuple):
 
 
 Listen = Callable[[Event], None]
+Listening = Callable[[int, str], AbstractContextManager[Listen]]
+"""(number of runs, what they are) to a listener that lives as long as the context."""
 
 
 def silent(done: int, total: int, note: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from robench_fire import stopping
 from robench_fire.errors import RobenchError
 from robench_fire.launching import progress_display
-from robench_fire.launching.bench import Listening, Say
-from robench_fire.progress import Event, Listen
+from robench_fire.launching.bench import Say
+from robench_fire.progress import Event, Listen, Listening
 
 Source = str | os.PathLike[str]
 """A file or a folder, by its path; also the runs that ``train`` returns."""

@@ -14,6 +14,7 @@ from torch import nn
 from robench_fire.api import loading, results
 from robench_fire.api.speaking import KEPT, Source, called, pairs, voices
 from robench_fire.boards.rows import Row, collect
+from robench_fire.data.own.named import own_images
 from robench_fire.devices import torchrun
 from robench_fire.devices.device import resolve
 from robench_fire.errors import RecipeError, UsageError, raise_failed, unknown
@@ -99,9 +100,10 @@ class Runs:
 
 
 def train(
-    defense: Source, dataset: str, *, seeds: int | Iterable[int] = SEEDS, arch: str = "", epochs: int | None = None,
+    defense: Source, dataset: Source, *, seeds: int | Iterable[int] = SEEDS, arch: str = "", epochs: int | None = None,
     eps: str | float = "", norm: str = "Linf", profile: Profile = "matched", set: Mapping[str, Any] | None = None,
     extra_data: Source | None = None, hide_labels: bool = False, start: Source = "", teacher: Source = "",
+    resize: int | None = None, channels: int | None = None,
     attacks: str | Sequence[str] = ROWS, examples: int | None = None, eval_seed: int = 0, eval_batch: int = BATCH_SIZE,
     device: str = "auto", compiling: bool | None = None, jobs: int = 0, together: bool = False,
     output: Source | None = None, data_dir: Source | None = None, progress: bool = True,
@@ -112,7 +114,7 @@ def train(
 
     Args:
         defense: a name of ``list_defenses``, or the path of a .py file.
-        dataset: a name of ``list_datasets``.
+        dataset: a name of ``list_datasets``, or images of your own: ./FOLDER, FILE.npz, FILE.py:FUNCTION.
         seeds: how many (5 are 0 to 4), or which.
         arch: of ``list_architectures``; "": the recipe's.
         epochs: of the shared schedule, whose drops scale with them; None: the recipe's.
@@ -124,6 +126,8 @@ def train(
         hide_labels: hide half of the labels and pseudo-label those images.
         start: weights to begin from, a file or a run.
         teacher: the network whose logits the loss reads, a file or a run, for a defense that does.
+        resize: side that images of your own are brought to, where they differ in size.
+        channels: 1 or 3, where images of your own are of both kinds.
         attacks: pgd20, aa (AutoAttack standard), fgsm, pgd20-cw, square; () only trains.
         examples: evaluate on the first so many test images; None: the data set's default.
         eval_seed: of the attacks.
@@ -141,16 +145,17 @@ def train(
     """
     with called(KEPT):
         torchrun.refuse("train() of Python")
-        settings = tuple(("--set", path, text) for path, text in pairs(set))
+        (listening, say), data = voices(progress), Path(data_dir) if data_dir else None
+        own = own_images(os.fspath(dataset), data, listening, resize, channels)
         request = Request(
-            defense=os.fspath(defense), dataset=dataset, norm=norm, profile=_profile(profile), eps=_radius(eps),
-            arch=arch, epochs=_epochs(epochs), settings=settings, extra_data=Path(extra_data) if extra_data else None,
-            hide_labels=hide_labels, start=os.fspath(start), teacher=os.fspath(teacher),
+            defense=os.fspath(defense), dataset=own.name if own else os.fspath(dataset), data=own, norm=norm,
+            profile=_profile(profile), eps=_radius(eps), arch=arch, epochs=_epochs(epochs), settings=_set(set),
+            extra_data=Path(extra_data) if extra_data else None, hide_labels=hide_labels, start=os.fspath(start),
+            teacher=os.fspath(teacher),
         )  # fmt: skip
         numbers, chosen = _seeds(seeds), evaluations(attacks, examples, eval_seed, eval_batch)
         folder = Path(output or os.environ.get("ROBENCH_RUNS") or "runs")
-        place = workplace(folder, Path(data_dir) if data_dir else None, resolve(device), compiling)
-        first, (listening, say) = run_folder(compose(request), folder, numbers[0]), voices(progress)
+        place, first = workplace(folder, data, resolve(device), compiling), run_folder(compose(request), folder, 0)
         _, failed = bench([request], numbers, chosen, place, jobs, listening, say, together)
         raise_failed(failed, len(numbers))
         return Runs(first.folder.parent, tuple(numbers))
@@ -173,6 +178,10 @@ def evaluations(attacks: str | Sequence[str], examples: int | None, seed: int, b
             raise UsageError(f"{name} {value}: expected an integer of at least 1")
     chosen = tuple(each for each in TABLED if each in asked)
     return Evaluations(attacks=chosen, examples=examples, seed=seed, batch_size=batch_size)
+
+
+def _set(asked: Mapping[str, Any] | None) -> tuple[tuple[str, str, str], ...]:
+    return tuple(("--set", path, text) for path, text in pairs(asked))
 
 
 def _seeds(asked: int | Iterable[int]) -> list[int]:

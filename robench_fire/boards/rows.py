@@ -114,6 +114,12 @@ class Row:
             return ""
         return f", where AutoAttack leaves {mean_std(list(found.values()))}"
 
+    def _failed(self) -> list[str]:
+        """Which seeds' training failed though it ended, and how."""
+        signs = {seed: "; ".join(wrong) for seed, wrong in self.facts.get("signs", {}).items()}
+        alike = {text: [seed for seed, wrong in signs.items() if wrong == text] for text in signs.values()}
+        return [f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {text}." for text, seeds in alike.items()]
+
     @property
     def hidden(self) -> str:
         """What a reader must know of a row whose labels were hidden."""
@@ -133,7 +139,8 @@ class Row:
         if self.attack != "aa":
             notes.append("Robust accuracy is PGD-20, not AutoAttack.")
         if few := self.facts.get("evaluator", {}).get("attacks"):
-            notes.append(f"AutoAttack of {', '.join(few)}: its DLR losses need more classes than this data set has.")
+            lacking = "its targeted DLR loss needs" if "apgd-dlr" in few else "its DLR losses need"
+            notes.append(f"AutoAttack of {', '.join(few)}: {lacking} more classes than this data set has.")
         if self.profile != "matched":
             notes.append(f"Trained with the {self.profile} profile.")
         if self.plan["threat"]["eps"] != self.eps:
@@ -146,8 +153,7 @@ class Row:
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
-        for seed, wrong in self.facts.get("signs", {}).items():
-            notes.append(f"Seed {seed}: {'; '.join(wrong)}.")
+        notes += self._failed()
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
                 notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")

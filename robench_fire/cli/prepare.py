@@ -69,10 +69,11 @@ def _bring(found: list[Found], folder: Path) -> None:
 
 
 def _prepare(text: str, folder: Path, resize: int | None, channels: int | None) -> None:
-    from robench_fire.cli.common.own_images import own_images
     from robench_fire.data.own import stored
+    from robench_fire.data.own.named import own_images
+    from robench_fire.launching.progress_display import listening
 
-    own = own_images(text, folder, resize, channels, anew=True)
+    own = own_images(text, folder, listening, resize, channels, anew=True)
     if own is not None:
         place = stored.place_of(folder, own.name, own.sha256)
         _print_own(stored.facts_at(place), place)

@@ -53,8 +53,8 @@ class Evaluations:
     def remarks(self, dataset: str, num_classes: int) -> list[str]:
         """What a user should know before training: which sets of attacks are smaller on so few classes."""
         return [
-            f"{dataset} has {num_classes} classes: {name} is {', '.join(each.name for each in fewer)}, "
-            "as DLR losses need more (docs/evaluation.md)"
+            f"{dataset} has {num_classes} classes: {name} is {', '.join(each.name for each in fewer)}, as "
+            f"{'the targeted DLR loss needs' if num_classes > 2 else 'DLR losses need'} more (docs/evaluation.md)"
             for name in self.attacks
             if (fewer := attacks_of(name, num_classes)) != SETS[name]
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -34,13 +33,11 @@ from robench_fire.launching.training_stage import Workplace, check_together
 from robench_fire.models.own import text as own_text
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import fingerprint
-from robench_fire.progress import Event, Listen
+from robench_fire.progress import Event, Listen, Listening
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose, pinned
 
-Listening = Callable[[int, str], AbstractContextManager[Listen]]
-"""(number of runs, what they are) to a listener that lives as long as the context."""
 Say = Callable[[str], None]
 Start = Callable[[Stage, Mapping[str, Cell], Listen], dict[str, RobenchError]]
 """Runs a stage of every cell: the errors by cell."""

@@ -17,11 +17,11 @@ from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import DivergedError, RecipeError, RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching import bench as apart
-from robench_fire.launching.bench import Listening, Say
+from robench_fire.launching.bench import Say
 from robench_fire.launching.local import reporter
 from robench_fire.launching.seed import run_folder, train_seed
 from robench_fire.launching.training_stage import Workplace
-from robench_fire.progress import Event, Listen
+from robench_fire.progress import Event, Listen, Listening
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose

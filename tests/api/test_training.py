@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import ran
+from own_images import class_folders
 
 import robench_fire as rb
 from robench_fire.files import sha256
@@ -157,3 +158,24 @@ def test_ctrl_c_stops_and_the_same_call_continues(tmp_path: Path) -> None:
     assert run.trained
     assert len(run.read("provenance.json")["sessions"]) == 2
     assert runs.clean is not None
+
+
+def test_images_and_networks_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same run as the command's."""
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "pictures", each=10)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef build(num_classes, width=8):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, num_classes))\n"
+    )
+    found = rb.train(
+        "madry", "./pictures", eps="0.1", arch="./net.py:build", set={"arch.width": 16}, seeds=1, epochs=1,
+        attacks="pgd20", progress=False,
+    )  # fmt: skip
+    words = "train madry ./pictures --eps 0.1 --arch ./net.py:build --set arch.width=16 --seeds 1 --epochs 1 --no-eval"
+    ran(tmp_path, *words.split(), "--output", "others")
+    (mine,), (others,) = found, find(tmp_path / "others")
+    assert mine.parent.name == others.folder.parent.name
+    assert (mine / "weights.safetensors").read_bytes() == others.weights.read_bytes()
+    with pytest.raises(rb.RobenchError, match="data of your own have no usual radius: say eps"):
+        rb.train("madry", "./pictures")

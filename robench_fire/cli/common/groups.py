@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench_fire.cli.common import options as o
-from robench_fire.cli.common.own_images import own_images
+from robench_fire.data.own.named import own_images
 from robench_fire.data.own.sources import is_own
 from robench_fire.devices import torchrun
 from robench_fire.errors import UsageError
@@ -67,7 +67,9 @@ class RecipeOptions:
             radius(self.eps, self.norm.value)
             for each in defenses:
                 registry.load("defenses", each)
-        own = own_images(dataset, data_dir, self.resize, self.channels)
+        from robench_fire.launching.progress_display import listening
+
+        own = own_images(dataset, data_dir, listening, self.resize, self.channels)
         shared = Request(
             defense="",
             dataset=own.name if own else dataset,

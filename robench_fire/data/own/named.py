@@ -1,4 +1,4 @@
-"""Images of the user's own on the command line: prepared before anything else is done with them."""
+"""Images of the user's own, as a text names them: prepared before anything else is done with them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from robench_fire.data.own.sources import is_own
 from robench_fire.errors import UsageError
+from robench_fire.progress import Event, Listening
 
 if TYPE_CHECKING:
     from robench_fire.problem.own_data import OwnData
 
 
 def own_images(
-    text: str, folder: Path | None, resize: int | None, channels: int | None, anew: bool = False
-) -> OwnData | None:
+    text: str, folder: Path | None, listening: Listening, resize: int | None = None, channels: int | None = None,
+    anew: bool = False,
+) -> OwnData | None:  # fmt: skip
     """What a text that names images of the user's own is, prepared in the data folder; None for a data set's name.
 
     Raises:
@@ -29,8 +31,6 @@ def own_images(
     from robench_fire.data.fetching import data_folder
     from robench_fire.data.own.preparing import prepare
     from robench_fire.data.own.sources import source_of
-    from robench_fire.launching.progress_display import listening
-    from robench_fire.progress import Event
 
     source = source_of(text)
     with listening(1, f"data {source.name}") as listen:
