@@ -141,7 +141,8 @@ def row_of(measured: Measured) -> Row:
     recipe = {"arch": first["arch"], "extra": None}
     return Row(
         paper=paper | {"reported": []}, architecture=display_name(first["arch"]),
-        plan={"name": measured.name, "dataset": first["dataset"], "profile": "", "recipe": recipe},
+        plan={"name": measured.name, "dataset": first["dataset"], "profile": "", "recipe": recipe}
+        | ({"data": first["data"]} if "data" in first else {}),
         fingerprint=first["weights_sha256"][:12], norm=first["norm"], eps=first["eps"], attack=measured.attack,
         examples=first["examples"], evaluation_seed=first["seed"],
         per_seed={at: {"clean": each["clean"], "robust": each["robust"]} for at, each in enumerate(facts)},

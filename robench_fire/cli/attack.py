@@ -48,14 +48,14 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Attack weights and judge the result; masks and a log are stored beside them. The same command again continues."""
-    _check(norm, merge, shard)
-    o.limited(time_limit)
+    _check(norm, merge, shard, time_limit)
     wanted = {
         "attacks": o.attacks(attack, ATTACKS),
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
         "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
-    facts = _evaluate_all(partial(file.named, source, norm, model_dir), wanted, data_dir, device)
+    named = partial(file.named, source, norm, model_dir, data_dir, wanted["eps"])
+    facts = _evaluate_all(named, wanted, data_dir, device)
     if json:
         print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))
     else:
@@ -64,11 +64,12 @@ def evaluate(
         _refuse_unreliable(facts)
 
 
-def _check(norm: str, merge: bool, shard: str) -> None:
+def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:
     if norm not in ("", "Linf", "L2"):
         raise UsageError(f"--norm {norm}: choose Linf or L2")
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")
+    o.limited(time_limit)
 
 
 def _evaluate_all(
@@ -194,7 +195,7 @@ def features(
     from robench_fire.launching.local import reporter
     from robench_fire.launching.progress_display import listening
 
-    sources = file.named(source, "", model_dir)
+    sources = file.named(source, "", model_dir, data_dir)
     with listening(1, "features") as listen:
         say, folder = reporter("features", listen), data_dir or data_folder()
         found = run(sources, cast("Any", embedding), examples, seed, folder, resolve(device), say)

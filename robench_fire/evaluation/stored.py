@@ -71,6 +71,7 @@ def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dic
     return {
         "name": name,
         "dataset": evaluator.source.dataset,
+        **({"data": {"sha256": own.sha256}} if (own := evaluator.source.data) else {}),
         **about,
         "clean": percent(found.clean),
         "robust": percent(found.robust),

@@ -210,11 +210,12 @@ def source_from_zoo(name: str, dataset: str, norm: str, folder: Path) -> ModelSo
 
 
 def model_sources(
-    named: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = ""
-) -> list[ModelSource]:
+    named: str, dataset: str, arch: str, norm: str, zoo_folder: Path, how: str = "", key: str = "",
+    images: tuple[OwnData, Quantity] | None = None,
+) -> list[ModelSource]:  # fmt: skip
     """What ``named`` names: trained runs at or below a folder, a checkpoint file, ARCH:FILE, or rb:NAME.
 
-    ``how`` and ``key``: of a file, see source_from_file.
+    ``how``, ``key`` and ``images``: of a file, see source_from_file.
 
     Raises:
         UsageError: if a file comes without ``dataset`` and ``arch``, or a folder or a zoo's model with what it knows.
@@ -237,7 +238,7 @@ def model_sources(
         raise DataError(f"{path} does not exist; `robench ls runs` lists the runs")
     if not (dataset and arch):
         raise UsageError(f"{path} is a file: {_unsaid(dataset, arch)}")
-    return [source_from_file(path, dataset, arch, how, key)]
+    return [source_from_file(path, dataset, arch, how, key, images)]
 
 
 def _unsaid(dataset: str, arch: str) -> str:

@@ -16,7 +16,7 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.models.names import display_name
 from robench_fire.quantity import Quantity, same
-from robench_fire.runs.folders import SEEDS, find
+from robench_fire.runs.folders import SEEDS, find, images_of
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables import published_rows
 
@@ -57,6 +57,7 @@ class Entry:
     unreliable: bool | None = None
     notes: tuple[str, ...] = ()
     source: str = ""
+    images: str = ""  # which of several of one name, see images_of
     row: Row | None = None
     seed: int | None = None
     place: str = field(default="", compare=False)
@@ -101,9 +102,9 @@ def of_row(row: Row) -> Entry:
     """A row of ours."""
     aa, paper = row.attack == "aa", row.paper
     return Entry(
-        origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=row.name, title=paper["title"],
-        link=paper["link"], authors=paper["authors"], venue=paper["venue"], architecture=row.architecture,
-        dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
+        origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=row.name, images=row.images,
+        title=paper["title"], link=paper["link"], authors=paper["authors"], venue=paper["venue"],
+        architecture=row.architecture, dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
         clean=row.over_seeds("clean"), robust=row.over_seeds("robust") if aa else None,
         pgd20=mean_std([value for _, value in sorted(row.pgd20.items())]) if row.pgd20 else None,
         average=row.average if aa else None, train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
@@ -198,7 +199,7 @@ def _reevaluated(
     if aa and "unreliable" not in said and "unknown" in said:
         notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
     return Entry(
-        origin=origin, method=key, examples=facts["examples"], evaluation_seed=facts["seed"],
+        origin=origin, method=key, images=images_of(facts), examples=facts["examples"], evaluation_seed=facts["seed"],
         clean=mean_std([each["clean"] for each in every]),
         robust=mean_std([each["robust"] for each in aa]) if aa else None,
         pgd20=mean_std([each["robust"] for each in pgd20]) if pgd20 else None,

@@ -47,7 +47,7 @@ def tables(entries: Iterable[Entry], shown: Shown = USUAL) -> Iterator[Table]:
     """One table per data set, norm, radius, number of test images and evaluation seed: only such entries compare."""
 
     def setting(entry: Entry) -> tuple[str, str, str, float, int, int]:
-        eps, images = float(Quantity(entry.eps)), entry.row.images if entry.row else ""
+        eps, images = float(Quantity(entry.eps)), entry.images
         return entry.dataset, images, entry.norm, eps, entry.examples, entry.evaluation_seed
 
     for _, group in groupby(sorted(entries, key=setting), key=setting):
@@ -84,7 +84,7 @@ def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table
 
 def _title(first: Entry) -> str:
     again = f", evaluation seed {first.evaluation_seed}" if first.evaluation_seed else ""
-    images = f" ({first.row.images})" if first.row and first.row.images else ""
+    images = f" ({first.images})" if first.images else ""
     return f"{first.dataset}{images}, {first.norm}, eps {first.eps}, {first.examples:,} test images{again}"
 
 

@@ -116,7 +116,9 @@ class EvaluationOptions:
 class FileOptions:
     """What a checkpoint file does not say of itself."""
 
-    dataset: Annotated[str, typer.Option(help="Its data set.")] = ""
+    dataset: Annotated[str, typer.Option(help="Its data set, or images of your own, like ./FOLDER.")] = ""
+    resize: o.Resize = None
+    channels: o.Channels = None
     arch: Annotated[
         str, typer.Option(help="Its architecture, see `robench ls archs`, or FILE.py:NAME; or say ARCH:FILE.")
     ] = ""
@@ -127,11 +129,22 @@ class FileOptions:
         str, typer.Option("--checkpoint-key", "--key", help="Which of several weights in it, by their key.")
     ] = ""
 
-    def named(self, source: str, norm: str, zoo_folder: Path) -> list[ModelSource]:
-        """What ``source`` names, see model_source.model_sources."""
+    def named(
+        self, source: str, norm: str, zoo_folder: Path, data_dir: Path | None = None, eps: tuple[str, ...] = ()
+    ) -> list[ModelSource]:
+        """What ``source`` names, see model_source.model_sources; of images of the user's own, at the first ``eps``.
+
+        Raises:
+            RecipeError: for such images without a radius.
+        """
+        from robench_fire.data.own.dataset import radius
+        from robench_fire.launching.progress_display import listening
         from robench_fire.runs.model_source import model_sources
 
-        return model_sources(source, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key)
+        claimed = radius((*eps, "")[0], norm or "Linf") if is_own(self.dataset) else None
+        own = own_images(self.dataset, data_dir, listening, self.resize, self.channels)
+        images = (own, claimed) if own and claimed is not None else None
+        return model_sources(source, self.dataset, self.arch, norm, zoo_folder, self.normalise, self.key, images)
 
 
 @dataclass(frozen=True, kw_only=True)

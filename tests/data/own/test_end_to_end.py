@@ -49,6 +49,19 @@ def test_eval_attacks_it_anew_and_table_has_its_row(work: Path) -> None:
     assert all(method in shown for method in ("FIRE", "TRADES"))
 
 
+def test_a_checkpoint_is_evaluated_beside_it(work: Path) -> None:
+    (weights,) = sorted(work.glob("runs/numbers/Linf/fire/*/seed-0/weights.safetensors"))
+    shutil.copy(weights, work / "theirs.safetensors")
+    class_folders(work / "numbers", each=20, classes=4)
+    words = "eval theirs.safetensors --dataset ./numbers --arch digits-cnn --normalise dataset --attack pgd20"
+    assert "say --eps" in ran(work, *words.split(), code=3).stderr
+    ran(work, *words.split(), "--eps", "0.2")
+    shown = ran(work, "table", "runs", "--with", "Theirs=theirs.safetensors").stdout
+    assert shown.count("test images") == 1  # in one table
+    assert "Theirs" in shown
+    shutil.rmtree(work / "numbers")
+
+
 @pytest.mark.parametrize(
     "command",
     ["transfer runs", "features runs/numbers/Linf/fire", "ls runs", "rm --yes copy", "report runs -o page.html",
