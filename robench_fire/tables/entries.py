@@ -104,8 +104,9 @@ def of_row(row: Row) -> Entry:
     return Entry(
         origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=row.name, images=row.images,
         title=paper["title"], link=paper["link"], authors=paper["authors"], venue=paper["venue"],
-        architecture=row.architecture, dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples, evaluation_seed=row.evaluation_seed,
-        clean=row.over_seeds("clean"), robust=row.over_seeds("robust") if aa else None,
+        architecture=row.architecture, dataset=row.dataset, norm=row.norm, eps=row.eps, examples=row.examples,
+        evaluation_seed=row.evaluation_seed, clean=row.over_seeds("clean"),
+        robust=row.over_seeds("robust") if aa else None,
         pgd20=mean_std([value for _, value in sorted(row.pgd20.items())]) if row.pgd20 else None,
         average=row.average if aa else None, train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
         unreliable=None if row.verdict == "unknown" else row.verdict == "unreliable", notes=tuple(row.footnotes()),
