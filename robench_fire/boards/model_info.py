@@ -122,7 +122,7 @@ def from_model_info(path: Path) -> Row:
 
 
 def _impossible(row: Row) -> str:
-    """A plan of another fingerprint; what the seeds' accuracies cannot be, after so many images and with the intervals that were written with them."""
+    """What a row cannot be: of another fingerprint, or of accuracies that its images and its intervals do not allow."""
     if (own := plan_fingerprint(row.plan)) != row.fingerprint:
         return f"its fingerprint is {row.fingerprint}, its plan gives {own}"
     intervals = row.facts.get("evaluator", {}).get("robust_intervals", {})

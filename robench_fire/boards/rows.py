@@ -179,7 +179,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     found = {seed: run.evaluations() for seed, run in trained.items()}
     if not any(found.values()):
         return None
-    plan = [_plan(fingerprint, run) for run in trained.values()][0]
+    plan, *_ = [_plan(fingerprint, run) for run in trained.values()]
     claim = plan["claim"] | ({"eps": eps} if eps else {})
     chosen = shared_evaluation(claim, found)
     if chosen is None:

@@ -51,12 +51,14 @@ def _training(found: Run) -> list[Finding]:
     path = found.folder / "train.json"
     facts, sealed = read_sealed(path)
     curve, weights = found.folder / "curve.jsonl", found.weights
+    labels, labeller = found.folder / "pseudo_labels.npy", found.folder / "labeller.json"
     steps = {
         ("training", path): partial(_facts, found, facts, sealed),
         ("provenance", found.folder / "provenance.json"): partial(_provenance, found, sealed),
         ("weights", weights): lambda: [hashed("weights", weights, facts["weights_sha256"])],
         ("curve", curve): lambda: [_curve(curve, found, facts)],
-        ("pseudo-labels", found.folder / "pseudo_labels.npy"): partial(_labels, found, facts),
+        ("pseudo-labels", labels): partial(_labels, labels, facts),
+        ("labeller", labeller): partial(_labeller, labeller, facts),
     }
     return [finding for (what, file), step in steps.items() for finding in tried(what, file, step)]
 
@@ -89,14 +91,17 @@ def _curve(path: Path, found: Run, facts: dict[str, Any]) -> Finding:
     return listed("curve", path, wrong, "the epochs and the last of them; no hash of it is recorded")
 
 
-def _labels(found: Run, facts: dict[str, Any]) -> list[Finding]:
+def _labels(path: Path, facts: dict[str, Any]) -> list[Finding]:
     """Of a run whose labels were hidden."""
-    stored, labeller = found.folder / "pseudo_labels.npy", found.folder / "labeller.json"
-    told = [hashed("pseudo-labels", stored, facts.get("pseudo_labels_sha256"))] if stored.exists() else []
-    if labeller.exists():
-        alike = read_json(labeller) == facts.get("labeller")
-        told.append(listed("labeller", labeller, ["train.json says otherwise"] * (not alike), "train.json"))
-    return told
+    return [hashed("pseudo-labels", path, facts.get("pseudo_labels_sha256"))] if path.exists() else []
+
+
+def _labeller(path: Path, facts: dict[str, Any]) -> list[Finding]:
+    """Who labelled them, which train.json says too."""
+    if not path.exists():
+        return []
+    alike = read_json(path) == facts.get("labeller")
+    return [listed("labeller", path, ["train.json says otherwise"] * (not alike), "train.json")]
 
 
 def _others(found: Run) -> list[Finding]:
