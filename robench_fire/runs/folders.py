@@ -141,7 +141,7 @@ def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any])
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
     stored = stem.with_name(stem.name + ".npy")
     with replaced(stored) as partial, open(partial, "wb") as file:
-        np.save(file, masks, allow_pickle=False)
+        np.save(file, np.ascontiguousarray(masks), allow_pickle=False)
     write_json(stem.with_name(stem.name + ".json"), sealed({**result, "masks_sha256": sha256(stored)}))
 
 

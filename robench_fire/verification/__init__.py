@@ -1,4 +1,4 @@
 """Whether runs and boards still hold what was written: hashes, aggregates, and predictions made again.
 
-Imports: problem, data, models, runs, evaluation, boards, tables, statistics.
+Imports: statistics, problem, data, runs, evaluation, boards, tables.
 """

@@ -27,9 +27,9 @@ from robench_fire.files import SEAL, digest
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.runs.folders import Run, read_sealed
 
+EVALUATIONS = [f"eval.{attack}*{ending}" for attack in ("aa", "pgd20") for ending in (".json", ".npy", ".log")]
 FILES = ["weights.safetensors", "curve.jsonl", "pseudo_labels.npy", "labeller.json", "plan.json", "provenance.json",
-         "train.json", *(f"eval.{attack}*{ending}" for attack in ("aa", "pgd20") for ending in (".json", ".npy", ".log")),
-         "eval.aa*.adv.safetensors"]  # fmt: skip
+         "train.json", *EVALUATIONS, "eval.aa*.adv.safetensors"]  # fmt: skip
 """All of a finished run but the empty .lock."""
 JSONS = [name for name in FILES if name.endswith(".json")]
 
@@ -71,7 +71,7 @@ def test_a_byte_of_any_file(broken: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", JSONS)
 def test_every_byte_of_a_json(broken: Run, name: str, tmp_path: Path) -> None:
-    """Each place with its lowest bit flipped, and digits with the next one: by the one function that reads such files."""
+    """Each place with its lowest bit flipped, and digits with the next one, by the one function that reads them."""
     path, before = tmp_path / name.replace("*", "-"), do.the(broken, name).read_bytes()
     facts, sealed = json.loads(before), name != "plan.json"
     for place, value in enumerate(before):
