@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,7 @@ def recompute(run: Run, count: int, images: Images, device: torch.device) -> lis
     told: list[Finding] = []
     for path in sorted(run.folder.glob("eval.*.json")):
         model = model or source_of(run).load(device)
-        told += tried(
-            "clean predictions", path, lambda path=path, model=model: _again(path, count, images, model, device)
-        )  # type: ignore[misc]
+        told += tried("clean predictions", path, partial(_again, path, count, images, model, device))
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _training(found: Run) -> list[Finding]:
     facts, sealed = read_sealed(path)
     curve, weights = found.folder / "curve.jsonl", found.weights
     labels, labeller = found.folder / "pseudo_labels.npy", found.folder / "labeller.json"
-    steps = {
+    steps: dict[tuple[str, Path], Callable[[], list[Finding]]] = {
         ("training", path): partial(_facts, found, facts, sealed),
         ("provenance", found.folder / "provenance.json"): partial(_provenance, found, sealed),
         ("weights", weights): lambda: [hashed("weights", weights, facts["weights_sha256"])],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,9 +20,8 @@ STYLES = ("md", "html", "csv")
 def tables(folder: Path) -> list[Finding]:
     """Of the rows in ``folder``."""
     paths = [folder.with_name(f"{folder.name}.{style}") for style in STYLES]
-    return [
-        each for path in paths if path.exists() for each in tried("table", path, lambda path=path: _table(path, folder))
-    ]  # type: ignore[misc]
+    there = [path for path in paths if path.exists()]
+    return [finding for path in there for finding in tried("table", path, partial(_table, path, folder))]
 
 
 def _table(path: Path, folder: Path) -> list[Finding]:

@@ -56,9 +56,9 @@ def _print(found: list[Finding]) -> None:
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("Checked", "Files", "Result", "Against"):
         drawn.add_column(column, justify="right" if column == "Files" else "left", overflow="fold")
-    for what, each in kinds.items():
-        against = dict.fromkeys(one.found for one in each if one.passed)
-        drawn.add_row(what, str(len(each)), _result(each), next(iter(against), ""))
+    for what, alike in kinds.items():
+        against = next((each.found for each in alike if each.passed), "")
+        drawn.add_row(what, str(len(alike)), _result(alike), against)
     console.print(drawn)
     why: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for each in (one for one in found if one.passed is None):
