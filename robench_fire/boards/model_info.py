@@ -51,6 +51,12 @@ def to_model_info(row: Row) -> dict[str, Any]:
     }
 
 
+def with_seal(info: dict[str, Any]) -> dict[str, Any]:
+    """A model_info as it is written, with its digest; rows of before there were seals stay as they are."""
+    own = info[BOARD_KEY]
+    return info | {BOARD_KEY: own | {SEAL: digest(info)}} if "masks_sha256" in own else info
+
+
 def reported(row: Row, own: float) -> str:
     """The robust accuracy in the FIRE paper for the row's setting and network; ``own`` where there is none."""
     paper = row.published("FIRE")
@@ -222,8 +228,7 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
         if wrong := problems(info, path.stem):
             raise DataError(f"{path} would not be a RobustBench file: {'; '.join(wrong)}")
     for path, info in infos.items():
-        new = "masks_sha256" in info[BOARD_KEY]  # rows of before there were seals stay as they are
-        write_json(path, info | {BOARD_KEY: info[BOARD_KEY] | ({SEAL: digest(info)} if new else {})})
+        write_json(path, with_seal(info))
     return list(chosen)
 
 
