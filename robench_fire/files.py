@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +95,22 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+SEAL = "seal"
+"""Key of a JSON file's own digest, of everything else in it."""
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value in its canonical text: however it is indented, and in whatever order keys stand."""
+    plain = json.loads(json.dumps(value))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its own digest, so that a later change of the file is noticed; see folders.read_sealed."""
+    rest = {name: each for name, each in value.items() if name != SEAL}
+    return rest | {SEAL: digest(rest)}
 
 
 def write_text(path: Path, text: str) -> None:

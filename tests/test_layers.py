@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 
 FOLDERS = """
     statistics theory problem defenses datasets devices data models runs
-    training costs evaluation boards comparison tables figures reports launching submission api cli
+    training costs evaluation boards comparison tables figures reports verification launching submission api cli
 """.split()
 """A folder imports those before it in this list, and never one that comes later."""
 BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself

@@ -14,8 +14,9 @@ from typing import Any
 from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
-from robench_fire.files import write_json
+from robench_fire.files import SEAL, digest, write_json
 from robench_fire.models.names import display_name
+from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.quantity import same
 from robench_fire.runs.folders import MORE_DATA, read_json
 from robench_fire.statistics.masks import unpacked
@@ -48,6 +49,12 @@ def to_model_info(row: Row) -> dict[str, Any]:
         "footnote": " ".join([_setting(row), *row.footnotes()]).replace(SMALLER_EPS, MATHJAX),
         BOARD_KEY: _ours(row),
     }
+
+
+def with_seal(info: dict[str, Any]) -> dict[str, Any]:
+    """A model_info as it is written, with its digest; rows of before there were seals stay as they are."""
+    own = info[BOARD_KEY]
+    return info | {BOARD_KEY: own | {SEAL: digest(info)}} if "masks_sha256" in own else info
 
 
 def reported(row: Row, own: float) -> str:
@@ -99,6 +106,7 @@ def from_model_info(path: Path) -> Row:
         DataError: if the file is not JSON, has none of our keys, or was changed by hand.
     """
     info = read_json(path)
+    seal = info[BOARD_KEY].pop(SEAL, None) if isinstance(info.get(BOARD_KEY), dict) else None
     try:
         row = _row(info)
         again = to_model_info(row)
@@ -111,13 +119,18 @@ def from_model_info(path: Path) -> Row:
                 f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
                 "publish the row again"
             )
-    if found := _impossible(row):
+    found = _impossible(row)
+    if not found and seal is not None and seal != (now := digest(info)):
+        found = f"its seal is {str(seal)[:12]}, its values give {now[:12]}"
+    if found:
         raise DataError(f"{path} was changed by hand: {found}; publish the row again")
     return row
 
 
 def _impossible(row: Row) -> str:
-    """What the seeds' accuracies cannot be, after so many images and with the intervals that were written with them."""
+    """What a row cannot be: of another fingerprint, or of accuracies that its images and its intervals do not allow."""
+    if (own := plan_fingerprint(row.plan)) != row.fingerprint:
+        return f"its fingerprint is {row.fingerprint}, its plan gives {own}"
     intervals = row.facts.get("evaluator", {}).get("robust_intervals", {})
     for seed, values in row.per_seed.items():
         for name in ("clean", "robust"):
@@ -159,13 +172,13 @@ def find_rows(folder: Path, eps: str = "") -> list[Row]:
     ``eps``: those that claim this radius; run folders are asked for it whatever their plan claims.
     """
     listed = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
-    files = [path for path in listed if _is_board_file(path)]
+    files = [path for path in listed if is_board_file(path)]
     if files:
         return ranked(row for row in map(from_model_info, files) if not eps or same(eps, row.eps))
     return collect(folder, eps)
 
 
-def _is_board_file(path: Path) -> bool:
+def is_board_file(path: Path) -> bool:
     """Whether a JSON holds a row of ours, or lies where only such files do: then it is refused if it does not."""
     place = path.resolve()
     if place.parent.name in ("Linf", "L2") and not place.name.startswith(("plan", "eval", "transfer")):
@@ -215,7 +228,7 @@ def publish(rows: Iterable[Row], board: Path) -> list[Path]:
         if wrong := problems(info, path.stem):
             raise DataError(f"{path} would not be a RobustBench file: {'; '.join(wrong)}")
     for path, info in infos.items():
-        write_json(path, info)
+        write_json(path, with_seal(info))
     return list(chosen)
 
 

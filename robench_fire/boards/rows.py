@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robench_fire.errors import DataError
 from robench_fire.evaluation.reliability_text import READ, reworded
-from robench_fire.problem.settings import said_value
+from robench_fire.problem.settings import plan_fingerprint, said_value
 from robench_fire.quantity import same
 from robench_fire.runs.evaluations import alone, masks, pick, shared_evaluation
-from robench_fire.runs.folders import MORE_DATA, SEEDS, Run, extra_of, find, images_of
+from robench_fire.runs.folders import MORE_DATA, PLAN, SEEDS, Run, extra_of, find, images_of
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
@@ -67,7 +68,7 @@ class Row:
 
     @property
     def images(self) -> str:
-        """Which of several images of one name, see images_of."""
+        """See images_of."""
         return images_of(self.plan)
 
     @property
@@ -110,9 +111,8 @@ class Row:
     def _there(self) -> str:
         """What AutoAttack leaves at the radius of the training, where every seed was evaluated there."""
         found = self.facts.get("at_training_radius", {})
-        if set(found) != {str(seed) for seed in self.per_seed}:
-            return ""
-        return f", where AutoAttack leaves {mean_std(list(found.values()))}"
+        every = set(found) == {str(seed) for seed in self.per_seed}
+        return f", where AutoAttack leaves {mean_std(list(found.values()))}" if every else ""
 
     def _failed(self) -> list[str]:
         """Which seeds' training failed though it ended, and how."""
@@ -124,10 +124,8 @@ class Row:
     def hidden(self) -> str:
         """What a reader must know of a row whose labels were hidden."""
         share = self.plan["recipe"]["extra"]["hidden"]
-        return (
-            f"No extra data: the labels of {share:.0%} of the training images were hidden, and those images "
-            "pseudo-labelled by a standard classifier trained on the rest."
-        )
+        how = "hidden, and those images pseudo-labelled by a standard classifier trained on the rest."
+        return f"No extra data: the labels of {share:.0%} of the training images were {how}"
 
     def footnotes(self) -> list[str]:
         """What a reader must know before comparing this row with another one."""
@@ -196,7 +194,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     found = {seed: run.evaluations() for seed, run in trained.items()}
     if not any(found.values()):
         return None
-    plan = next(iter(trained.values())).read("plan.json")
+    plan, *_ = [_plan(fingerprint, run) for run in trained.values()]
     claim = plan["claim"] | ({"eps": eps} if eps else {})
     chosen = shared_evaluation(claim, found)
     if chosen is None:
@@ -233,6 +231,20 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
     )
 
 
+def _plan(fingerprint: str, run: Run) -> dict[str, Any]:
+    """A seed's plan, if it is the one that its folder is called by.
+
+    Raises:
+        DataError: if it was changed, or the seed is another plan's.
+    """
+    plan = run.read(PLAN)
+    if (own := plan_fingerprint(plan)) != fingerprint:
+        raise DataError(
+            f"{run.folder / PLAN} is of plan {own}, and lies among the seeds of {fingerprint}; move it away"
+        )
+    return plan
+
+
 def _training_seconds(facts: dict[str, Any]) -> float:
     """Training a defense includes training its pseudo-labeller."""
     return float(facts["seconds"] + facts.get("labeller", {}).get("seconds", 0.0))
@@ -258,6 +270,8 @@ def _facts(
         "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
         "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
+        "masks_sha256": {str(k): each["masks_sha256"] for k, each in sorted(scored.items()) if "masks_sha256" in each},
+        "evaluation_code": sorted({each["code"] for each in scored.values() if "code" in each}),
         "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
         "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
     }

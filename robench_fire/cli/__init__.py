@@ -1,7 +1,7 @@
 """The commands: arguments to calls, results to text.
 
 Imports: statistics, problem, devices, data, models, runs, costs, evaluation, boards, comparison, tables, figures,
-reports, launching, submission.
+reports, verification, launching, submission.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from robench_fire.cli.results.plot import plot
 from robench_fire.cli.results.table import table
 from robench_fire.cli.results.theory import theory
 from robench_fire.cli.results.verdicts import claims, reproduce
+from robench_fire.cli.results.verify import verify
 from robench_fire.cli.submit import submit
 from robench_fire.cli.sweep import sweep
 from robench_fire.devices import torchrun
@@ -40,7 +41,7 @@ app = typer.Typer(
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Train and attack": [grouped(measure.train), grouped(measure.bench), grouped(sweep), grouped(attack.evaluate),
                          attack.transfer, grouped(attack.features)],
-    "What came out": [grouped(table), compare, reproduce, claims, plot, report, site, theory, grouped(submit)],
+    "What came out": [grouped(table), compare, reproduce, claims, verify, plot, report, site, theory, grouped(submit)],
     "What there is": [listing.ls, grouped(listing.show), grouped(profile), listing.rm, prepare.data, prepare.doctor],
 }  # fmt: skip
 """By their heading in the help."""

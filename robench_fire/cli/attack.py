@@ -54,7 +54,7 @@ def evaluate(
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
         "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
-    named = partial(file.named, source, norm, model_dir, data_dir, wanted["eps"])
+    named = partial(file.named, source, norm, model_dir, data_dir, o.radii(eps))
     facts = _evaluate_all(named, wanted, data_dir, device)
     if json:
         print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))

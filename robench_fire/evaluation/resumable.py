@@ -23,7 +23,7 @@ from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
-from robench_fire.files import held, write_json
+from robench_fire.files import held, sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
@@ -209,7 +209,7 @@ def judge_stored(evaluator: Evaluator, attack: str, threat: Threat, report: Repo
     others = [source_of(Run(run.folder.with_name(name))).load(evaluator.device) for name in siblings] if run else []
     forwards = [forward_of(each, attacked.images, attacked.num_classes) for each in others] if attacked else []
     verdict = reliability.judged(attack, attacked, masks[0], masks[1], reliability_text.signs(facts), forwards)
-    write_json(stored, facts | {"reliability": verdict | {"siblings": siblings}})
+    write_json(stored, sealed(facts | {"reliability": verdict | {"siblings": siblings}}))
     report(f"{attack} {threat.eps}: reliability", 1, 1, verdict["verdict"])
 
 

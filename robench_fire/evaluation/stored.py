@@ -12,7 +12,7 @@ from robench_fire.evaluation import adversarial_images, autoattack_log, reliabil
 from robench_fire.evaluation.evaluate import Result, result
 from robench_fire.evaluation.evaluator import Evaluator
 from robench_fire.evaluation.record import Record
-from robench_fire.files import write_text
+from robench_fire.files import sha256, write_text
 from robench_fire.problem.threat import Threat
 from robench_fire.runs import folders, provenance
 from robench_fire.statistics.summary import percent, wilson
@@ -55,7 +55,10 @@ def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any
             facts["images_missing"] = adversarial_images.gather(parts, whole, evaluator.order, images)
             if not (facts["images_missing"] or evaluator.evaluations.merge):  # shards stay, and so do their parts
                 adversarial_images.clear(parts)
-        write_text(evaluator.path(name, ".log"), autoattack_log.text(whole))
+            if images.exists():
+                facts["perturbed_sha256"] = sha256(images)
+        write_text(log := evaluator.path(name, ".log"), autoattack_log.text(whole))
+        facts["log_sha256"] = sha256(log)
         masks = np.stack([found.clean, found.robust])[:, np.argsort(evaluator.order)]  # in the test set's own order
         folders.write_evaluation(path, masks, facts)  # last: says that all is there
     except OSError as fault:
@@ -84,4 +87,5 @@ def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dic
         "sessions": whole.sessions,
         "machines": sorted(whole.machines),
         "versions": provenance.versions(),
+        "code": provenance.code(),
     }

@@ -17,7 +17,7 @@ from robench_fire.devices.device import use
 from robench_fire.devices.random_streams import generator
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
-from robench_fire.files import write_json
+from robench_fire.files import sealed, write_json
 from robench_fire.problem.dataset import head
 from robench_fire.problem.pgd import Pgd, misclassify
 from robench_fire.progress import Event, Listen
@@ -72,7 +72,7 @@ def transfer(
         "alone": {name: _alone(plans, name, first.claim, len(test.labels)) for name in ALONE},
     }
     name = folders.evaluation_name("transfer", first.claim.norm, str(first.claim.eps), len(test.labels), seed)
-    write_json(folder / f"{name}.json", facts)
+    write_json(folder / f"{name}.json", sealed(facts))
     return facts
 
 

@@ -28,6 +28,7 @@ from robench_fire.models import names
 from robench_fire.models.own import code, text
 from robench_fire.models.stacked import cannot_stack
 from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.plan import fingerprint
 from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request
@@ -40,6 +41,7 @@ from robench_fire.training.engine import Trained, train_together
 from robench_fire.training.setup import Problem, refuses_together
 
 ENERGY = "energy.json"  # what an unfinished training has spent so far
+PSEUDO_LABELS = "pseudo_labels.npy"
 STATES = ("state.pt", "labeller.state.pt")
 UNFINISHED = (*STATES, *(saving.previous(Path(each)).name for each in STATES), ENERGY)
 """Files that only an unfinished training needs."""
@@ -107,7 +109,8 @@ def train_runs(
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
         if group.first:
-            about = account.facts(composed.build, problem, each, device) | facts | {"energy_joules": joules}
+            about = {"plan": fingerprint(composed.plan), **account.facts(composed.build, problem, each, device)}
+            about |= facts | {"energy_joules": joules}
             if wrong := signs(each.curve, problem.num_classes):
                 report(NOTE, 0, 1, f"seed {run.seed}: {'; '.join(wrong)}")
                 about["signs"] = wrong
@@ -160,7 +163,10 @@ def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
     run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
     with replaced(run.weights) as partial:
         save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)
-    run.write("train.json", about | {"weights_sha256": sha256(run.weights)})
+    about |= {"weights_sha256": sha256(run.weights), "curve_sha256": sha256(run.folder / "curve.jsonl")}
+    if (labels := run.folder / PSEUDO_LABELS).exists():
+        about |= {"pseudo_labels_sha256": sha256(labels)}
+    run.write("train.json", {"seed": run.seed, **about})
 
 
 def _session(
@@ -220,7 +226,7 @@ def _problem(
         images = _extra(request.extra_data, composed, splits)
         return _extended(problem, problem.train, images), {"extra_images": len(images.labels)}
     hidden = pseudo_labels.hide(problem.train, asked.hidden)
-    stored = run.folder / "pseudo_labels.npy"
+    stored = run.folder / PSEUDO_LABELS
     if not group.agreed(stored.exists):
         labelled = _extended(problem, hidden.labelled, None)
         state_file = run.folder / "labeller.state.pt"

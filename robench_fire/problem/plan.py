@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +13,7 @@ from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
 from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
-from robench_fire.problem.settings import OPTIONAL, leaves, to_plain
+from robench_fire.problem.settings import OPTIONAL, leaves, plan_fingerprint, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
@@ -119,8 +117,7 @@ class Plan:
 
 def fingerprint(plan: Plan) -> str:
     """12 hexadecimal digits of the SHA-256 of the plan's canonical JSON."""
-    text = json.dumps(to_plain(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return plan_fingerprint(to_plain(plan))
 
 
 def override(plan: Plan, path: str, text: str) -> Plan:

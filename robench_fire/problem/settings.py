@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from robench_fire.files import digest
 from robench_fire.quantity import Quantity
 
 OPTIONAL = {"optional": True}
@@ -22,6 +23,11 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
     return str(value) if isinstance(value, Quantity) else value
+
+
+def plan_fingerprint(plain: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits of the SHA-256 of a plain plan's canonical JSON; they name its run folder."""
+    return digest(plain)[:12]
 
 
 def leaves(plain: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robench_fire.boards.model_info import is_row, to_model_info
+from robench_fire.boards.model_info import is_row, to_model_info, with_seal
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import as_json, replaced, write_text
@@ -126,7 +126,7 @@ def _row(board: Board, entry: Entry, row: Row, output: Path) -> Path:
     """Write a row's page, its JSON, and the masks of its seeds."""
     stem = _file(board, entry)
     downloads = {f"{stem}.json": "the row as RobustBench's model_info, with everything of ours"}
-    write_text(output / "rows" / f"{stem}.json", as_json(to_model_info(row)))
+    write_text(output / "rows" / f"{stem}.json", as_json(with_seal(to_model_info(row))))
     if masks := _masks(row):
         downloads[f"{stem}.npz"] = "which test images are right, clean and robust, by seed (numpy)"
         with replaced(output / "rows" / f"{stem}.npz") as partial:

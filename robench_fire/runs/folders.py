@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
-from robench_fire.files import held, replaced, write_json, write_text
+from robench_fire.files import SEAL, digest, held, replaced, sealed, sha256, write_json, write_text
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 SEEDS = 5  # how many seeds a row should have
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Run:
         return read_json(self.folder / name)
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
-        write_json(self.folder / name, value)
+        """A stage's JSON with its seal; a plan has none, as its folder is called by its digest."""
+        write_json(self.folder / name, value if name == PLAN else sealed(value))
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
@@ -142,9 +144,10 @@ def images_of(plan: Mapping[str, Any]) -> str:
 
 def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any]) -> None:
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
-    with replaced(stem.with_name(stem.name + ".npy")) as partial, open(partial, "wb") as file:
-        np.save(file, masks, allow_pickle=False)
-    write_json(stem.with_name(stem.name + ".json"), result)
+    stored = stem.with_name(stem.name + ".npy")
+    with replaced(stored) as partial, open(partial, "wb") as file:
+        np.save(file, np.ascontiguousarray(masks), allow_pickle=False)
+    write_json(stem.with_name(stem.name + ".json"), sealed({**result, "masks_sha256": sha256(stored)}))
 
 
 def evaluation_name(
@@ -157,10 +160,19 @@ def evaluation_name(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """A JSON object from a file, without its seal.
 
     Raises:
-        DataError: if it is missing or not a JSON object, naming it.
+        DataError: if it is missing, not a JSON object, or not what was written, naming it.
+    """
+    return read_sealed(path)[0]
+
+
+def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
+    """A JSON object from a file, without its seal, and whether it had one; older files have none.
+
+    Raises:
+        DataError: as read_json.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -172,7 +184,13 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({fault}); move it away and run the same command again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")
-    return value
+    seal = value.pop(SEAL, None)
+    if seal is not None and seal != (now := digest(value)):
+        raise DataError(
+            f"{path} was changed after it was written: its seal is {str(seal)[:12]}, its values give {now[:12]}; "
+            "bring it back, or move it away and run the same command again"
+        )
+    return value, seal is not None
 
 
 def find(folder: Path) -> list[Run]:

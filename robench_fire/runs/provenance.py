@@ -16,7 +16,18 @@ from typing import Any
 
 import torch
 
-SILENT = ("cli", "boards", "tables", "comparison", "figures", "reports", "theory", "submission", "defenses")
+SILENT = (
+    "cli",
+    "boards",
+    "tables",
+    "comparison",
+    "figures",
+    "reports",
+    "theory",
+    "verification",
+    "submission",
+    "defenses",
+)
 """Folders of the package that change no number, and where an installed one has what is hashed on its own."""
 PACKAGES = ("robench-fire", "torch", "torchvision", "robustbench", "pyautoattack", "timm", "numpy")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from robench_fire.files import as_json
+from robench_fire.files import SEAL, as_json
 from robench_fire.submission.claims.claim import DRAFT
 from robench_fire.submission.claims.lacking import Missing
 
@@ -23,7 +23,8 @@ def marked(name: str, text: str, missing: Sequence[Missing]) -> str:
     if not missing or path.parts[0] == "model_info":
         return text
     if path.suffix == ".json":
-        return as_json({"draft": [str(each) for each in missing]} | json.loads(text))
+        own = {key: value for key, value in json.loads(text).items() if key != SEAL}  # it is another file now
+        return as_json({"draft": [str(each) for each in missing]} | own)
     if path.suffix == ".md":
         listed = "".join(f"> - {each}\n" for each in missing)
         return (

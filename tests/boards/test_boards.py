@@ -130,8 +130,19 @@ def test_a_footnote_may_be_worded_as_it_once_was(tmp_path: Path) -> None:
     found = rows.collect(tmp_path / "runs")
     (path,) = model_info.publish(found, tmp_path / "board")
     info = json.loads(path.read_text(encoding="utf-8"))
+    del info["robench_fire"]["seal"]  # as in files of before there were seals
     path.write_text(json.dumps(info | {"footnote": "Mean of five."}), encoding="utf-8")
     assert model_info.from_model_info(path) == found[0]
+
+
+def test_a_sealed_row_is_as_it_was_written(tmp_path: Path) -> None:
+    write_five(tmp_path / "runs")
+    (path,) = model_info.publish(rows.collect(tmp_path / "runs"), tmp_path / "board")
+    info = json.loads(path.read_text(encoding="utf-8"))
+    info["robench_fire"]["seeds"]["0"]["train_seconds"] += 1
+    path.write_text(json.dumps(info), encoding="utf-8")
+    with pytest.raises(DataError, match="was changed by hand: its seal is "):
+        model_info.from_model_info(path)
 
 
 @pytest.mark.parametrize("eps", ["8/255", "0.031", "0.02"])

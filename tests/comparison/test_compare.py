@@ -16,9 +16,10 @@ from robench_fire.boards.labels import chosen
 from robench_fire.comparison.compare import compare, sentence
 from robench_fire.comparison.scores import scores
 from robench_fire.errors import UsageError
+from robench_fire.files import sealed, write_json
 from robench_fire.quantity import duration
 from robench_fire.runs.compose import Request
-from robench_fire.runs.folders import find
+from robench_fire.runs.folders import find, read_json
 from robench_fire.statistics.paired import difference
 
 
@@ -139,8 +140,8 @@ def test_one_seed_is_over_images_alone_and_needs_masks(tmp_path: Path) -> None:
 
 def test_an_unreliable_row_is_kept_and_marked(runs: Path) -> None:
     for path in runs.rglob("fire/*/seed-0/eval.aa-*.json"):
-        facts = json.loads(path.read_text())
-        path.write_text(json.dumps(facts | {"reliability": {"verdict": "unreliable", "reasons": ["because"]}}))
+        verdict = {"verdict": "unreliable", "reasons": ["because"]}
+        write_json(path, sealed(read_json(path) | {"reliability": verdict}))
     (each,) = compare(chosen(rows.collect(runs), ["fire", "trades"]), "robust")
     assert "AutoAttack's result for FIRE is unreliable." in sentence(each)
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_compared_is_said(runs: Path, tmp_path: Path, words: str,
 def test_rows_on_other_test_images_are_refused(runs: Path) -> None:
     for number, name in enumerate(("fire", "trades")):
         for path in runs.rglob(f"{name}/*/seed-*/eval.aa-*.json"):
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"images_sha256": str(number) * 64}))
+            write_json(path, sealed(read_json(path) | {"images_sha256": str(number) * 64}))
     with pytest.raises(UsageError, match="cannot be compared: test images 000000000000 of the one, 1111"):
         compare(chosen(rows.collect(runs), ["fire", "trades"]), "robust")
 

@@ -15,6 +15,9 @@ from command_line import ran
 from PIL import Image
 from repository import BOARDS, DIGITS_BOARD
 
+from robench_fire.files import sealed
+from robench_fire.runs.folders import read_json
+
 BRIEF = "--seeds 2 --epochs 2 --examples 24 --jobs 1"
 
 
@@ -131,7 +134,7 @@ def test_unfinished_runs(runs: Path, tmp_path: Path) -> None:
 def test_values_that_are_no_numbers(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "runs", tmp_path / "runs")
     path = next((tmp_path / "runs").rglob("eval.aa-*.json"))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"robust": float("nan")}))
+    path.write_text(json.dumps(sealed(read_json(path) | {"robust": float("nan")})))
     said = ran(tmp_path, *"plot tradeoff runs -o x".split(), code=4).stderr
     assert "has an accuracy that is not a number; move it away and evaluate again" in said
     board = tmp_path / "board" / "digits" / "Linf"

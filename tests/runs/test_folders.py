@@ -17,6 +17,7 @@ import pytest
 from run_folders import listed
 
 from robench_fire.errors import DataError, UsageError
+from robench_fire.files import sha256
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run
 
@@ -173,7 +174,9 @@ def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "eval.aa-Linf-8_255-3.npy", allow_pickle=False), masks)
     assert Run(tmp_path).evaluations() == []  # not trained: nobody knows whose these are
     train(Run(tmp_path))
-    assert Run(tmp_path).evaluations() == [evaluation("aa", 33.33, 3)]
+    (found,) = Run(tmp_path).evaluations()
+    assert found.pop("masks_sha256") == sha256(tmp_path / "eval.aa-Linf-8_255-3.npy")
+    assert found == evaluation("aa", 33.33, 3)
     Run(tmp_path).write("train.json", {"weights_sha256": "others"})
     assert Run(tmp_path).evaluations() == []
 
@@ -274,3 +277,20 @@ def test_validation_accuracy_is_that_of_the_epoch_that_is_kept(
     assert run.validation() == dict(zip(("clean", "robust"), kept, strict=True))
     run.write_curve([{"loss": 1.0, "clean": 97.0}])
     assert run.validation() == {"clean": 97.0}
+
+
+def test_a_json_that_was_changed_is_refused(tmp_path: Path) -> None:
+    run = made(tmp_path / "seed-0")
+    run.write("train.json", {"seconds": 1.5})
+    assert run.read("train.json") == {"seconds": 1.5}
+    path = run.folder / "train.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("1.5", "1.6"), encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"train\.json was changed after it was written: its seal is \w+, its values giv"
+    ):
+        run.read("train.json")
+
+
+def test_a_json_of_before_there_were_seals_is_read(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"seconds": 1.5}', encoding="utf-8")
+    assert folders.read_sealed(tmp_path / "old.json") == ({"seconds": 1.5}, False)

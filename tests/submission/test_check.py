@@ -36,6 +36,8 @@ from torch import Tensor, nn
 from robench_fire.datasets import cifar10
 from robench_fire.errors import RobenchError
 from robench_fire.models.names import display_name
+from robench_fire.problem.settings import plan_fingerprint
+from robench_fire.runs.folders import read_json
 from robench_fire.submission import zoo_entry
 from robench_fire.submission.bundle import read
 from robench_fire.submission.checks import check
@@ -178,6 +180,11 @@ def test_code_in_the_patch_is_not_executed(own_bundle: Path, tmp_path: Path, old
     assert not mark.exists()
 
 
+def fingerprinted(bundle: Path) -> None:
+    """The row has the fingerprint of its plan, as whoever changes it would see to."""
+    told(ROW, OURS, "fingerprint", value=plan_fingerprint(read_json(bundle / ROW)[OURS]["plan"]))(bundle)
+
+
 @pytest.mark.parametrize(
     "arch",
     [
@@ -195,6 +202,7 @@ def test_code_in_the_plan_is_not_executed(own_bundle: Path, tmp_path: Path, arch
     for path, keys in ((PLAN, ()), (ROW, (OURS, "plan"))):
         told(path, *keys, "recipe", "arch", value=name)(own_bundle)
     told(ROW, "architecture", value=display_name(name))(own_bundle)
+    fingerprinted(own_bundle)
     with pytest.MonkeyPatch.context() as patch:  # a forger's own_bundle package checks nothing
         patch.setattr(zoo_entry, "builder", lambda arch, shape: None)
         with suppress(RobenchError):
@@ -220,6 +228,7 @@ def test_code_in_the_plan_is_not_executed(own_bundle: Path, tmp_path: Path, arch
 )
 def test_a_plan_that_is_none_is_refused(own_bundle: Path, keys: tuple[str, ...], value: Any) -> None:
     told(ROW, OURS, "plan", *keys, value=value)(own_bundle)
+    fingerprinted(own_bundle)
     told(ROW, keys[0], value=value)(own_bundle) if keys == ("dataset",) else None
     edits.sum_up(own_bundle)
     assert set(failed(own_bundle)) == {"claim"}

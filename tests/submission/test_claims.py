@@ -16,6 +16,7 @@ from robench_fire.boards.rows import collect
 from robench_fire.errors import UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source
+from robench_fire.files import sealed, write_json
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, read_json
 from robench_fire.runs.model_source import source_of
@@ -33,7 +34,7 @@ def edit(folder: Path, name: str, **values: Any) -> None:
     assert found
     for path in found:
         changed = read_json(path) | values
-        path.write_text(json.dumps({key: value for key, value in changed.items() if value is not None}))
+        write_json(path, sealed({key: value for key, value in changed.items() if value is not None}))
 
 
 def claim(folder: Path, seed: str = "", synthetic: bool = False) -> Claim:
@@ -58,23 +59,24 @@ def test_the_claim_is_the_seeds_own_and_not_the_mean(own: Path) -> None:
 
 
 def test_reported_is_the_papers_figure_for_its_network(own: Path) -> None:
-    for name in ("plan.json", "provenance.json"):
-        for path in own.glob(f"seed-*/{name}"):
-            path.write_text(path.read_text().replace("wrn-10-1", "wrn-34-10"))
-    assert claim(own).model_info()["reported"] == "51.45"
+    for run in folders.find(own):
+        plan = run.read("plan.json")
+        run.write("plan.json", plan | {"recipe": plan["recipe"] | {"arch": "wrn-34-10"}})
+    assert claim(made.renamed(own)).model_info()["reported"] == "51.45"
 
 
-def extra(folder: Path, images: int, source: str = "file") -> None:
-    """As training with a file of extra images leaves it."""
+def extra(folder: Path, images: int, source: str = "file") -> Path:
+    """As training with a file of extra images leaves it, under the name that the plan then has."""
     for run in folders.find(folder):
         plan = run.read("plan.json")
         mixed = {"kind": "Extra", "source": source, "sha256": "0", "hidden": 0.5, "share": 0.5}
         run.write("plan.json", plan | {"recipe": plan["recipe"] | {"extra": mixed}})
         run.write("train.json", run.read("train.json") | {"extra_images": images})
+    return made.renamed(folder)
 
 
 def test_hidden_labels_are_said_in_the_name_and_in_the_footnote(own: Path) -> None:
-    extra(own, 10, "hidden")
+    own = extra(own, 10, "hidden")
     assert default_name(folders.find(own)) == f"{made.NAME}_hidden"
     info = claim(own).model_info()
     assert info["additional_data"] is False
@@ -85,7 +87,7 @@ def test_hidden_labels_are_said_in_the_name_and_in_the_footnote(own: Path) -> No
 def test_extra_images_are_additional_data_unless_they_are_synthetic(own: Path, images: int, said: str) -> None:
     with pytest.raises(UsageError, match="--synthetic is about extra data, and this plan has none"):
         admissible(claim(own, synthetic=True))
-    extra(own, images)
+    own = extra(own, images)
     assert default_name(folders.find(own)) == f"{made.NAME}_extra"
     real, synthetic = claim(own).model_info(), claim(own, synthetic=True).model_info()
     assert (real["additional_data"], "footnote" in real) == (True, False)
@@ -138,8 +140,9 @@ def test_validation_is_of_the_epoch_that_was_kept(own: Path) -> None:
     for each in folders.find(own):
         told = each.read("plan.json")
         each.write("plan.json", told | {"recipe": told["recipe"] | {"select": "validation"}})
+    own = made.renamed(own)
     assert claim(own).validation[2] == 60
-    run.write_curve([{"clean": clean} for clean in (70.0, 90.0, 80.0)])  # trained without an attack
+    Run(own / "seed-2").write_curve([{"clean": clean} for clean in (70.0, 90.0, 80.0)])  # trained without an attack
     assert claim(own).validation[2] == 90
 
 

@@ -18,6 +18,9 @@ from command_line import robench
 from safetensors.torch import load_file, save_file
 
 from robench_fire.errors import DataError
+from robench_fire.files import sealed, write_json
+from robench_fire.runs.folders import PLAN, read_json
+from robench_fire.statistics.summary import wilson
 from robench_fire.submission.push import push
 
 pytestmark = pytest.mark.slow
@@ -33,8 +36,8 @@ def changed(folder: Path, files: str, **values: Any) -> None:
     found = sorted(folder.glob(files))
     assert found
     for path in found:
-        told = json.loads(path.read_text()) | values
-        path.write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+        told = {key: value for key, value in (read_json(path) | values).items() if value is not None}
+        write_json(path, told if path.name == PLAN else sealed(told))
 
 
 def removed(folder: Path, files: str) -> None:
@@ -226,7 +229,8 @@ def test_a_new_bundle_that_does_not_hold_can_be_looked_at(
     after = dict.fromkeys(facts["after"], robust)
     text = re.sub(r"(initial accuracy: )[\d.]+%", rf"\g<1>{clean:.2f}%", log.read_text())
     log.write_text(re.sub(r"(robust accuracy.*: )[\d.]+%", rf"\g<1>{robust:.2f}%", text))
-    changed(own, f"seed-0/{AA}.json", clean=clean, robust=robust, after=after)
+    interval = list(wilson(round(robust * made.TEST / 100), made.TEST))
+    changed(own, f"seed-0/{AA}.json", clean=clean, robust=robust, after=after, robust_interval=interval)
     assert robench("submit", str(own), "--examples", "1", "-o", "out") == 7
     said = capsys.readouterr().err
     assert "out.failed cannot be submitted as it is:\n  clean accuracy by RobustBench: " in said

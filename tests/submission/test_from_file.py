@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from robench_fire.errors import DataError, RobenchError, UsageError
 from robench_fire.evaluation import checks
-from robench_fire.files import sha256
+from robench_fire.files import sealed, sha256, write_json
 from robench_fire.runs.folders import read_json
 from robench_fire.submission.bundle import read
 from robench_fire.submission.claims.from_file import told
@@ -193,9 +193,9 @@ def test_what_cannot_be_submitted_is_refused(
 
 def test_an_unreliable_result_is_refused(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (path,) = evaluated.glob("best.pth.eval.*.json")
-    facts = json.loads(path.read_text())
+    facts = read_json(path)
     facts["reliability"] |= {"verdict": "unreliable", "reasons": ["zero gradients"]}
-    path.write_text(json.dumps(facts))
+    write_json(path, sealed(facts))
     assert submit() == 6
     assert "not reliable (its evaluation: zero gradients)" in capsys.readouterr().err
 

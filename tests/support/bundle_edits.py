@@ -17,8 +17,9 @@ from torch import Tensor
 
 from robench_fire.boards.rows import Row
 from robench_fire.data.batches import to_float
-from robench_fire.files import sha256, write_text
+from robench_fire.files import SEAL, sealed, sha256, write_text
 from robench_fire.problem import registry
+from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 from robench_fire.submission.bundle import checkpoints, read, write
@@ -62,14 +63,14 @@ Break = Callable[[Path], object]
 
 
 def told(path: str, *keys: str | int, value: Any = None) -> Break:
-    """Set a value in a JSON."""
+    """Set a value in a JSON, and seal it again where it was."""
 
     def change(folder: Path) -> None:
         whole = inner = json.loads((folder / path).read_text())
         for key in keys[:-1]:
             inner = inner[key]
         inner[keys[-1]] = value
-        (folder / path).write_text(json.dumps(whole))
+        (folder / path).write_text(json.dumps(sealed(whole) if SEAL in whole else whole))
 
     return change
 
@@ -172,7 +173,8 @@ def at_16(folder: Path) -> None:
     claim = read(folder)
     text("evidence/autoattack.log", "eps 8/255", "eps 16/255")(folder)
     plan = claim.row.plan | {"claim": {"kind": "Linf", "eps": "16/255"}}
-    changed = replace(claim.row, eps="16/255", plan=plan, facts=claim.row.facts | {"usual_eps": "16/255"})
+    own = {"plan": plan, "fingerprint": plan_fingerprint(plan)}
+    changed = replace(claim.row, eps="16/255", facts=claim.row.facts | {"usual_eps": "16/255"}, **own)
     issued(folder, facts=claim.facts | {"eps": "16/255"}, row=changed)
 
 

@@ -28,7 +28,9 @@ from robench_fire.launching.seed import judge_seed, run_folder, run_seed
 from robench_fire.launching.training_stage import Workplace
 from robench_fire.models import robustbench_package
 from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.folders import read_json
 from robench_fire.submission.checks.check import check
 from robench_fire.submission.submit import Checking, submit
 
@@ -132,6 +134,11 @@ def patched(patch: Path, clone: Path, dataset: str = "cifar10") -> tuple[str, st
     for words in (["init", "-q"], ["apply", str(patch)]):
         subprocess.run(["git", *words], cwd=clone, check=True, capture_output=True)
     return before, (clone / path).read_text(encoding="utf-8")
+
+
+def renamed(folder: Path) -> Path:
+    """The folder of a plan that was changed, called by its fingerprint."""
+    return folder.rename(folder.with_name(plan_fingerprint(read_json(folder / "seed-0" / "plan.json"))))
 
 
 def copied(folder: Path, target: Path) -> Path:

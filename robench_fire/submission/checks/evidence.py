@@ -18,12 +18,13 @@ from robench_fire.models import unpickling
 from robench_fire.models.names import display_name
 from robench_fire.problem.dataset import Split, head
 from robench_fire.runs.folders import read_json
-from robench_fire.statistics.summary import percent
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
 from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, doubts, kept_validation
 from robench_fire.submission.claims.lacking import RAN, few, in_words, unreliable
 from robench_fire.submission.texts import FOR_PEOPLE
+from robench_fire.verification.evaluations import against_masks, log_lacks, misshapen
+from robench_fire.verification.finding import unlike
 
 OPEN = re.compile(r"FILL IN|custom license URL")
 """Lines that a person changes; a box that is ticked changes nothing."""
@@ -71,24 +72,15 @@ def _listed(name: str, wrong: list[str], right: str) -> Check:
     return Check(name, not wrong, "; ".join(wrong) or right)
 
 
-def _unlike(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
-    """What is not as it should be, of (found, expected) by name."""
-    return [f"{name} is {found}, not {expected}" for name, (found, expected) in pairs.items() if found != expected]
-
-
 def _evaluation(claim: Claim, masks: NDArray[Any], test: Split) -> list[str]:
     """Inconsistencies; of what is no draft, also whether AutoAttack was run on all images and judged."""
     facts = claim.facts
     images = int(facts["examples"]) if claim.missing else len(test.labels)
-    if masks.dtype != np.bool_ or masks.shape != (2, images):
-        return [f"the masks are {masks.dtype} of shape {masks.shape}, not booleans of shape (2, {images})"]
-    clean, robust = masks
+    if shaped := misshapen(masks, images):
+        return shaped
     attack = str(facts["attack"]) if claim.missing and facts["attack"] in SETS else "aa"
-    wrong = _unlike(
+    wrong = unlike(
         {
-            "clean accuracy": (facts["clean"], percent(clean)),
-            "robust accuracy": (facts["robust"], percent(robust)),
-            "accuracy after the last attack": (list(facts["after"].values())[-1], percent(robust)),
             "attack": (facts["attack"], attack),
             "attacks": (list(facts["after"]), [each.name for each in SETS[attack]]),
             "number of images": (facts["examples"], images),
@@ -97,7 +89,7 @@ def _evaluation(claim: Claim, masks: NDArray[Any], test: Split) -> list[str]:
     )
     wrong += _row(claim) if isinstance(claim, SeedClaim) else []
     wrong += _draft(claim, len(test.labels)) if claim.missing else _judged(claim)
-    return wrong + (["images are robust that are not classified correctly"] if (robust & ~clean).any() else [])
+    return wrong + against_masks(facts, masks)
 
 
 def _draft(claim: Claim, images: int) -> list[str]:
@@ -118,7 +110,7 @@ def _draft(claim: Claim, images: int) -> list[str]:
 def _row(claim: SeedClaim) -> list[str]:
     """Where the evaluation is not what the row of all seeds says."""
     facts, row = claim.facts, claim.row
-    return _unlike(
+    return unlike(
         {
             "the row's clean accuracy": (row.per_seed[claim.seed]["clean"], facts["clean"]),
             "the row's robust accuracy": (row.per_seed[claim.seed]["robust"], facts["robust"]),
@@ -133,20 +125,20 @@ def _judged(claim: Claim) -> list[str]:
     found, checks = claim.facts["reliability"], claim.facts["reliability"]["checks"]
     wrong = [f"the reliability check {check['name']!r} failed" for check in checks if check["passed"] is False]
     wrong += [] if checks else ["no reliability check was made"]
-    wrong += _unlike({"flags": (claim.facts["flags"], [])})
+    wrong += unlike({"flags": (claim.facts["flags"], [])})
     with_ = dict(found.get("siblings") or {})
     others: dict[str, Any] = {}
     if isinstance(claim, SeedClaim):
         known = {f"seed-{seed}": digest for seed, digest in claim.row.facts["weights_sha256"].items()}
         names = (f"seed-{seed}" for seed in claim.validation if seed != claim.seed)
         others = {name: known.get(name, with_.get(name)) for name in names}
-    return wrong + _unlike({"the seeds that it was judged with": (with_, others)})
+    return wrong + unlike({"the seeds that it was judged with": (with_, others)})
 
 
 def _seed(folder: Path, claim: SeedClaim) -> list[str]:
     curve = (folder / "provenance" / "curve.jsonl").read_text(encoding="utf-8")
     trained = read_json(folder / "provenance" / "train.json")
-    return _unlike(
+    return unlike(
         {
             "validation accuracy": (claim.validation[claim.seed], kept_validation(curve, claim.row.plan)),
             "the trained weights' hash": (trained["weights_sha256"], claim.facts["weights_sha256"]),
@@ -158,30 +150,20 @@ def _seed(folder: Path, claim: SeedClaim) -> list[str]:
 
 def _checkpoint(folder: Path, claim: Claim) -> list[str]:
     stored, flat = bundle.checkpoints(folder, claim)
-    wrong = _unlike({"the evaluated file's hash": (sha256(stored), claim.facts["weights_sha256"])})
+    wrong = unlike({"the evaluated file's hash": (sha256(stored), claim.facts["weights_sha256"])})
     weights = unpickling.read(flat)
     alike = isinstance(weights, dict) and bundle.same(weights, bundle.plain_weights(claim, stored))
     return wrong + ([] if alike else [f"the .pt holds other tensors than {stored.name}"])
 
 
 def _log(folder: Path, claim: Claim) -> list[str]:
-    facts = claim.facts
-    text = (folder / "evidence" / "autoattack.log").read_text(encoding="utf-8")
-    wanted = [
-        facts["weights_sha256"],
-        facts["images_sha256"],
-        f"norm {facts['norm']}, eps {facts['eps']}, seed {facts['seed']}",
-        f"initial accuracy: {facts['clean']:.2f}%",
-        *(f"robust accuracy after {name.upper()}: {each:.2f}%" for name, each in facts["after"].items()),
-        f"robust accuracy: {facts['robust']:.2f}%",
-    ]
-    return [f"it does not say {each!r}" for each in wanted if each not in text]
+    return log_lacks(claim.facts, (folder / "evidence" / "autoattack.log").read_text(encoding="utf-8"))
 
 
 def _architecture(claim: Claim) -> list[str]:
     if isinstance(claim, FileClaim):
         return []  # the evaluation's, by which the file was read
-    return _unlike({"architecture": (claim.row.architecture, display_name(claim.row.plan["recipe"]["arch"]))})
+    return unlike({"architecture": (claim.row.architecture, display_name(claim.row.plan["recipe"]["arch"]))})
 
 
 def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]:
@@ -204,7 +186,7 @@ def as_rendered(folder: Path, claim: Claim, made: dict[str, str]) -> list[Check]
     for name in (CHECKED, "evidence/admission.json"):
         told = read_json(folder / name)
         passed = bool(told["checks"]) and all(each["passed"] is True for each in told["checks"])
-        wrong += _unlike({f"passed in {name}": (told["passed"], passed)})
+        wrong += unlike({f"passed in {name}": (told["passed"], passed)})
     others = "" if maker in ("", here) else f" (made with robustbench {maker}, this is {here})"
     return [_listed("documents", wrong, f"{len(made)} files are what the claim gives{others}")]
 

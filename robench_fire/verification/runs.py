@@ -1,0 +1,116 @@
+"""One seed's folder: its plan, training, weights and evaluations against the hashes that name them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robench_fire.problem.settings import plan_fingerprint
+from robench_fire.runs.folders import PLAN, Run, read_json, read_sealed
+from robench_fire.verification.evaluations import evaluation, hashed
+from robench_fire.verification.finding import Finding, lacking, listed, tried, unlike
+from robench_fire.verification.images import Images
+
+OWN = ("plan.json", "provenance.json", "train.json", "curve.jsonl", "weights.safetensors", "labeller.json",
+       "pseudo_labels.npy", ".lock")  # fmt: skip
+"""Files of a finished run beside its evaluations'."""
+
+
+def run(found: Run, images: Images) -> list[Finding]:
+    """Everything that can be said of a run without its model."""
+    plan, train = found.folder / PLAN, found.folder / "train.json"
+    told = tried("plan", plan, lambda: [_plan(found)])
+    if not found.trained:
+        return [*told, lacking("training", train, "it is not finished")]
+    told += tried("training", train, lambda: _training(found))
+    weights = known.get("weights_sha256") if (known := _readable(train)) else None
+    for path in sorted(found.folder.glob("eval.*.json")):
+        told += evaluation(path, weights, images)
+    return told + _others(found)
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    """A JSON; empty where it cannot be read, which is said elsewhere."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except ValueError:
+        return {}
+
+
+def _plan(found: Run) -> Finding:
+    """A plan's digest names the folder above its seeds."""
+    own = plan_fingerprint(found.read(PLAN))
+    wrong = unlike({"its fingerprint": (own, found.folder.parent.name)})
+    return listed("plan", found.folder / PLAN, [f"{each}, as its folder is called" for each in wrong], "its folder")
+
+
+def _training(found: Run) -> list[Finding]:
+    """What a training left, in the order in which one file names the next."""
+    path = found.folder / "train.json"
+    facts, sealed = read_sealed(path)
+    curve, weights = found.folder / "curve.jsonl", found.weights
+    labels, labeller = found.folder / "pseudo_labels.npy", found.folder / "labeller.json"
+    steps: dict[tuple[str, Path], Callable[[], list[Finding]]] = {
+        ("training", path): partial(_facts, found, facts, sealed),
+        ("provenance", found.folder / "provenance.json"): partial(_provenance, found, sealed),
+        ("weights", weights): lambda: [hashed("weights", weights, facts["weights_sha256"])],
+        ("curve", curve): lambda: [_curve(curve, found, facts)],
+        ("pseudo-labels", labels): partial(_labels, labels, facts),
+        ("labeller", labeller): partial(_labeller, labeller, facts),
+    }
+    return [finding for (what, file), step in steps.items() for finding in tried(what, file, step)]
+
+
+def _facts(found: Run, facts: dict[str, Any], sealed: bool) -> list[Finding]:
+    path = found.folder / "train.json"
+    if not sealed and "curve_sha256" not in facts:
+        return [lacking("training", path, "no seal is recorded: its times and costs are taken as they stand")]
+    wrong = [] if sealed else ["it has hashes of its files, but no seal any more"]
+    wrong += unlike({"seed": (facts["seed"], found.seed), "plan": (facts["plan"], plan_fingerprint(found.read(PLAN)))})
+    return [listed("training", path, wrong, "its seal, its seed and its plan")]
+
+
+def _provenance(found: Run, needed: bool) -> list[Finding]:
+    """``needed``: whether the training was recorded by a version that seals."""
+    path = found.folder / "provenance.json"
+    _, sealed = read_sealed(path)
+    if not sealed and not needed:
+        return [lacking("provenance", path, "no seal is recorded")]
+    return [listed("provenance", path, [] if sealed else ["it has no seal any more"], "its seal")]
+
+
+def _curve(path: Path, found: Run, facts: dict[str, Any]) -> Finding:
+    given = facts.get("curve_sha256")
+    if given is not None or not path.exists():
+        return hashed("curve", path, given)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    wrong = unlike({"number of epochs": (len(rows), found.read(PLAN)["recipe"]["epochs"])})
+    wrong += unlike({"its last epoch": (rows[-1], facts["final"])}) if "final" in facts else []
+    return listed("curve", path, wrong, "the epochs and the last of them; no hash of it is recorded")
+
+
+def _labels(path: Path, facts: dict[str, Any]) -> list[Finding]:
+    """Of a run whose labels were hidden."""
+    return [hashed("pseudo-labels", path, facts.get("pseudo_labels_sha256"))] if path.exists() else []
+
+
+def _labeller(path: Path, facts: dict[str, Any]) -> list[Finding]:
+    """Who labelled them, which train.json says too."""
+    if not path.exists():
+        return []
+    alike = read_json(path) == facts.get("labeller")
+    return [listed("labeller", path, ["train.json says otherwise"] * (not alike), "train.json")]
+
+
+def _others(found: Run) -> list[Finding]:
+    """Files that nothing here is read from."""
+    known = {path.name.removesuffix(".json") for path in found.folder.glob("eval.*.json")}
+    ends = (".json", ".npy", ".log", ".adv.safetensors")
+    mine = {*OWN, *(name + end for name in known for end in ends)}
+    return [
+        lacking("other files", path, "no result is read from it")
+        for path in sorted(found.folder.iterdir()) if path.name not in mine
+    ]  # fmt: skip
