@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from command_line import robench
 from robench_fire.boards import model_info
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.transfer import _next, transfer
-from robench_fire.runs.folders import Run, find
+from robench_fire.runs.folders import Run, find, read_json
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +50,7 @@ def test_the_matrix(runs: Path) -> None:
         assert [len(each["values"]) for each in row.values()] == [2, 2]
     assert found["alone"]["square"]["Madry"]["n"] == 2
     assert found["alone"]["square"]["TRADES"] is None
-    assert json.loads((folder / "transfer-Linf-0.2-30.json").read_text()) == found
+    assert read_json(folder / "transfer-Linf-0.2-30.json") == found
     assert transfer(folder, 30, 0, Path(), CPU, Silent) == found  # type: ignore[arg-type]
 
 
@@ -87,8 +86,8 @@ def test_the_next_seed_is_met() -> None:
 
 def test_a_table_of_runs_survives_a_matrix_beside_them(runs: Path) -> None:
     transfer(runs / "digits" / "Linf", 30, 0, Path(), CPU, Silent)  # type: ignore[arg-type]
-    assert model_info._is_board_file(runs / "Linf" / "FIRE.json")
-    assert not any(map(model_info._is_board_file, runs.rglob("*.json")))
+    assert model_info.is_board_file(runs / "Linf" / "FIRE.json")
+    assert not any(map(model_info.is_board_file, runs.rglob("*.json")))
 
 
 def test_runs_that_do_not_compare_are_refused(runs: Path, tmp_path: Path) -> None:
