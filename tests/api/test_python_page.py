@@ -39,7 +39,7 @@ def test_the_page_is_a_session(
     assert "FIRE" in comparison
     assert "TRADES" in comparison
     assert refusal == "x is uint8, a threat model needs floats in [0, 1]: say x.float() / 255"
-    assert "fire seed 1: done (2 of 2)" in err
+    assert re.search(r"fire seed [01]: done \(2 of 2\)", err)
     assert len(names["fire"]) == 2
     assert names["result"].facts["examples"] == 100
     assert rb.Evaluation.read(tmp_path / "mine.json").to_json() == names["result"].to_json()

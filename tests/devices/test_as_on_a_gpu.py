@@ -89,7 +89,7 @@ def without_backward(state: Any) -> Iterator[None]:
 def stepped(given: Problem, seeds: tuple[int, ...] = (0,), made: Callable[[], Any] = build) -> list[str]:
     """The operators on two devices of a whole batch and of a last one, late in a training."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        state, setup = prepared(made, given, seeds, GPU)
+        state, setup = prepared(made, given, seeds, GPU, streaming=False)  # no memory to ask about
         state.model.train()
         streams = [Streams(torch.Generator(), torch.Generator()) for _ in seeds]  # a GPU's cannot be made here
         with Copies() as copies, without_backward(state):

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from devices import CPU
 from needs import NEEDS
 from needs import problem as need
 from torch import Tensor, nn
-from trainings import CPU, RECIPE, problem
+from trainings import RECIPE, problem
 
 from robench_fire import stopping
 from robench_fire.errors import DataError
