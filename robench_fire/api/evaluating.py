@@ -13,9 +13,8 @@ from robench_fire.api.evaluation import Evaluation
 from robench_fire.api.inputs import given, threat_of
 from robench_fire.api.speaking import KEPT, Source, called, voices
 from robench_fire.errors import DataError, UsageError, unknown
-from robench_fire.evaluation.autoattack.attack_sets import Attack
-from robench_fire.evaluation.autoattack.attacked_model import PLAIN
-from robench_fire.evaluation.evaluate import SETS
+from robench_fire.evaluation.autoattack.attack_sets import LEAST_CLASSES, Attack
+from robench_fire.evaluation.evaluate import SETS, attacks_of
 from robench_fire.launching.local import ending, reporter
 from robench_fire.problem.threat import Threat
 from robench_fire.runs.folders import BATCH_SIZE
@@ -53,7 +52,7 @@ def evaluate(
     """
     with called(KEPT if folder else UNKEPT), given(model, x, y, num_classes, device) as own:
         names = _names(attacks, own.num_classes)
-        asked = units.Asked("+".join(names), _attacks(names), threat_of(threat), seed, batch_size)
+        asked = units.Asked("+".join(names), _attacks(names, own.num_classes), threat_of(threat), seed, batch_size)
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size}: expected at least 1 image")
         with voices(progress)[0](1, NAME) as listen:
@@ -70,17 +69,17 @@ def _names(asked: str | Sequence[str], classes: int) -> list[str]:
     for each in names:
         if each not in SETS:
             raise UsageError(unknown("attack", each, ["standard", *SETS]))
+        if classes < (least := LEAST_CLASSES.get(each, 2)):
+            raise UsageError(f"attacks {each} needs {least} classes, the model has {classes}: say attacks='standard'")
     if not names:
         raise UsageError(f"attacks is empty: choose from {', '.join(['standard', *SETS])}")
-    if classes < 4 and {*names} - {*PLAIN}:
-        raise UsageError(f"AutoAttack's attacks need at least 4 classes, the model has {classes}: say attacks='pgd20'")
     return list(dict.fromkeys(names))
 
 
-def _attacks(names: Sequence[str]) -> tuple[Attack, ...]:
+def _attacks(names: Sequence[str], classes: int) -> tuple[Attack, ...]:
     """Those of all sets in turn, each once."""
     found: dict[str, Attack] = {}
-    for each in (attack for name in names for attack in SETS[name]):
+    for each in (attack for name in names for attack in attacks_of(name, classes)):
         if found.setdefault(each.name, each) != each:
             raise UsageError(f"attacks {', '.join(names)}: they run {each.name} in different ways; leave one out")
     return tuple(found.values())

@@ -125,7 +125,7 @@ class Objective:
             UsageError: for an argument that this defense needs, or perturbed weights that were not put back.
             RecipeError: for a defense that several processes cannot train.
         """
-        self._check(x, y, index, progress)
+        self._check(x, y, index, target, progress)
         share = 1.0 if progress is None else progress
         net = model.module if isinstance(model, DistributedDataParallel) else model
         setup = self._setup(model, net, x)
@@ -147,23 +147,27 @@ class Objective:
 
     def state_dict(self) -> dict[str, Any]:
         """What outlives a batch: the targets' memory, and where the attack's random stream is."""
-        return {"memory": self.memory, "noise": self._noise.get_state() if self._noise else None}
+        noise = self._noise.get_state() if self._noise else self._begun.get("noise")
+        return {"memory": self.memory, "noise": noise}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
-        self.memory, self._noise, self._begun = state["memory"], None, dict(state)
+        self.memory, self._noise, self._begun, self._moves = state["memory"], None, dict(state), []
 
     def _own_noise(self, device: torch.device) -> Generator:
         if self._noise is None or self._noise.device.type != device.type:
             self._noise = stream(device, self._seed, "attack")
             if (kept := self._begun.pop("noise", None)) is not None:
-                self._noise.set_state(kept)
+                self._noise.set_state(kept.cpu())
         return self._noise
 
     def _setup(self, model: nn.Module, net: nn.Module, x: Tensor) -> Setup:
         plan = self.plan
         if net is not model and (why := refuses_processes(plan.defense)):
             raise RecipeError(f"several processes cannot train {plan.name}: {why}; use one device")
+        if net is not model and (self.memory is not None or plan.defense.weights is not None):
+            what = "targets of all images" if self.memory is not None else "weights perturbed alike"
+            raise RecipeError(f"{plan.name} needs {what} in every process: use one device, or robench train")
         if self._made is None or self._made[0] is not model:
             self._made = model, Passes(model, plan.recipe, plan.defense), gains_of(net, plan.defense)
         _, passes, gains = self._made
@@ -212,16 +216,22 @@ class Objective:
         """Perturb the weights by the gradient of the loss there."""
         chosen = self.plan.defense.weights
         assert chosen is not None
-        buffers, weights = [each.clone() for each in net.buffers()], list(net.parameters())
+        buffers, weights = [each.clone() for each in net.buffers()], [w for w in net.parameters() if w.requires_grad]
         loss = torch.stack([each.mean() for each in _terms(self.plan.defense, again()).values()]).sum()
-        self._moves = moved(net, chosen, torch.autograd.grad(loss, weights, allow_unused=True), buffers)
+        found = iter(torch.autograd.grad(loss, weights, allow_unused=True))
+        gradients = [next(found) if each.requires_grad else None for each in net.parameters()]
+        self._moves = moved(net, chosen, gradients, buffers)
 
-    def _check(self, x: Tensor, y: Tensor, index: Tensor | None, progress: float | None) -> None:
+    def _check(
+        self, x: Tensor, y: Tensor, index: Tensor | None, target: Tensor | None, progress: float | None
+    ) -> None:  # fmt: skip
         own, name = self.plan.defense, self.plan.name
         if self._moves:
             raise UsageError(f"{name} perturbs weights: call restore_weights() after the optimiser's step")
         if self.memory is not None and index is None:
             raise UsageError(f"{name} keeps targets per image: give index=, (N,) which training images these are")
+        if self.memory is not None and target is not None:
+            raise UsageError(f"{name} keeps targets of its own per image: leave out target=")
         if progress is None and _changes(own):
             raise UsageError(f"{name} changes during training: give progress=, epoch / epochs")
         if not x.is_floating_point() or x.dim() != 4:

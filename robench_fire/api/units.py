@@ -18,7 +18,7 @@ from robench_fire.evaluation import record, reliability, reliability_text
 from robench_fire.evaluation.autoattack.attack_sets import VERSION, Attack
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.autoattack.units import here
-from robench_fire.evaluation.evaluate import SETS, Save, fill, result
+from robench_fire.evaluation.evaluate import Save, attacks_of, fill, result
 from robench_fire.evaluation.record import Record
 from robench_fire.files import held
 from robench_fire.problem.dataset import Split
@@ -38,10 +38,10 @@ class Asked(NamedTuple):
     seed: int
     batch_size: int
 
-    @property
-    def complete(self) -> str:
+    def complete(self, num_classes: int) -> str:
         """The set that a verdict can rest on, if all its attacks are among these; else all names."""
-        whole = [each for each in reversed(reliability.COMPLETE) if {*SETS[each]} <= {*self.attacks}]
+        sets = reversed(reliability.COMPLETE)
+        whole = [each for each in sets if {*attacks_of(each, num_classes)} <= {*self.attacks}]
         return whole[0] if whole else self.name
 
 
@@ -94,7 +94,7 @@ def _made(begun: Record, attacked: AttackedModel, asked: Asked, save: Save, repo
     begun.sessions += 1
     begun.machines.add(f"torch {torch.__version__} on {provenance.device_name(attacked.images.device)}")
     fill(begun, attacked, asked.attacks, here(attacked), save, report)
-    found, complete = result(begun), asked.complete
+    found, complete = result(begun), asked.complete(attacked.num_classes)
     flags = [each for each in found.flags if each != reliability_text.SQUARE or complete in reliability.COMPLETE]
     low, high = wilson(int(found.robust.sum()), len(found.robust))
     facts: dict[str, Any] = {

@@ -90,8 +90,8 @@ def sections(seconds: Mapping[str, float]) -> dict[str, float]:
 def energy_account(file: Path, first: bool, counter: Callable[[], float] | None) -> Callable[[], float | None]:
     """A function that gives the joules of a training up to now, with its earlier sessions, and notes them in ``file``.
 
-    Call it after each epoch. As with seconds, an epoch that was begun and lost does not count. It gives None where it
-    does not know all: there is no counter, or an earlier session had none. ``first``: there was no earlier session.
+    Call it wherever the state is saved. As with seconds, steps that were made and lost do not count. It gives None
+    where it does not know all: there is no counter, or an earlier session had none. ``first``: there was none before.
     """
     if counter is None or not (first or file.exists()):
         file.unlink(missing_ok=True)

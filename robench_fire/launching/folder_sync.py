@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robench_fire.files import replaced
+from robench_fire.training.saving import PREVIOUS
 
 Marks = dict[str, tuple[int, int, int]]
 """When each file of a folder was written (ns), its inode and its size, by its path in the folder."""
@@ -20,9 +21,14 @@ class Change(NamedTuple):
 
 
 def marks(folder: Path) -> Marks:
-    """The files in a folder and below it; hidden ones, which are locks and half-written files, are left out."""
+    """The files in a folder and below it.
+
+    Left out are hidden ones, which are locks and half-written files, and the state before one that is there.
+    """
     found = {}
     for path in folder.rglob("[!.]*"):
+        if path.name.endswith(PREVIOUS) and path.with_name(path.name.removesuffix(PREVIOUS)).exists():
+            continue
         try:
             facts = path.stat()
         except FileNotFoundError:  # removed meanwhile

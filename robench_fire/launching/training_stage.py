@@ -94,17 +94,17 @@ def train_runs(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
-    problem, facts = _problem(runs[0], composed, request, splits, device, report, group)
+    problem, facts = _problem(runs[0], composed, request, splits, device, place, report, group)
     with ExitStack() as open_:
         tracked = _tracked(runs, problem, place.log, open_) if group.first else []
-        epoch_done = partial(_epoch_done, runs, spent, tracked) if group.first else lambda number, curve: None
+        epoch_done = partial(_epoch_done, runs, tracked) if group.first else lambda number, curve: None
         shown = (lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None
         trained = train_together(
             composed.build, problem, seeds=[run.seed for run in runs], device=device,
             state_files=[run.folder / "state.pt" for run in runs], streaming=place.streaming,
             progress=lambda done, total, note: report("train", done, total, note), epoch_done=epoch_done,
             compiling=place.compiling, group=group, say=lambda text: report(NOTE, 0, 1, text), pictures=shown,
-            save_every=place.save_every,
+            save_every=place.save_every, saved=partial(_noted, spent),
         )  # fmt: skip
     facts |= {"last_session_seconds": (time.perf_counter() - started) / share}
     for run, each, joules in zip(runs, trained, [joules() for joules in spent], strict=True):
@@ -117,15 +117,17 @@ def train_runs(
             _record(run, each, about)
 
 
-def _epoch_done(
-    runs: Sequence[Run], spent: Sequence[Callable[[], float | None]], tracked: Sequence[Tracked],
-    number: int, curve: list[dict[str, float]],
-) -> None:  # fmt: skip
+def _epoch_done(runs: Sequence[Run], tracked: Sequence[Tracked], number: int, curve: list[dict[str, float]]) -> None:
     """Keep what a seed's epoch brought, and tell its trackers."""
     runs[number].write_curve(curve)
-    spent[number]()
     for each in tracked[number : number + 1]:
         each.epoch_done(curve)
+
+
+def _noted(spent: Sequence[Callable[[], float | None]]) -> None:
+    """Keep what each seed has spent."""
+    for each in spent:
+        each()
 
 
 def _tracked(runs: Sequence[Run], problem: Problem, log: Sequence[str], open_: ExitStack) -> list[Tracked]:
@@ -204,14 +206,9 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
 
 
 def _problem(
-    run: Run,
-    composed: Composed,
-    request: Request,
-    splits: Splits,
-    device: torch.device,
-    report: Report,
-    group: ProcessGroup,
-) -> tuple[Problem, dict[str, Any]]:
+    run: Run, composed: Composed, request: Request, splits: Splits, device: torch.device, place: Workplace,
+    report: Report, group: ProcessGroup,
+) -> tuple[Problem, dict[str, Any]]:  # fmt: skip
     """What is trained, with its pseudo-labelled images, and what the record should say about them."""
     plan = composed.plan
     problem = Problem(
@@ -233,6 +230,7 @@ def _problem(
         labels, trained = pseudo_labels.label(
             composed.build, labelled, hidden.images, seed=run.seed, device=device, state_file=state_file,
             progress=lambda done, total, note: report("pseudo-labels", done, total, note), group=group,
+            save_every=place.save_every, streaming=place.streaming, say=lambda text: report(NOTE, 0, 1, text),
         )  # fmt: skip
         if group.first:
             accuracy = percent(labels == hidden.truth)

@@ -71,6 +71,7 @@ def train(
     group: ProcessGroup = ALONE,
     say: Say = lambda text: None,
     save_every: float = saving.EVERY,
+    streaming: bool | None = None,
 ) -> Trained:
     """Train a fresh model; continues from ``state_file`` if it exists, with the step that it was at.
 
@@ -88,31 +89,22 @@ def train(
     (trained,) = train_together(
         build, problem, seeds=[seed], device=device, state_files=[state_file], progress=progress,
         epoch_done=lambda number, curve: epoch_done(curve), compiling=compiling, group=group, say=say,
-        save_every=save_every,
+        save_every=save_every, streaming=streaming,
     )  # fmt: skip
     return trained
 
 
 def train_together(
-    build: Callable[[], nn.Module],
-    problem: Problem,
-    *,
-    seeds: Sequence[int],
-    device: torch.device,
-    state_files: Sequence[Path | None],
-    progress: Progress = silent,
-    epoch_done: Callable[[int, list[Row]], None] = lambda number, curve: None,
-    compiling: bool = False,
-    group: ProcessGroup = ALONE,
-    say: Say = lambda text: None,
-    pictures: Pictures | None = None,
-    save_every: float = saving.EVERY,
-    streaming: bool | None = None,
-) -> list[Trained]:
+    build: Callable[[], nn.Module], problem: Problem, *, seeds: Sequence[int], device: torch.device,
+    state_files: Sequence[Path | None], progress: Progress = silent,
+    epoch_done: Callable[[int, list[Row]], None] = lambda number, curve: None, compiling: bool = False,
+    group: ProcessGroup = ALONE, say: Say = lambda text: None, pictures: Pictures | None = None,
+    save_every: float = saving.EVERY, saved: Callable[[], None] = lambda: None, streaming: bool | None = None,
+) -> list[Trained]:  # fmt: skip
     """``train`` for several seeds side by side, each with the result that it has alone but for rounding.
 
     ``epoch_done`` hears the number of the seed among ``seeds`` and its curve, ``pictures`` that number and the first
-    validation images with their perturbations. ``streaming``: see pool.laid.
+    validation images with their perturbations; ``saved``, that the state was. ``streaming``: see pool.laid.
 
     Raises:
         RecipeError: also if a model or a defense does not train side by side as it does alone.
@@ -124,7 +116,7 @@ def train_together(
     if known:
         state.restore(known)
     with stopping.deferred():
-        _finish(state, setup, files, progress, epoch_done, pictures, save_every)
+        _finish(state, setup, files, progress, epoch_done, pictures, partial(Saves, every=save_every), saved)
     facts = _facts(setup, len(seeds))
     return [
         Trained(
@@ -136,21 +128,18 @@ def train_together(
 
 
 def _finish(
-    state: State,
-    setup: Setup,
-    files: Sequence[Path],
-    progress: Progress,
-    epoch_done: Callable[[int, list[Row]], None],
-    pictures: Pictures | None,
-    save_every: float,
-) -> None:
+    state: State, setup: Setup, files: Sequence[Path], progress: Progress,
+    epoch_done: Callable[[int, list[Row]], None], pictures: Pictures | None,
+    saving_by: Callable[[Callable[[], None]], Saves], saved: Callable[[], None],
+) -> None:  # fmt: skip
     """Train the epochs that are left; what is said and saved after each."""
 
     def save() -> None:
         for number, path in enumerate(files if setup.group.first else ()):
             state.write(number, path)
+        saved()
 
-    saves = Saves(save, save_every)
+    saves = saving_by(save)
     recipe, validation = setup.problem.recipe, laid(setup.problem.validation, setup.device)
     steps = batches_per_epoch(recipe, len(setup.problem.train.labels))
     known_sizes: set[int] = set()

@@ -88,10 +88,10 @@ def _steps(
         try:
             due = agreement.check(saves.due())
         except stopping.Stopped:
-            session.save(saves, sums, bad)
+            session.save(saves, sums, bad, epoch, len(orders[0]))
             raise
         if due:
-            session.save(saves, sums, bad)
+            session.save(saves, sums, bad, epoch, len(orders[0]))
         so_far.rate = max(so_far.rate, float(state.schedule.get_last_lr()[0]))
         terms = session.step(index, epoch, known_sizes)
         for name, value in terms.items():
@@ -134,10 +134,15 @@ class _Session:
         self.state.epoch.seconds += took - self._warm
         self.clock, self._warm = Clock(self.setup.device), 0.0
 
-    def save(self, saves: Saves, sums: dict[str, Tensor], bad: Tensor) -> None:
-        """Note what all processes have, and let the first one write it."""
+    def save(self, saves: Saves, sums: dict[str, Tensor], bad: Tensor, epoch: int, steps: int) -> None:
+        """Note what all processes have, and let the first one write it.
+
+        Raises:
+            DivergedError: instead, if a loss was not finite: what was saved before is worth more.
+        """
         if not self.state.epoch.done:  # what was there after the last epoch still is
             return
+        _stop_if_diverged(self.state, self.setup, bad.clone(), epoch, steps)
         self.charge()
         random = [torch.get_rng_state()]
         if self.setup.device.type == "cuda":
@@ -150,16 +155,19 @@ class _Session:
     def begun(self, none: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Sums and first bad step so far, ``none`` if there are none; every stream goes on from where it was.
 
-        Those of dropout do only among as many processes as there were.
+        Those of dropout do only among as many processes as there were; on another kind of device, whose streams have
+        other states, those of the epoch begin anew.
         """
         so_far = self.state.epoch
         if not so_far.done:
             return {}, none
         for seed, states in zip(self.streams, so_far.streams, strict=True):
             for each, kept in zip(seed, states, strict=True):
-                each.set_state(kept.cpu())
+                if kept.shape == each.get_state().shape:
+                    each.set_state(kept.cpu())
         sums, bad, random = so_far.part(self.setup.group, self.setup.device)
-        for put, kept in zip((torch.set_rng_state, torch.cuda.set_rng_state), random, strict=False):
+        generators = [torch.set_rng_state, *[torch.cuda.set_rng_state] * (self.setup.device.type == "cuda")]
+        for put, kept in zip(generators, random, strict=False):
             put(kept.cpu())
         return sums, bad
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +62,15 @@ def label(
     state_file: Path,
     progress: Progress,
     group: ProcessGroup = ALONE,
+    **more: Any,
 ) -> tuple[Tensor, Trained]:
-    """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe."""
+    """Pseudo-labels (N,) for uint8 ``images``, by a standard classifier trained with the problem's recipe.
+
+    ``more``: see engine.train.
+    """
     trained = train(
         build, standard(problem), seed=derive(seed, "labeller"), device=device, state_file=state_file,
-        progress=progress, group=group,
+        progress=progress, group=group, **more,
     )  # fmt: skip
     model = build()
     model.load_state_dict(trained.weights)

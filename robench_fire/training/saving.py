@@ -48,9 +48,13 @@ NEVER = Saves(lambda: None, float("inf"))
 """Of a training that keeps nothing."""
 
 
+PREVIOUS = ".previous"
+"""The ending of the file before the newest one."""
+
+
 def previous(path: Path) -> Path:
     """Where the file before the newest one is kept."""
-    return path.with_name(f"{path.name}.previous")
+    return path.with_name(f"{path.name}{PREVIOUS}")
 
 
 def write(path: Path, plain: dict[str, Any]) -> None:
@@ -89,16 +93,10 @@ def read(path: Path, device: torch.device, say: Callable[[str], None] = lambda t
         except DataError as fault:
             faults.append(fault)
             continue
-        if faults:
-            say(f"{faults[0]}: continuing from the state before it")
+        if each != path:
+            say(f"{faults[0] if faults else f'{path} is gone'}: continuing from the state before it")
         return found
-    raise DataError(f"{faults[0] if faults else f'{path} is gone'}; move it away to train anew")
-
-
-def remove(path: Path) -> None:
-    """Both files of a training that is finished."""
-    for each in (path, previous(path)):
-        each.unlink(missing_ok=True)
+    raise DataError(f"{faults[0] if faults else f'{path} is gone'}; move {path}* away to train anew")
 
 
 def reached(plain: dict[str, Any]) -> tuple[int, int]:
@@ -120,25 +118,37 @@ class _Summed:
         self._file.flush()
 
 
-def _checked(path: Path) -> bytes:
-    """The torch file at ``path``, without what stands behind it.
+def _checked(path: Path) -> int:
+    """How many bytes of the file are torch's.
 
     Raises:
         DataError: if it is not what was written.
     """
-    content = path.read_bytes()
-    end = len(content) - len(MARK) - hashlib.sha256().digest_size
-    if not content.endswith(MARK):
-        return content
-    if hashlib.sha256(memoryview(content)[:end]).digest() != content[end : -len(MARK)]:
+    behind = hashlib.sha256().digest_size + len(MARK)
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - behind, 0))
+        given = file.read()
+        if not given.endswith(MARK):
+            return size
+        file.seek(0)
+        digest, left = hashlib.sha256(), size - behind
+        while left and (block := file.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+    if digest.digest() != given[: -len(MARK)]:
         raise DataError(f"{path} is damaged")
-    return content[:end]
+    return size - behind
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    content = _checked(path)
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        size = _checked(path)
+        with open(path, "rb") as file:
+            content = io.BytesIO(file.read(size))
+        state: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
+    except DataError:
+        raise
     except Exception as fault:  # whatever torch raises on a broken file, it is unreadable
         raise DataError(f"{path} cannot be read ({type(fault).__name__})") from None
     return state

@@ -51,12 +51,13 @@ class UnderWay:
         """What the file of seed ``number`` says; None between two epochs."""
         if not self.done:
             return None
+        seconds = self.seconds / len(self.streams)
         parts = [
             {"sums": {name: value[number].clone() for name, value in each.sums.items()},
              "bad": each.bad[number].clone(), "random": each.random}
             for each in self.parts
         ]  # fmt: skip
-        return {"done": self.done, "rate": self.rate, "seconds": self.seconds, "streams": self.streams[number],
+        return {"done": self.done, "rate": self.rate, "seconds": seconds, "streams": self.streams[number],
                 "parts": parts}  # fmt: skip
 
     def part(self, group: ProcessGroup, device: torch.device) -> Part:
@@ -85,7 +86,8 @@ def _under_way(plain: Sequence[dict[str, Any] | None]) -> UnderWay:
         )
         for seeds in by_process
     ]
-    return UnderWay(first["done"], first["rate"], first["seconds"], [each["streams"] for each in own], parts)
+    seconds = sum(each["seconds"] for each in own)
+    return UnderWay(first["done"], first["rate"], seconds, [each["streams"] for each in own], parts)
 
 
 @dataclass

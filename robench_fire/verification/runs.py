@@ -35,9 +35,10 @@ def run(found: Run, images: Images) -> list[Finding]:
 def _readable(path: Path) -> dict[str, Any]:
     """A JSON; empty where it cannot be read, which is said elsewhere."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _plan(found: Run) -> Finding:

@@ -89,7 +89,7 @@ def _alone(path: Path, images: Images) -> list[Finding]:
     weights = evaluated_file(path)
     if weights is None or any(each.passed is False and each.what == "evaluation" for each in found):
         return found
-    given = str(read_json(path)["weights_sha256"])
+    given = str(read_json(path).get("weights_sha256", ""))
     if "+" in given:  # an ensemble's files
         return [*found, lacking("weights", weights, "an ensemble, whose files are not checked")]
     return [*found, hashed("weights", weights, given)]

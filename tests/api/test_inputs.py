@@ -109,13 +109,13 @@ def test_options(options: dict[str, Any], said: str, model: nn.Module, x: Tensor
     refused(said, model, x, y, **options)
 
 
-def test_three_classes_are_too_few_for_autoattack(model: nn.Module, x: Tensor, y: Tensor) -> None:
+def test_three_classes_have_an_autoattack_of_their_own(model: nn.Module, x: Tensor, y: Tensor) -> None:
     frozen = copy.deepcopy(model).eval()
     few = y < 3
-    refused("need at least 4 classes, the model has 3: say attacks='pgd20'",
-            lambda images: frozen(images)[:, :3], x[few], y[few], attacks="standard")  # fmt: skip
-    found = rb.evaluate(lambda images: frozen(images)[:, :3], x[few], y[few], threat=rb.Linf(0.1), attacks="pgd20")
-    assert found.facts["num_classes"] == 3
+    refused("attacks apgd-t needs 4 classes, the model has 3: say attacks='standard'",
+            lambda images: frozen(images)[:, :3], x[few], y[few], attacks="apgd-t")  # fmt: skip
+    found = rb.evaluate(lambda images: frozen(images)[:, :3], x[few], y[few], threat=rb.Linf(0.1))
+    assert list(found.after) == ["apgd-ce", "apgd-dlr", "fab-t", "square"]
 
 
 def test_a_refused_model_is_put_back(model: nn.Module, x: Tensor, y: Tensor) -> None:

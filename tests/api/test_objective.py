@@ -170,6 +170,27 @@ def test_state_continues(batch: tuple[Tensor, Tensor], small: Splits) -> None:
     assert not torch.equal(losses(objective()), first)
 
 
+def test_loading_is_no_use_of_the_stream_and_ends_a_perturbation(batch: tuple[Tensor, Tensor]) -> None:
+    model = initialised(DigitsCNN, 0).eval()
+    first = Objective("trades_awp", threat="0.2")
+    first(model, *batch, progress=1.0)
+    again = Objective("trades_awp", threat="0.2")
+    again.load_state_dict(first.state_dict())
+    assert torch.equal(again.state_dict()["noise"], first.state_dict()["noise"])
+    first.load_state_dict(first.state_dict())
+    before = [each.clone() for each in model.parameters()]
+    first.restore_weights()  # of weights that were loaded as well
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
+def test_perturbed_weights_of_a_network_that_is_frozen_in_part(batch: tuple[Tensor, Tensor]) -> None:
+    model = initialised(DigitsCNN, 0)
+    first = next(model.parameters()).requires_grad_(False)
+    kept, objective = first.clone(), Objective("trades_awp", threat="0.2")
+    sum(each.mean() for each in objective(model, *batch, progress=1.0).values()).backward()  # type: ignore[union-attr]
+    assert torch.equal(first, kept)
+
+
 def test_soft_targets_of_the_users(batch: tuple[Tensor, Tensor]) -> None:
     x, y = batch
     model, half = initialised(DigitsCNN, 0), torch.nn.functional.one_hot(y, 10) / 2
@@ -208,6 +229,9 @@ def test_what_is_missing_or_wrong_is_said(batch: tuple[Tensor, Tensor], small: S
     own = Objective("fire_sa", threat="0.2", labels=small.train.labels)
     misuse(UsageError, "give index=")(lambda: own(model, x, y, progress=1.0))
     misuse(UsageError, "give progress=")(lambda: own(model, x, y, index=torch.arange(32)))
+    misuse(UsageError, "leave out target=")(
+        lambda: own(model, x, y, index=torch.arange(32), progress=1.0, target=torch.full((32, 10), 0.1))
+    )
     perturbing = Objective("trades_awp", threat="0.2")
     perturbing(model, x, y, progress=1.0)
     misuse(UsageError, r"call restore_weights\(\) after")(lambda: perturbing(model, x, y, progress=1.0))

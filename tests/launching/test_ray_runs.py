@@ -129,7 +129,7 @@ def test_a_lost_node_costs_an_epoch_and_an_interruption_none(tmp_path: Path, clu
     assert len(before) < len(interrupted) < 24
     assert interrupted[: len(before)] == before  # their seconds too: no epoch that had arrived was trained again
     assert {path.name for path in run.folder.iterdir()} == {
-        ".lock", "plan.json", "provenance.json", "curve.jsonl", "state.pt", "state.pt.previous",
+        ".lock", "plan.json", "provenance.json", "curve.jsonl", "state.pt",
     }  # fmt: skip
     robench(here(words))
     assert epochs(tmp_path)[: len(interrupted)] == interrupted

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainings import RECIPE, problem
 
 from robench_fire import stopping
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.recipe import Cyclic
@@ -146,6 +146,61 @@ def test_seeds_side_by_side(small: Splits, tmp_path: Path) -> None:
     assert go(state_files=files) == expected
 
 
+class Bursting(DigitsCNN):
+    """Its loss is not finite once, in the third update."""
+
+    updates = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        self.updates += self.training and torch.is_grad_enabled()
+        return logits * (torch.nan if self.updates == 5 and self.training else 1)
+
+
+def test_what_is_not_finite_is_not_saved(small: Splits, tmp_path: Path) -> None:
+    """Or the state of before it would be gone; it also ends the epoch sooner."""
+    file, steps = tmp_path / "state.pt", []
+    given = problem(small, "trades", replace(RECIPE, epochs=2))
+    with pytest.raises(DivergedError, match=r"step 3 \(epoch 1, batch 3 of 4\)"):
+        train(
+            Bursting, given, seed=0, device=CPU, state_file=file, save_every=0,
+            progress=lambda done, *rest: steps.append(done),
+        )  # fmt: skip
+    assert steps == [1, 2, 3]
+    kept = saving.read(file, CPU)
+    assert saving.reached(kept) == (0, 2)
+    assert all(value.isfinite().all() for value in kept["model"].values())
+
+
+def test_streams_of_another_device_begin_the_epoch_anew(small: Splits, tmp_path: Path) -> None:
+    """A GPU's have other states than a CPU's."""
+    given, file = problem(small, "fire", replace(RECIPE, epochs=1)), tmp_path / "state.pt"
+    cut(given, file, 3)
+    plain = saving.read(file, CPU)
+    plain["epoch"]["streams"] = [torch.zeros(16, dtype=torch.uint8) for _ in plain["epoch"]["streams"]]
+    saving.write(file, plain)
+    assert len(train(DigitsCNN, given, seed=0, device=CPU, state_file=file).curve) == 1
+
+
+def test_a_state_that_was_moved_away_is_said(small: Splits, tmp_path: Path) -> None:
+    given, file, said = problem(small, "fire", replace(RECIPE, epochs=1)), tmp_path / "state.pt", list[str]()
+    cut(given, file, 3)
+    file.unlink()
+    train(DigitsCNN, given, seed=0, device=CPU, state_file=file, say=said.append)
+    assert said == [f"{file} is gone: continuing from the state before it"]
+
+
+def test_seeds_saved_together_have_each_its_share_of_seconds(small: Splits, tmp_path: Path) -> None:
+    given, files = problem(small, "fire", replace(RECIPE, epochs=1)), [tmp_path / "0.pt", tmp_path / "1.pt"]
+    with pytest.raises(Killed):
+        train_together(
+            DigitsCNN, given, seeds=[0, 1], device=CPU, state_files=files, progress=killed_after(3), save_every=0
+        )
+    whole = sum(saving.read(each, CPU)["epoch"]["seconds"] for each in files)
+    alone = saving.read(files[0], CPU)["epoch"]["seconds"]
+    assert alone == pytest.approx(whole / 2)
+
+
 def test_a_damaged_state_gives_way_to_the_one_before_it(small: Splits, tmp_path: Path) -> None:
     given, file = problem(small, "fire", replace(RECIPE, epochs=2)), tmp_path / "state.pt"
     expected = facts(train(DigitsCNN, given, seed=0, device=CPU))
@@ -169,7 +224,7 @@ def test_any_bit_of_a_state_is_missed(tmp_path: Path) -> None:
         altered = bytearray(content)
         altered[draw.randrange(len(content) - len(saving.MARK))] ^= 1 << draw.randrange(8)
         file.write_bytes(altered)
-        with pytest.raises(DataError, match="is damaged; move it away to train anew"):
+        with pytest.raises(DataError, match=r"is damaged; move .*state\.pt\* away to train anew"):
             saving.read(file, CPU)
 
 

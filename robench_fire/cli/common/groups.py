@@ -184,7 +184,7 @@ class PlaceOptions:
     output: o.Output = Path("runs")
     data_dir: o.Data = None
     log: o.Log = ""
-    save_every: o.SaveEvery = "5m"
+    save_every: o.SaveEvery = o.USUALLY
     time_limit: o.TimeLimit = ""
     streaming: o.Stream = None
 
@@ -207,7 +207,8 @@ class PlaceOptions:
             trackers.check(o.listed([self.log]))
             if ray:
                 raise UsageError("--log is written where a run trains, and --launcher ray brings back runs alone")
-        o.duration("--save-every", self.save_every)
+        if o.duration("--save-every", self.save_every) != o.duration("", o.USUALLY) and ray:
+            raise UsageError(f"--save-every {self.save_every}: with --launcher ray it is {o.USUALLY}; leave it out")
         o.limited(self.time_limit)
 
     def here(self) -> Workplace:

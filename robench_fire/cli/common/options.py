@@ -133,6 +133,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are the
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+USUALLY = "5m"  # training.saving.EVERY, which loads torch
 SaveEvery = Annotated[
     str, typer.Option(metavar="TIME", help="Save a training's state this often, beside its epochs' ends: 5m, 90s.")
 ]
