@@ -21,4 +21,6 @@ def test_the_first_ten_minutes(tmp_path: Path) -> None:
     assert "FIRE" in bench
     assert "AutoAttack" in bench
     assert next(out for name, out in said if name == "compare").count("FIRE")
+    assert "DigitsCNN" in next(out for name, out in said if name == "demo")
+    assert (tmp_path / "robench-demo" / "broken.png").is_file()
     assert {path.parent.name for path in tmp_path.glob("runs/digits/Linf/*/*")} == {"trades", "fire"}

@@ -25,6 +25,7 @@ from robench_fire.cli.results.table import table
 from robench_fire.cli.results.theory import theory
 from robench_fire.cli.results.verdicts import claims, reproduce
 from robench_fire.cli.results.verify import verify
+from robench_fire.cli.starting import demo, init
 from robench_fire.cli.submit import submit
 from robench_fire.cli.sweep import sweep
 from robench_fire.devices import torchrun
@@ -39,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: dict[str, list[Callable[..., None]]] = {
+    "To begin with": [demo, init],
     "Train and attack": [grouped(measure.train), grouped(measure.bench), grouped(sweep), grouped(attack.evaluate),
                          attack.transfer, grouped(attack.features)],
     "What came out": [grouped(table), compare, reproduce, claims, verify, plot, report, site, theory, grouped(submit)],

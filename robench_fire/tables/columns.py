@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from robench_fire.comparison.interval import Interval
+from robench_fire.errors import UsageError, unknown
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import cost_columns
 from robench_fire.tables.entries import OURS, Entry
@@ -24,7 +25,7 @@ class Shown(NamedTuple):
     published entries that compare; then a rank is a place among those, and ours have the rank that they would take.
     ``cost``: columns with what a seed cost, in place of those that describe the training; ``attacks``: with what each
     attack by itself leaves, likewise. ``intervals``: 95 % intervals in place of the std over seeds. ``per_seed``: a
-    line for each seed.
+    line for each seed. ``names``: these columns, in this order. ``caption``: in place of a table's title.
     """
 
     paper: bool = False
@@ -33,6 +34,8 @@ class Shown(NamedTuple):
     attacks: bool = False
     intervals: bool = False
     per_seed: bool = False
+    names: tuple[str, ...] = ()
+    caption: str = ""
 
 
 USUAL = Shown()
@@ -53,6 +56,19 @@ def columns(measured: Sequence[Entry], shown: Shown) -> list[str]:
     if shown.cost:
         return [*first, *cost_columns.columns(measured), *reported]
     return [*first, "Average", *seeds, "Train time", "Extra data", *(["Profile"] if profiles else []), *reported]
+
+
+def chosen(asked: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those of the ``known`` columns that are asked for, whatever the case of their letters.
+
+    Raises:
+        UsageError: for one that there is not.
+    """
+    by_name = {name.casefold(): name for name in known}
+    for each in asked:
+        if each.casefold() not in by_name:
+            raise UsageError(unknown("column", each, known))
+    return list(dict.fromkeys(by_name[each.casefold()] for each in asked))
 
 
 def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping[str, Interval]) -> dict[str, str]:

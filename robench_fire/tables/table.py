@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from robench_fire.quantity import Quantity
 from robench_fire.tables import cost_columns, marks
-from robench_fire.tables.columns import USUAL, Shown, columns, values
+from robench_fire.tables.columns import USUAL, Shown, chosen, columns, values
 from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside, of_row
 
 _BY_ITSELF = (
@@ -72,6 +72,7 @@ def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table
     for entry, rank, star, own, each in zip(entries, ranks, optimal, numbers, found, strict=True):
         signs = PARETO * star + (f" [{','.join(map(str, own))}]" if own else "")
         texts = values(entry, rank, signs, shown, each)
+        names = chosen(shown.names, list(texts)) or names
         cells.append([texts[name] for name in names])
     remarks = [
         *_explained(entries, shared, bold, shown, any(optimal)),
@@ -79,7 +80,7 @@ def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table
         *(cost_columns.remarks(measured) if shown.cost else []),
         *([_BY_ITSELF] if shown.attacks else []),
     ]
-    return Table(_title(measured[0]), names, cells, entries, ranks, bold, numbers, notes, remarks)
+    return Table(shown.caption or _title(measured[0]), names, cells, entries, ranks, bold, numbers, notes, remarks)
 
 
 def _title(first: Entry) -> str:

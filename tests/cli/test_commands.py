@@ -52,6 +52,7 @@ BAD = [
     ("train fire digits --set defense.distance=geodesik", 3, "did you mean geodesic?"),
     ("train fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
     ("train fire digits --set epochs", 2, "PATH=VALUE"),
+    ("table . --columns Method --format csv", 2, "--columns and --caption are of tables to read; csv has all"),
     ("table --json --format csv", 2, "--json and --format csv: choose one"),
     ("train fire digits --output afile", 2, "afile is a file"),
     ("train fire digits --output /proc/nowhere", 2, "cannot be made"),

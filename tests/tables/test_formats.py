@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from measured_entries import BOLD, FIRE, one, ours
 
 from robench_fire.boards.model_info import to_model_info
+from robench_fire.errors import UsageError
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.formats import tex
 from robench_fire.tables.render import render
@@ -151,6 +152,17 @@ def test_latex_is_labelled_by_what_was_measured_here() -> None:
         re.findall(r"label{(.*?)}", render([ours()], "latex", shown=Shown(published=asked))) for asked in (False, True)
     ]
     assert labels[0] == labels[1] == ["tab:cifar10-Linf-8-255-300"]
+
+
+def test_columns_and_caption_are_the_users() -> None:
+    shown = Shown(names=("autoattack", "Method", "fgsm"), caption="Two methods")
+    text = render([ours("A", 50.0, 80.0), ours("B", 40.0, 70.0)], "latex", shown)
+    assert r"\caption{Two methods}" in text
+    assert r"\begin{tabular}{rlr}" in text
+    assert r"AutoAttack & Method & FGSM \\" in text
+    assert r"\textbf{50.00 $\pm$ 1.27} & A & -- \\" in text
+    with pytest.raises(UsageError, match="unknown column 'autoatack': did you mean AutoAttack"):
+        render([ours()], "md", Shown(names=("autoatack",)))
 
 
 def test_csv_holds_numbers() -> None:

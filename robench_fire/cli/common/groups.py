@@ -245,6 +245,10 @@ class TableOptions:
     ci: Annotated[bool, typer.Option("--ci", help="95 % intervals, not stds; Pareto-optimal rows.")] = False
     per_seed: Annotated[bool, typer.Option("--per-seed", help="A line for each seed.")] = False
     wide: Annotated[bool, typer.Option("--wide", help="Every column, however narrow the terminal is.")] = False
+    columns: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="These columns, in this order, like Method,Clean,AutoAttack.")
+    ] = ""
+    caption: Annotated[str, typer.Option(help="In place of the table's title; LaTeX's caption.")] = ""
     only: o.Only = None
     where: o.Where = None
     label: Annotated[
@@ -261,7 +265,8 @@ class TableOptions:
 
         if self.cost and self.attacks:
             raise UsageError("--cost and --attacks: each takes the place of other columns; choose one")
-        return Shown(self.paper, self.published, self.cost, self.attacks, self.ci, self.per_seed)
+        named = tuple(o.listed([self.columns]))
+        return Shown(self.paper, self.published, self.cost, self.attacks, self.ci, self.per_seed, named, self.caption)
 
     def of(self, entries: list[Entry]) -> list[Entry]:
         """Those that are asked for, called as the user says.

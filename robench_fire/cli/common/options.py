@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -36,12 +37,39 @@ class Norm(str, Enum):
     L2 = "L2"
 
 
-Defense = Annotated[str, typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.")]
+def _begins(incomplete: str, choices: Iterable[str]) -> list[str]:
+    """What a shell offers."""
+    return [name for name in choices if name.startswith(incomplete)]
+
+
+def _defenses(incomplete: str) -> list[str]:
+    from robench_fire.problem import registry
+
+    return _begins(incomplete, registry.names("defenses"))
+
+
+def _datasets(incomplete: str) -> list[str]:
+    from robench_fire.problem import registry
+
+    return _begins(incomplete, registry.names("datasets"))
+
+
+def _archs(incomplete: str) -> list[str]:
+    from robench_fire.models.names import ARCHS
+
+    return _begins(incomplete, ARCHS)
+
+
+Defense = Annotated[
+    str,
+    typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.", autocompletion=_defenses),
+]
 Dataset = Annotated[
     str,
     typer.Argument(
         help="digits, mnist, cifar10 or cifar100; or images of your own (docs/own-data.md): a folder (./FOLDER), "
-        "FILE.npz, FILE.py:FUNCTION, hf:NAME."
+        "FILE.npz, FILE.py:FUNCTION, hf:NAME.",
+        autocompletion=_datasets,
     ),
 ]
 Resize = Annotated[int | None, typer.Option(metavar="N", help="Bring images of your own to N x N pixels.")]
@@ -57,7 +85,11 @@ Profile = Annotated[
 ]
 NormOption = Annotated[Norm, typer.Option("--norm", help="Norm of the threat model.")]
 Arch = Annotated[
-    str, typer.Option(help="Architecture, see `robench ls archs`, or your own FILE.py:NAME. (default: the recipe's)")
+    str,
+    typer.Option(
+        help="Architecture, see `robench ls archs`, or your own FILE.py:NAME. (default: the recipe's)",
+        autocompletion=_archs,
+    ),
 ]
 Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]
 BatchSize = Annotated[str, typer.Option("--batch-size", "-b", help="Training batch.")]
