@@ -62,7 +62,7 @@ def test_the_file_is_of_the_house(tmp_path: Path) -> None:
     [
         ("train fi", {"fire", "fire_awp", "fire_rst", "fire_sa"}),
         ("train fire cifar1", {"cifar10", "cifar100"}),
-        ("show fire cifar10 --arch wrn-34", {"wrn-34-10"}),
+        ("show fire cifar10 --arch resnet", {"resnet-18"}),
     ],
 )
 def test_a_shell_completes_names(line: str, offered: set[str]) -> None:

@@ -57,7 +57,7 @@ def _datasets(incomplete: str) -> list[str]:
 def _archs(incomplete: str) -> list[str]:
     from robench_fire.models.names import ARCHS
 
-    return _begins(incomplete, ARCHS)
+    return _begins(incomplete, filter(str.islower, ARCHS))  # others are patterns
 
 
 Defense = Annotated[
