@@ -32,7 +32,7 @@ def demo(
     ):
         print(f"$ robench {shlex.join(words)}", file=sys.stderr, flush=True)
         root = ctx.find_root()
-        root.command.main(words, prog_name=root.info_name, standalone_mode=False)  # type: ignore[attr-defined]
+        root.command.main(words, prog_name=root.info_name, standalone_mode=False)
     print("One seed, trained briefly: an example, not a result. docs/start.md goes on from here.", file=sys.stderr)
 
 
@@ -52,7 +52,7 @@ def init(
         raise UsageError(f"{file}: {name} is a bundled defense, and rows are told apart by their names; choose another")
     if file.exists():
         raise UsageError(f"{file} is there already; choose another name, or move it away")
-    text = files("robench_fire.cli").joinpath("templates", "defense.py.txt").read_text(encoding="utf-8")
+    text = files("robench_fire.cli").joinpath("templates/defense.py.txt").read_text(encoding="utf-8")
     write_text(file, text.replace("NAME", file.stem))
     path = file if file.is_absolute() else f"./{file}"
     print(f"{file} is written; it trains as it is:")

@@ -268,6 +268,15 @@ class TableOptions:
         named = tuple(o.listed([self.columns]))
         return Shown(self.paper, self.published, self.cost, self.attacks, self.ci, self.per_seed, named, self.caption)
 
+    def check(self, style: str) -> None:
+        """Refuse what a format of tables/render.py does not take.
+
+        Raises:
+            UsageError: naming the options to leave out.
+        """
+        if (self.columns or self.caption) and style in ("csv", "json", "bibtex"):
+            raise UsageError(f"--columns and --caption are of tables to read; {style} has all, leave them out")
+
     def of(self, entries: list[Entry]) -> list[Entry]:
         """Those that are asked for, called as the user says.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robench_fire import stopping
+from robench_fire.cli.common import completion
 from robench_fire.errors import RecipeError, UsageError, unknown
 from robench_fire.quantity import seconds as seconds_of
 
@@ -37,39 +37,18 @@ class Norm(str, Enum):
     L2 = "L2"
 
 
-def _begins(incomplete: str, choices: Iterable[str]) -> list[str]:
-    """What a shell offers."""
-    return [name for name in choices if name.startswith(incomplete)]
-
-
-def _defenses(incomplete: str) -> list[str]:
-    from robench_fire.problem import registry
-
-    return _begins(incomplete, registry.names("defenses"))
-
-
-def _datasets(incomplete: str) -> list[str]:
-    from robench_fire.problem import registry
-
-    return _begins(incomplete, registry.names("datasets"))
-
-
-def _archs(incomplete: str) -> list[str]:
-    from robench_fire.models.names import ARCHS
-
-    return _begins(incomplete, filter(str.islower, ARCHS))  # others are patterns
-
-
 Defense = Annotated[
     str,
-    typer.Argument(help="A name that `robench ls` lists, or the path of your own .py file.", autocompletion=_defenses),
+    typer.Argument(
+        help="A name that `robench ls` lists, or the path of your own .py file.", autocompletion=completion.defenses
+    ),
 ]
 Dataset = Annotated[
     str,
     typer.Argument(
         help="digits, mnist, cifar10 or cifar100; or images of your own (docs/own-data.md): a folder (./FOLDER), "
         "FILE.npz, FILE.py:FUNCTION, hf:NAME.",
-        autocompletion=_datasets,
+        autocompletion=completion.datasets,
     ),
 ]
 Resize = Annotated[int | None, typer.Option(metavar="N", help="Bring images of your own to N x N pixels.")]
@@ -88,7 +67,7 @@ Arch = Annotated[
     str,
     typer.Option(
         help="Architecture, see `robench ls archs`, or your own FILE.py:NAME. (default: the recipe's)",
-        autocompletion=_archs,
+        autocompletion=completion.archs,
     ),
 ]
 Epochs = Annotated[str, typer.Option(help="Epochs of the shared schedule; drops scale with them.")]

@@ -54,8 +54,7 @@ def table(
     if json and format_ not in (Format.terminal, Format.json):
         raise UsageError(f"--json and --format {format_.value}: choose one")
     shown, style = wanted.shown(), "json" if json else format_.value
-    if (shown.names or shown.caption) and style in ("csv", "json", "bibtex"):
-        raise UsageError(f"--columns and --caption are of tables to read; {style} has all, leave them out")
+    wanted.check(style)
     _update(update, shown.published)
     usual = [] if with_ and not output.exists() else [output]
     found = wanted.of(entries.entries_in(sources or usual, eps, with_ or []))

@@ -1,0 +1,28 @@
+"""What a shell offers for a name that has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def _begins(incomplete: str, choices: Iterable[str]) -> list[str]:
+    """What a shell offers."""
+    return [name for name in choices if name.startswith(incomplete)]
+
+
+def defenses(incomplete: str) -> list[str]:
+    from robench_fire.problem import registry
+
+    return _begins(incomplete, registry.names("defenses"))
+
+
+def datasets(incomplete: str) -> list[str]:
+    from robench_fire.problem import registry
+
+    return _begins(incomplete, registry.names("datasets"))
+
+
+def archs(incomplete: str) -> list[str]:
+    from robench_fire.models.names import ARCHS
+
+    return _begins(incomplete, filter(str.islower, ARCHS))  # others are patterns
