@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from robench_fire.cli.common import options as o
-from robench_fire.cli.common.groups import TableOptions
+from robench_fire.cli.common.table_options import TableOptions
 from robench_fire.errors import UsageError
 
 
