@@ -13,6 +13,7 @@ MINE = "runs: tests/test_start.py"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_the_first_ten_minutes(tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(ROOT / "docs" / "start.md") if block.mark == MINE]
     said = [(words[0], ran(tmp_path, *words).stdout) for block in blocks for words in block.commands]
