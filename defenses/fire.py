@@ -8,6 +8,7 @@ from torch import Tensor
 from robench_fire import Augment, Cosine, Defense, Paper, Plan, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy, squared_fisher_rao, squared_half_angle
 
+GROUPS = ("distances",)
 PAPER = Paper(
     key="Picot2021Adversarial",
     method="FIRE",

@@ -8,6 +8,7 @@ from torch import Tensor
 from robench_fire import Defense, Reported, Terms, Views
 from robench_fire.losses import cross_entropy, squared_hellinger
 
+GROUPS = ("distances",)
 PAPER = fire.PAPER._replace(
     key="Picot2021Adversarial_Hellinger",
     method="Hellinger",

@@ -7,6 +7,7 @@ from torch import Tensor
 from robench_fire import Defense, Paper, Plan, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy, kl
 
+GROUPS = ("distances",)
 PAPER = Paper(
     key="Zhang2019Theoretically",
     method="TRADES",

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from robench_fire.problem.recipe import Recipe as Recipe
     from robench_fire.problem.recipe import Sgd as Sgd
     from robench_fire.problem.recipe import Steps as Steps
+    from robench_fire.problem.targets import ClassMeans as ClassMeans
     from robench_fire.problem.targets import HardLabels as HardLabels
     from robench_fire.problem.targets import SelfAdaptive as SelfAdaptive
     from robench_fire.problem.threat import L2 as L2
@@ -73,7 +74,7 @@ _HOMES = {
     "problem.pgd": "Pgd",
     "problem.plan": "Plan",
     "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup Recipe Sgd Steps",
-    "problem.targets": "HardLabels SelfAdaptive",
+    "problem.targets": "ClassMeans HardLabels SelfAdaptive",
     "problem.threat": "L2 Linf Threat",
     "quantity": "Quantity",
     "api.objective": "Objective",

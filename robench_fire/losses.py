@@ -6,10 +6,15 @@ from log-softmax, so that value and gradient are finite at equal, at saturated a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 _SERIES = (1.0, 1 / 3, 8 / 45, 4 / 35, 128 / 1575, 128 / 2079, 1024 / 21021, 256 / 6435)  # of arcsin²(√t) in t
+_EVEN = tuple(1 / (2 * n * (2 * n - 1)) for n in range(1, 9))  # of x tanh x - log cosh x in tanh² x
+_LOG_2 = math.log(2)
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -55,10 +60,15 @@ def _squared_arcsine_of_root(t: Tensor) -> Tensor:
     """
     small = t < 0.01
     near, far = t.masked_fill(~small, 0.0), t.masked_fill(small, 0.25)
-    series = torch.zeros_like(t)
-    for coefficient in reversed(_SERIES):
-        series = near * (coefficient + series)
-    return torch.where(small, series, far.sqrt().arcsin().square())
+    return torch.where(small, _power_series(near, _SERIES), far.sqrt().arcsin().square())
+
+
+def _power_series(t: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """c_1 t + c_2 t² + ..."""
+    total = torch.zeros_like(t)
+    for coefficient in reversed(coefficients):
+        total = t * (coefficient + total)
+    return total
 
 
 def squared_half_angle(a: Tensor, b: Tensor) -> Tensor:
@@ -74,3 +84,40 @@ def squared_hellinger(a: Tensor, b: Tensor) -> Tensor:
 def squared_fisher_rao(a: Tensor, b: Tensor) -> Tensor:
     """d_R² = (2θ)², at most π²: the squared geodesic distance of FIRE, eq. 15 (Theorem 2)."""
     return 4 * squared_half_angle(a, b)
+
+
+def _middle(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C) of each class the mean m of p_k and q_k, and d = log p_k - log q_k, so that p_k - q_k = 2 m tanh(d/2)."""
+    log_p, log_q = log_softmax(a), log_softmax(b)
+    return (log_p.exp() + log_q.exp()) / 2, log_p - log_q
+
+
+def jensen_shannon(a: Tensor, b: Tensor) -> Tensor:
+    """JS = ½ KL(p‖m) + ½ KL(q‖m) with m = (p + q)/2, at most log 2 (Lin 1991).
+
+    Class by class it is m g(d/2) with g(x) = x tanh x - log cosh x >= 0. As g is analytic in tanh² x, it is a power
+    series where that is below 0.01, and else the closed form, in e = exp(-|d|), which nothing overflows.
+    """
+    middle, d = _middle(a, b)
+    squared = (d / 2).tanh().square()
+    small = squared < 0.01
+    far = d.masked_fill(small, 1.0).abs()
+    e = (-far).exp()
+    closed = _LOG_2 - e.log1p() - far * e / (1 + e)
+    return (middle * torch.where(small, _power_series(squared.masked_fill(~small, 0.0), _EVEN), closed)).sum(1)
+
+
+def total_variation(a: Tensor, b: Tensor) -> Tensor:
+    """TV = ½ Σ_k |p_k - q_k|, at most 1. It has no gradient where p_k = q_k; there it is 0."""
+    middle, d = _middle(a, b)
+    return (middle * (d / 2).tanh().abs()).sum(1)
+
+
+def weighted_mse(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """¼ Σ_jk w_j w_k ((a_j - a_k) - (b_j - b_k))² of logits, with ``weight`` (N, C), whose rows sum to 1 (Cui et al.).
+
+    It is half the variance, under w, of the logits' difference: so it is computed, in C terms and not C².
+    """
+    wide = torch.promote_types(a.dtype, torch.float32)
+    apart = a.to(wide) - b.to(wide)
+    return (weight * (apart - (weight * apart).sum(1, keepdim=True)).square()).sum(1) / 2

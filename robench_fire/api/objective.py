@@ -21,7 +21,7 @@ from robench_fire.errors import DataError, RecipeError, UsageError
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Defense, Ramp, Terms, Views
 from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.targets import HardLabels, Memory
+from robench_fire.problem.targets import HardLabels, Memory, recalled
 from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, plan_of
@@ -131,6 +131,8 @@ class Objective:
         setup = self._setup(model, net, x)
         own, soft = self.plan.defense, self._target(net, x, y, index, target)
         seen = Views(None, soft, soft, y, torch.full((), share, device=x.device))
+        if self.memory is not None and index is not None:
+            seen = seen._replace(recalled=recalled(own.targets, self.memory, index))
         with self._random(x.device):
             images, seen = attacked(net, setup, x, seen, [generator or self._own_noise(x.device)])
         self.perturbed = images["adv"]
@@ -210,7 +212,7 @@ class Objective:
             return seen
         targets, logits = self.plan.defense.targets, seen.adv if seen.clean is None else seen.clean
         self.memory = targets.update(self.memory, index, logits.detach(), progress)
-        return seen._replace(target=targets.read(self.memory, index))
+        return seen._replace(target=targets.read(self.memory, index), recalled=recalled(targets, self.memory, index))
 
     def _uphill(self, net: nn.Module, again: Callable[[], Views]) -> None:
         """Perturb the weights by the gradient of the loss there."""

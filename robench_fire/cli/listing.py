@@ -22,19 +22,21 @@ STATUS = 40
 
 
 def ls(
-    what: Annotated[str, typer.Argument(help="defenses, datasets, archs or runs; all but runs without it.")] = "",
+    what: Annotated[
+        str, typer.Argument(help="defenses, groups, datasets, archs or runs; without it all but runs.")
+    ] = "",
     output: o.Output = Path("runs"),
     only: o.Only = None,
     where: o.Where = None,
     json: o.Json = False,
 ) -> None:
-    """List defenses, data sets, architectures or runs."""
-    choices = ("defenses", "datasets", "archs", "runs")
+    """List defenses, groups of them, data sets, architectures or runs."""
+    choices = ("defenses", "groups", "datasets", "archs", "runs")
     if what and what not in choices:
         raise UsageError(unknown("list", what, choices))
     if (only or where) and what != "runs":
         raise UsageError("--only and --where choose among runs: `robench ls runs`")
-    listed = {each: _listing(each, output, o.listed(only), where or []) for each in ([what] if what else choices[:3])}
+    listed = {each: _listing(each, output, o.listed(only), where or []) for each in ([what] if what else choices[:-1])}
     if json:
         print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
         return
@@ -63,6 +65,8 @@ def _listing(what: str, output: Path, only: list[str], where: list[str]) -> dict
         return ARCHS
     from robench_fire.problem import registry
 
+    if what == "groups":
+        return {name: ", ".join(members) for name, members in registry.groups().items()}
     group: Any = what
     found = {name: registry.summary(group, name) for name in registry.names(group)}
     return found | (_own_images() if what == "datasets" else {})

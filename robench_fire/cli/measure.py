@@ -39,7 +39,7 @@ def train(
 def bench(
     dataset: o.Dataset,
     *,
-    defenses: Annotated[str, typer.Option(help="Comma-separated names or files, or all.")] = FIRE_TABLE,
+    defenses: Annotated[str, typer.Option(help="Comma-separated names, files or groups, or all.")] = FIRE_TABLE,
     seeds: o.Seeds = "",
     seed: o.Seed = None,
     recipe: RecipeOptions,
@@ -48,28 +48,39 @@ def bench(
 ) -> None:
     """Train and evaluate defenses on a data set over its seeds, and print the table.
 
-    --start and --teacher go to those that need them; of all, those that need one that is not given are left out.
+    --start and --teacher go to those that need them; of a group, those that need one that is not given are left out.
     """
     _run(requested(defenses, dataset, recipe, place.data_dir), o.seeds(seeds, seed), evaluation, place)
 
 
 def requested(defenses: str, dataset: str, recipe: RecipeOptions, data_dir: Path | None = None) -> list[Request]:
-    """What is asked for of each of several defenses; ``defenses``: names or files, comma-separated, or "all".
+    """What is asked for of each of several defenses; ``defenses``: names, files or groups, comma-separated, or "all".
 
     Raises:
-        GivenWeightsError: where a defense that is named lacks weights.
+        GivenWeightsError: where a defense that is named, not only of a group, lacks weights.
     """
-    from robench_fire.problem import registry
-
-    every = defenses.strip() == "all"
-    chosen = list(registry.names("defenses")) if every else [each.strip() for each in defenses.split(",")]
-    asked = recipe.requests([each for each in chosen if each], dataset, data_dir)
-    requests = [_given(each, every) for each in asked]
+    named, chosen = _chosen(defenses)
+    requests = [_given(each, each.defense in named) for each in recipe.requests(chosen, dataset, data_dir)]
     return [each for each in requests if each is not None]
 
 
-def _given(request: Request, every: bool) -> Request | None:
-    """The request without those weights that its defense does not need; None where it lacks some and may be left out.
+def _chosen(defenses: str) -> tuple[list[str], list[str]]:
+    """The names and files in a list, and those with the members of its groups, each once however often it is meant."""
+    from robench_fire.problem import registry
+
+    words = [each.strip() for each in defenses.split(",") if each.strip()]
+    known = {**registry.groups(), "all": list(registry.names("defenses"))}
+    named = [each for each in words if registry.canonical(each) not in known]
+    taken, chosen = {*map(registry.canonical, named)}, []
+    for each in words:
+        members = known.get(registry.canonical(each))
+        chosen += [each] if members is None else [name for name in members if name not in taken]
+        taken |= {*(members or ())}
+    return named, chosen
+
+
+def _given(request: Request, named: bool) -> Request | None:
+    """The request without those weights that its defense does not need; None where it lacks some and is not ``named``.
 
     Raises:
         GivenWeightsError: where it lacks some and may not be left out.
@@ -84,7 +95,7 @@ def _given(request: Request, every: bool) -> Request | None:
             return each
         except GivenWeightsError as fault:
             lacks = fault
-    if not every:
+    if named:
         raise lacks
     say(f"left out: {lacks}")
     return None

@@ -32,7 +32,7 @@ class Select(str, Enum):
 
 
 def sweep(
-    defenses: Annotated[str, typer.Argument(help="Comma-separated names or files.")],
+    defenses: Annotated[str, typer.Argument(help="Comma-separated names, files or groups.")],
     dataset: o.Dataset,
     *,
     over: Annotated[

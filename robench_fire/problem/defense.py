@@ -35,6 +35,7 @@ class Views(NamedTuple):
     teacher: Mapping[str, Tensor] = {}  # (N, C) logits of the teacher; of the clean images only in the inner problem
     features: Mapping[str, Tensor] = {}  # (N, D) what the network's last linear layer reads
     gradients: Mapping[str, Tensor] = {}  # (N, D) of slope() with respect to that image
+    recalled: Mapping[str, Tensor] = {}  # (N, ...) what the targets remember besides, by the names of their recall()
 
     @property
     def natural(self) -> Tensor:
@@ -98,14 +99,15 @@ class Defense:
 
     ``targets``: where targets come from. ``weights``: where each update is computed; None: at the weights. The class
     variables say which logits are read, so that no other forward pass is made: clean ones in either problem, those of
-    ``further`` images, the teacher's (``teacher_reads``: names of images); whether ``features`` are read; and with
-    respect to which images the gradient of slope() is (``gradients_at``).
+    ``further`` images, the teacher's (``teacher_reads``: names of images; ``teacher_is``: who it should be); whether
+    ``features`` are read; and with respect to which images the gradient of slope() is (``gradients_at``).
     """
 
     clean_in_inner: ClassVar[bool] = True
     clean_in_outer: ClassVar[bool] = True
     further: ClassVar[tuple[View, ...]] = ()
     teacher_reads: ClassVar[tuple[str, ...]] = ()
+    teacher_is: ClassVar[str] = ""
     features: ClassVar[bool] = False
     gradients_at: ClassVar[tuple[str, ...]] = ()
     targets: Targets = HardLabels()

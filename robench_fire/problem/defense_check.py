@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robench_fire.errors import RecipeError
 from robench_fire.problem.defense import Defense, Terms, View, Views
+from robench_fire.problem.targets import recalled
 
 _SWITCHES = ("clean_in_inner", "clean_in_outer", "features")
 _WIDTH = 8  # of made-up features and gradients
@@ -38,11 +39,13 @@ def check(
     for view in defense.further:
         _image(view, name, shape)
     label = torch.arange(2) % num_classes
-    target = defense.targets.read(defense.targets.init(label, num_classes), torch.arange(2))
+    memory, index = defense.targets.init(label, num_classes), torch.arange(2)
+    known = Views(None, label, defense.targets.read(memory, index), label, torch.tensor(0.5))
+    known = known._replace(recalled=recalled(defense.targets, memory, index))
     clean, adv = torch.linspace(-1, 1, 4 * num_classes).view(2, 2, num_classes)
     with torch.enable_grad():
         for perturbed, where in ((adv, ""), (clean, " where clean and perturbed logits are equal")):
-            seen = _seen(defense, clean, perturbed, target, label)
+            seen = _seen(defense, clean, perturbed, known)
             for image, gain in defense.attacks.items() if attacked else ():
                 _gain(defense, f"{name}: {'inner' if image == 'adv' else f'the gain of {image!r}'}", gain, seen, where)
             _terms(defense, name, seen, where)
@@ -87,14 +90,14 @@ def same_shape(name: str, view: View, made: Any, expected: tuple[int, ...]) -> N
         raise RecipeError(f"{name}: the image {view.name!r} is {found}; the clean images are {expected}")
 
 
-def _seen(defense: Defense, clean: Tensor, adv: Tensor, target: Tensor, label: Tensor) -> Views:
-    """All that the outer loss may read, made up."""
+def _seen(defense: Defense, clean: Tensor, adv: Tensor, known: Views) -> Views:
+    """All that the outer loss may read, made up but for what is ``known`` of the images."""
     clean, adv = clean.clone().requires_grad_(), adv.clone().requires_grad_()
     more = {view.name: (2 * adv - clean).detach().requires_grad_() for view in defense.further}
     images = ["clean"] * defense.clean_in_outer + ["adv", *more]
     made = {each: torch.linspace(0.1, 1, 2 * _WIDTH).view(2, _WIDTH) * (at + 1) for at, each in enumerate(images)}
-    return Views(
-        clean, adv, target, label, torch.tensor(0.5), more,
+    return known._replace(
+        clean=clean, adv=adv, more=more,
         teacher={each: clean.detach().flip(1) for each in defense.teacher_reads},
         features={each: value.clone().requires_grad_() for each, value in made.items()} if defense.features else {},
         gradients={each: made[each].clone().requires_grad_() for each in defense.gradients_at},
@@ -104,7 +107,7 @@ def _seen(defense: Defense, clean: Tensor, adv: Tensor, target: Tensor, label: T
 def _gain(defense: Defense, what: str, gain: Callable[[Any, Views], Tensor], seen: Views, where: str) -> None:
     known = {each: value for each, value in seen.teacher.items() if each == "clean"}
     clean = seen.natural.detach() if defense.clean_in_inner else None
-    value = gain(defense, Views(clean, seen.adv, seen.target, seen.label, seen.progress, teacher=known))
+    value = gain(defense, seen._replace(clean=clean, more={}, teacher=known, features={}, gradients={}))
     _shaped(what, value, (2,), where)
     if not value.requires_grad:
         raise RecipeError(f"{what} does not depend on views.adv, so that an attack has no gradient to follow")

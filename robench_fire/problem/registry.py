@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -71,6 +72,9 @@ def load(group: Group, name: str) -> Found:
             raise UsageError(
                 f"{name} is a data set; a command names the defense first, as in `robench show fire {wanted}`"
             )
+        if group == "defenses" and wanted in groups():
+            held = ", ".join(groups()[wanted])
+            raise UsageError(f"{name} is a group of defenses, which bench and sweep take: {held}; name one of them")
         raise UsageError(unknown(group[:-1].replace("dataset", "data set"), name, choices) + _own(group, name))
     try:
         module = importlib.import_module(choices[wanted])
@@ -147,11 +151,29 @@ def summary(group: Group, name: str) -> str:
     """The first line of a plug-in's docstring, read without executing it."""
     dotted = names(group)[name]
     try:
-        spec = importlib.util.find_spec(dotted)
-        source = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else None
-        text = "" if source is None else ast.get_docstring(ast.parse(source)) or ""
-    except ModuleNotFoundError:
-        source, text = None, ""
+        parsed = _parsed(dotted)
     except Exception as fault:  # one broken plug-in must not take the listing down
         return f"{dotted} cannot be read: {type(fault).__name__}: {fault}"
-    return f"{dotted} cannot be found" if source is None else text.split("\n")[0]
+    return f"{dotted} cannot be found" if parsed is None else (ast.get_docstring(parsed) or "").split("\n")[0]
+
+
+def groups() -> dict[str, list[str]]:
+    """Names by the groups that defenses say they belong to: ``GROUPS = (...)`` in their files, not executed."""
+    found: dict[str, list[str]] = {}
+    for name, dotted in names("defenses").items():
+        with suppress(Exception):  # a broken one says so where it is loaded
+            parsed = _parsed(dotted)
+            for node in parsed.body if parsed else []:
+                if isinstance(node, ast.Assign) and [*map(ast.unparse, node.targets)] == ["GROUPS"]:
+                    for each in ast.literal_eval(node.value):
+                        found.setdefault(canonical(each), []).append(name)
+    return found
+
+
+def _parsed(dotted: str) -> ast.Module | None:
+    """The source of a module that is not imported; None if it is not there."""
+    try:
+        spec = importlib.util.find_spec(dotted)
+    except ModuleNotFoundError:
+        return None
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else None

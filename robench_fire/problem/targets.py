@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,10 @@ Memory = dict[str, Tensor]
 
 
 class Targets(Protocol):
-    """Soft targets (N, C) whose row mass is the example's weight."""
+    """Soft targets (N, C) whose row mass is the example's weight.
+
+    One whose memory a loss reads besides has a fourth function, ``recall(memory, index)``: by name, (N, ...).
+    """
 
     def init(self, labels: Tensor, num_classes: int) -> Memory:
         """Memory before the first epoch, for training labels (N_train,)."""
@@ -71,3 +75,39 @@ class SelfAdaptive:
         soft = memory["soft"][index]
         weight = soft.amax(1, keepdim=True)
         return soft * (weight / weight.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMeans:
+    """One-hot labels of weight 1; and ``views.recalled["class_mean"]``, (N, C): what is predicted of the class.
+
+    That is the mean softmax of the clean images of the example's class over the epoch before, and uniform in the first.
+    """
+
+    def init(self, labels: Tensor, num_classes: int) -> Memory:
+        identity = torch.eye(num_classes, device=labels.device)
+        mean, sums = torch.full_like(identity, 1 / num_classes), torch.zeros_like(identity)
+        return {"labels": labels, "identity": identity, "mean": mean, "sums": sums, "progress": mean.new_zeros(())}
+
+    def update(self, memory: Memory, index: Tensor, logits: Tensor, progress: float) -> Memory:
+        begins, sums = memory["progress"] != progress, memory["sums"]  # on the device: nothing waits for it
+        seen = sums.sum(1, keepdim=True)
+        over = torch.where(seen > 0, sums / seen.clamp_min(1), memory["mean"])  # a class may have no images
+        batch = self.read(memory, index).T @ torch.softmax(logits.detach().float(), 1)
+        return memory | {
+            "mean": torch.where(begins, over, memory["mean"]),
+            "sums": torch.where(begins, 0.0, sums) + batch,
+            "progress": torch.full_like(memory["progress"], progress),
+        }
+
+    def read(self, memory: Memory, index: Tensor) -> Tensor:
+        return memory["identity"][memory["labels"][index]]
+
+    def recall(self, memory: Memory, index: Tensor) -> Mapping[str, Tensor]:
+        return {"class_mean": memory["mean"][memory["labels"][index]]}
+
+
+def recalled(targets: Targets, memory: Memory, index: Tensor) -> Mapping[str, Tensor]:
+    """What a loss reads of the memory besides the targets of examples ``index``; of most targets, nothing."""
+    recall = getattr(targets, "recall", None)
+    return {} if recall is None else recall(memory, index)

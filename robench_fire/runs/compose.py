@@ -260,7 +260,8 @@ def _teacher(plan: Plan, dataset: Dataset, own: WeightFiles | None) -> Callable[
     if own is not None and not reads:
         raise RecipeError(f"--teacher: the loss of {plan.name} reads no teacher; leave it out")
     if own is None and reads:
-        raise GivenWeightsError(f"{plan.name} learns from a teacher: say --teacher FILE|RUN")
+        which = f", {plan.defense.teacher_is}" * bool(plan.defense.teacher_is)
+        raise GivenWeightsError(f"{plan.name} learns from a teacher: say --teacher FILE|RUN{which}")
     return None if own is None else taught_by("--teacher", own, plan, dataset)
 
 

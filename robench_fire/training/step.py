@@ -16,6 +16,7 @@ from robench_fire.data.pool import picked
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
+from robench_fire.problem.targets import recalled
 from robench_fire.training.attack import attacked
 from robench_fire.training.setup import Setup, Streams, per_example
 from robench_fire.training.state import State
@@ -39,6 +40,7 @@ def step(
     with clock.section("attack"), rounding(setup.arithmetic.attack):
         label, target = setup.group.part(drawn.label), _targets(state, setup, index, drawn)
         seen = Views(None, target, target, label, torch.full((), progress, device=setup.device))  # no logits yet
+        seen = seen._replace(recalled=_recalled(state, setup, index))
         images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams])
     with clock.section("update"), rounding(setup.arithmetic.update):
         uphill = []
@@ -46,7 +48,8 @@ def step(
             uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, passed(setup, images, seen))))
         seen = passed(setup, images, seen)
         _remember(state, setup, index, progress, seen)
-        terms = _terms(setup, index, seen._replace(target=_targets(state, setup, index, drawn)))
+        seen = seen._replace(target=_targets(state, setup, index, drawn), recalled=_recalled(state, setup, index))
+        terms = _terms(setup, index, seen)
         state.scaler.scale(_sum(terms) * setup.group.size).backward()  # the processes' gradients are averaged
     with clock.section("optimiser"):
         state.scaler.step(state.optimiser)
@@ -83,6 +86,13 @@ def _targets(state: State, setup: Setup, index: Sequence[Tensor], drawn: _Drawn)
     if drawn.mixed:
         own = [way.targets(each) for way, each in zip(drawn.mixed, own, strict=True)]
     return setup.group.part(torch.cat(own))
+
+
+def _recalled(state: State, setup: Setup, index: Sequence[Tensor]) -> dict[str, Tensor]:
+    """This process's part of what the targets of all seeds remember besides."""
+    chosen, pairs = setup.problem.defense.targets, zip(state.seeds, index, strict=True)
+    own = [recalled(chosen, one.memory, each) for one, each in pairs]
+    return {name: setup.group.part(torch.cat([each[name] for each in own])) for name in own[0]}
 
 
 def passed(setup: Setup, images: Images, seen: Views) -> Views:

@@ -79,10 +79,13 @@ def test_ten_lines_train_to_the_same_weights(name: str) -> None:
 def test_bundled_defenses_by_name(name: str, small: Splits) -> None:
     """As `robench train NAME digits` with one rate, on the same batches."""
     options = {"threat": "0.2", "dataset": "digits", "set": {"recipe.schedule": "steps", "recipe.epochs": 2}}
-    objective = Objective(name, labels=small.train.labels, num_classes=10, **options)  # type: ignore[arg-type]
+    teacher = initialised(DigitsCNN, 100).eval().requires_grad_(False)
+    objective = Objective(name, labels=small.train.labels, num_classes=10, teacher=teacher, **options)  # type: ignore[arg-type]
     recipe = replace(objective.plan.recipe, schedule=replace(objective.plan.recipe.schedule, at=()), extra=None)
     part = small.train.take(slice(150))
-    given = Problem(objective.plan.defense, objective.plan.threat, recipe, part, small.validation, 10)
+    own = objective.plan.defense
+    loads = (lambda seed: teacher) if own.teacher_reads else None
+    given = Problem(own, objective.plan.threat, recipe, part, small.validation, 10, teacher=loads)
     found, expected = by_hand(objective, given).state_dict(), train(DigitsCNN, given, seed=0, device=CPU).weights
     for key, value in expected.items():
         assert torch.equal(found[key], value), key

@@ -9,8 +9,9 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
-from bundled_defenses import NAMES, defense_of, each_name, gains, one_hot, random_views, total
+from bundled_defenses import NAMES, complete, defense_of, each_name, gains, one_hot, random_views, total
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from robench_fire.problem import registry
 from robench_fire.problem.defense import Defense, Paper, Views
@@ -25,7 +26,8 @@ def paper_of(name: str) -> Paper:
 
 
 def reordered(views: Views, order: Tensor) -> Views:
-    return Views(*(each[order] for each in views[:4] if each is not None))
+    moved: Views = tree_map(lambda each: each[order] if each.dim() else each, views)
+    return moved
 
 
 @each_name
@@ -148,7 +150,8 @@ def extreme_views(dtype: torch.dtype) -> dict[str, Views]:
         "turned back": (wrong, sure),
     }
     target = one_hot(label, 10, torch.float32)
-    return {scene: Views(clean.to(dtype), adv.to(dtype), target, label) for scene, (clean, adv) in made.items()}
+    given = {scene: Views(clean.to(dtype), adv.to(dtype), target, label) for scene, (clean, adv) in made.items()}
+    return {scene: complete(views) for scene, views in given.items()}
 
 
 @each_name

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from robench_fire.problem.targets import HardLabels, Memory, SelfAdaptive, Targets
+from robench_fire.problem.targets import ClassMeans, HardLabels, Memory, SelfAdaptive, Targets, recalled
 
 LABELS = torch.tensor([0, 2, 1, 1, 2, 0])
 INDEX = torch.tensor([4, 0, 3])
 LOGITS = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.5, -0.5], [4.0, 0.0, -2.0]])
-SOURCES: list[Targets] = [HardLabels(), SelfAdaptive()]
+SOURCES: list[Targets] = [HardLabels(), SelfAdaptive(), ClassMeans()]
 AFTER = 0.8  # of the epochs: past SelfAdaptive's default start
 
 each_source = pytest.mark.parametrize("targets", SOURCES)
@@ -54,6 +54,35 @@ def test_memory_survives_a_safe_load(targets: Targets) -> None:
     loaded = torch.load(file, weights_only=True)
     assert same(loaded, memory)
     assert torch.equal(targets.read(loaded, INDEX), targets.read(memory, INDEX))
+
+
+def test_class_means_are_of_the_epoch_before_and_uniform_at_first() -> None:
+    targets, every = ClassMeans(), torch.arange(6)
+    memory = targets.init(LABELS, 4)
+    logits = torch.linspace(-2, 3, 24).view(6, 4).sin() * 3
+    for index in (INDEX, torch.tensor([1, 2])):  # example 5 is not seen, and class 3 has none
+        memory = targets.update(memory, index, logits[index], 0.25)
+        np.testing.assert_array_equal(recalled(targets, memory, every)["class_mean"], np.full((6, 4), 0.25))
+    predicted = softmax(logits.numpy(), axis=1)
+    expected = np.stack([predicted[[0]].mean(0), predicted[[2, 3]].mean(0), predicted[[1, 4]].mean(0)])
+    for index in (INDEX, every):  # of the second epoch, which do not move them
+        memory = targets.update(memory, index, 7 * logits[index], 0.5)
+        np.testing.assert_allclose(recalled(targets, memory, every)["class_mean"], expected[LABELS], atol=1e-6)
+        np.testing.assert_allclose(memory["mean"][3], 0.25)
+
+
+def test_a_class_that_an_epoch_does_not_see_keeps_its_mean() -> None:
+    targets, memory = ClassMeans(), ClassMeans().init(LABELS, 3)
+    first = targets.update(memory, torch.arange(6), LOGITS.repeat(2, 1), 0.25)
+    second = targets.update(first, torch.tensor([2, 3]), LOGITS[:2], 0.5)
+    third = targets.update(second, torch.tensor([2, 3]), LOGITS[:2], 0.75)
+    assert torch.equal(third["mean"][[0, 2]], second["mean"][[0, 2]])
+    assert not torch.equal(third["mean"][1], second["mean"][1])
+
+
+def test_other_targets_recall_nothing() -> None:
+    for targets in (HardLabels(), SelfAdaptive()):
+        assert recalled(targets, targets.init(LABELS, 3), INDEX) == {}
 
 
 def test_hard_labels_ignore_predictions() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robench_fire.problem import registry
 from robench_fire.problem.defense import Defense, Standard, Terms, Views
+from robench_fire.problem.targets import recalled
 
 NAMES = sorted(registry.names("defenses"))
 
@@ -37,7 +38,18 @@ def random_views(n: int = 6, num_classes: int = 5, spread: float = 2.0) -> Views
     clean, adv = (spread * torch.randn(n, num_classes, generator=generator, dtype=torch.float64) for _ in range(2))
     label = torch.randint(num_classes, (n,), generator=generator)
     weight = 0.5 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
-    return Views(clean, adv, weight * one_hot(label, num_classes), label)
+    return complete(Views(clean, adv, weight * one_hot(label, num_classes), label))
+
+
+def complete(views: Views) -> Views:
+    """With all that a loss of any bundled defense reads besides: each example's own, and made of its logits."""
+    kinds, index = [defense_of(name) for name in NAMES], torch.arange(len(views.label))
+    more = {each.name: 2 * views.adv - views.natural for kind in kinds for each in kind.further}
+    teacher = {each: views.natural.flip(1) for kind in kinds for each in kind.teacher_reads}
+    memories = [(kind.targets, kind.targets.init(views.label, views.target.shape[1])) for kind in kinds]
+    names = {name for targets, memory in memories for name in recalled(targets, memory, index)}
+    share = torch.softmax(views.natural.detach().roll(1, 1).to(views.target.dtype) / 2, 1)
+    return views._replace(more=more, teacher=teacher, recalled=dict.fromkeys(names, share))
 
 
 def total(terms: Terms) -> Tensor:

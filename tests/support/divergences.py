@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from robench_fire.losses import kl, squared_fisher_rao, squared_half_angle, squared_hellinger
+from robench_fire.losses import (
+    jensen_shannon,
+    kl,
+    squared_fisher_rao,
+    squared_half_angle,
+    squared_hellinger,
+    total_variation,
+)
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,7 +26,7 @@ CLEAN = torch.tensor([[2, 0, -1], [0, 1, 1.5]], dtype=torch.float64)
 ADV = torch.tensor([[0.5, 1, -0.5], [-1, 2, 2.5]], dtype=torch.float64)
 
 
-DIVERGENCES = [kl, squared_hellinger, squared_half_angle, squared_fisher_rao]
+DIVERGENCES = [kl, squared_hellinger, squared_half_angle, squared_fisher_rao, jensen_shannon, total_variation]
 
 
 ANGLES = [squared_half_angle, squared_fisher_rao]

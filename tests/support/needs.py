@@ -17,6 +17,7 @@ from robench_fire.problem.adversarial_weights import AdversarialWeights
 from robench_fire.problem.defense import Defense, Ramp, Terms, View, Views
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, CutMix, Mixup, Recipe, Sgd, Steps
+from robench_fire.problem.targets import ClassMeans
 from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import initialised
@@ -173,6 +174,14 @@ class TaughtTwice(Trades):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Typical(Trades):
+    """And the perturbed image is told what was predicted of its class."""
+
+    def outer(self, views: Views) -> Terms:
+        return super().outer(views) | {"typical": cross_entropy(views.adv, views.recalled["class_mean"])}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Need:
     """A defense with the changes of its recipe, and whether it begins from given weights or has a teacher."""
 
@@ -205,6 +214,7 @@ NEEDS = {
     "cutmix": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=CutMix())}),
     "teacher": Need(defense=Taught()),
     "teacher of both": Need(defense=TaughtTwice()),
+    "memory of classes": Need(defense=Typical(targets=ClassMeans())),
     "start": Need(defense=Trades(), begins=True),
 }
 RECIPE = Recipe(

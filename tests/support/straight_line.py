@@ -22,12 +22,17 @@ CPU = torch.device("cpu")
 
 
 class Known(NamedTuple):
-    """Of one update: clean images, targets, epoch / epochs, and the teacher where there is one."""
+    """Of one update: clean images, targets, epoch / epochs, and the teacher where there is one.
+
+    ``typical``: of each image what was predicted of its class in the epoch before; ``predicted``: what is in this one.
+    """
 
     x: Tensor
     target: Tensor
     progress: float
     teacher: nn.Module
+    typical: Tensor
+    predicted: list[Tensor]
 
 
 Loss = Callable[[nn.Module, Known, list[Tensor]], Tensor]
@@ -106,6 +111,12 @@ def taught_twice(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
     return trades(6, p, q, known.target) + told.mean()
 
 
+def typical(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
+    p, q = f(known.x), f(adv[0])
+    known.predicted.append(p.softmax(1).detach())
+    return trades(6, p, q, known.target) + ce(q, known.typical).mean()
+
+
 Gain = Callable[[nn.Module, Known, Tensor], Tensor]
 
 
@@ -139,6 +150,7 @@ STATEMENTS: dict[str, tuple[list[Gain], Loss]] = {
     "cutmix": ([divergence], plain),
     "teacher": ([disagreement], taught),
     "teacher of both": ([divergence], taught_twice),
+    "memory of classes": ([divergence], typical),
     "start": ([divergence], plain),
 }
 
@@ -187,7 +199,7 @@ def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbe
     """The network of seed 0 after all epochs; weights are perturbed by 0.02 from ``perturbed_from`` on."""
     gains, loss = STATEMENTS[name]
     f = initialised(build, 200 if name == "start" else 0)
-    teacher = initialised(build, 100).eval()
+    teacher, means = initialised(build, 100).eval(), torch.full((10, 10), 0.1)
     sgd = torch.optim.SGD(f.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     for epoch in range(1, given.recipe.epochs + 1):
         noise, views = generator(CPU, 0, "attack", epoch), generator(CPU, 0, "augmentation", epoch)
@@ -195,7 +207,7 @@ def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbe
             x, target = given.train.images[rows].float() / 255, F.one_hot(given.train.labels[rows], 10).float()
             if name in ("mixup", "cutmix"):
                 x, target = mixed(name, x, target, views)
-            known = Known(x, target, epoch / given.recipe.epochs, teacher)
+            known = Known(x, target, epoch / given.recipe.epochs, teacher, means[given.train.labels[rows]], [])
             f.eval()
             adv = [climbed(f, known, gain, noise) for gain in gains]
             f.train()
@@ -213,4 +225,7 @@ def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbe
             with torch.no_grad():
                 for weight, move in zip(f.parameters(), moves, strict=False):
                     weight -= move
+            if known.predicted:  # an epoch is one batch
+                own = given.train.labels[rows]
+                means = torch.stack([known.predicted[0][own == each].mean(0) for each in range(10)])
     return f

@@ -54,6 +54,7 @@ TERMS = {
     "batch term": "natural robust nuclear",
     "mixup": "natural robust",
     "teacher of both": "natural robust told",
+    "memory of classes": "natural robust typical",
 }
 
 
