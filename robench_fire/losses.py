@@ -74,3 +74,22 @@ def squared_hellinger(a: Tensor, b: Tensor) -> Tensor:
 def squared_fisher_rao(a: Tensor, b: Tensor) -> Tensor:
     """d_R² = (2θ)², at most π²: the squared geodesic distance of FIRE, eq. 15 (Theorem 2)."""
     return 4 * squared_half_angle(a, b)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of the angle between the rows of ``a`` and ``b`` (N, D); a row of zeros has none: 0, and no gradient."""
+    return (_direction(a) * _direction(b)).sum(1)
+
+
+def _direction(x: Tensor) -> Tensor:
+    """Each row at length 1. Scaled first: the squares of a confident image's gradient would underflow."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    largest = x.detach().abs().amax(1, keepdim=True)
+    some = largest > torch.finfo(x.dtype).tiny
+    x = torch.where(some, x, 0.0) / torch.where(some, largest, 1.0)
+    return x / torch.where(some, x.square().sum(1, keepdim=True), 1.0).sqrt()
+
+
+def nuclear_norm(matrix: Tensor) -> Tensor:
+    """() the sum of the singular values of ``matrix`` (N, C), in float32 or wider."""
+    return torch.linalg.svdvals(matrix.to(torch.promote_types(matrix.dtype, torch.float32))).sum()
