@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from robench_fire.problem.defense import View as View
     from robench_fire.problem.defense import Views as Views
     from robench_fire.problem.pgd import Pgd as Pgd
+    from robench_fire.problem.pgd import Replay as Replay
     from robench_fire.problem.plan import Plan as Plan
     from robench_fire.problem.recipe import Adam as Adam
     from robench_fire.problem.recipe import Augment as Augment
@@ -71,7 +72,7 @@ _HOMES = {
     "problem.dataset": "Dataset Download File Mirror Split",
     "problem.adversarial_weights": "AdversarialWeights",
     "problem.defense": "Defense Paper Ramp Reported Standard Terms View Views",
-    "problem.pgd": "Pgd",
+    "problem.pgd": "Pgd Replay",
     "problem.plan": "Plan",
     "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup Recipe Sgd Steps",
     "problem.targets": "ClassMeans HardLabels SelfAdaptive",

@@ -121,3 +121,22 @@ def weighted_mse(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     wide = torch.promote_types(a.dtype, torch.float32)
     apart = a.to(wide) - b.to(wide)
     return (weight * (apart - (weight * apart).sum(1, keepdim=True)).square()).sum(1) / 2
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of the angle between the rows of ``a`` and ``b`` (N, D); a row of zeros has none: 0, and no gradient."""
+    return (_direction(a) * _direction(b)).sum(1)
+
+
+def _direction(x: Tensor) -> Tensor:
+    """Each row at length 1. Scaled first: the squares of a confident image's gradient would underflow."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    largest = x.detach().abs().amax(1, keepdim=True)
+    some = largest > torch.finfo(x.dtype).tiny
+    x = torch.where(some, x, 0.0) / torch.where(some, largest, 1.0)
+    return x / torch.where(some, x.square().sum(1, keepdim=True), 1.0).sqrt()
+
+
+def nuclear_norm(matrix: Tensor) -> Tensor:
+    """() the sum of the singular values of ``matrix`` (N, C), in float32 or wider."""
+    return torch.linalg.svdvals(matrix.to(torch.promote_types(matrix.dtype, torch.float32))).sum()

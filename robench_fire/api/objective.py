@@ -20,6 +20,7 @@ from robench_fire.devices.random_streams import generator as stream
 from robench_fire.errors import DataError, RecipeError, UsageError
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Defense, Ramp, Terms, Views
+from robench_fire.problem.pgd import Replay
 from robench_fire.problem.plan import Plan, Profile
 from robench_fire.problem.targets import HardLabels, Memory, recalled
 from robench_fire.problem.threat import Linf, Threat
@@ -83,9 +84,13 @@ class Objective:
         self._noise: Generator | None = None
         self._begun: dict[str, Any] = {}
         self._moves: Moves = []
+        self._turn = 0
         self._made: tuple[nn.Module, Passes, Any] | None = None
         self._seen_data = False
         own = self.plan.defense
+        if isinstance(self.plan.recipe.attack, Replay):
+            why = "trains on each batch several times and perturbs it by its own updates"
+            raise UsageError(f"{self.plan.name} {why}: use robench train")
         if own.teacher_reads and teacher is None:
             raise UsageError(f"the loss of {self.plan.name} reads a teacher's logits: give teacher=, images to logits")
         if not isinstance(own.targets, HardLabels):
@@ -130,7 +135,8 @@ class Objective:
         net = model.module if isinstance(model, DistributedDataParallel) else model
         setup = self._setup(model, net, x)
         own, soft = self.plan.defense, self._target(net, x, y, index, target)
-        seen = Views(None, soft, soft, y, torch.full((), share, device=x.device))
+        known = (torch.full((), value, device=x.device) for value in (share, self._turn))
+        seen, self._turn = Views(None, soft, soft, y, next(known), turn=next(known)), self._turn + 1
         if self.memory is not None and index is not None:
             seen = seen._replace(recalled=recalled(own.targets, self.memory, index))
         with self._random(x.device):
@@ -148,13 +154,14 @@ class Objective:
         self._moves = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What outlives a batch: the targets' memory, and where the attack's random stream is."""
+        """What outlives a batch: the targets' memory, where the attack's random stream is, how many batches there were."""
         noise = self._noise.get_state() if self._noise else self._begun.get("noise")
-        return {"memory": self.memory, "noise": noise}
+        return {"memory": self.memory, "noise": noise, "turn": self._turn}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self.memory, self._noise, self._begun, self._moves = state["memory"], None, dict(state), []
+        self._turn = state.get("turn", 0)
 
     def _own_noise(self, device: torch.device) -> Generator:
         if self._noise is None or self._noise.device.type != device.type:
@@ -165,7 +172,7 @@ class Objective:
 
     def _setup(self, model: nn.Module, net: nn.Module, x: Tensor) -> Setup:
         plan = self.plan
-        if net is not model and (why := refuses_processes(plan.defense)):
+        if net is not model and (why := refuses_processes(plan.defense, plan.recipe)):
             raise RecipeError(f"several processes cannot train {plan.name}: {why}; use one device")
         if net is not model and (self.memory is not None or plan.defense.weights is not None):
             what = "targets of all images" if self.memory is not None else "weights perturbed alike"
@@ -185,7 +192,7 @@ class Objective:
         on = torch.is_autocast_enabled(device.type)
         own: Format = names.get(torch.get_autocast_dtype(device.type), "fp32") if on else "fp32"
         attack = self.plan.recipe.attack
-        return Arithmetic(own, own, "fp32" if attack is not None and attack.start != "uniform" else own)
+        return Arithmetic(own, own, "fp32" if attack is not None and attack.beside else own)
 
     def _random(self, device: torch.device) -> Any:
         """An attack in train mode draws from torch's own generators, for dropout: they are put back."""

@@ -129,14 +129,14 @@ def show(
 
     composed = compose(recipe.request(defense, dataset, data_dir))
     from robench_fire.costs.estimate import estimate
-    from robench_fire.costs.work import work
+    from robench_fire.costs.work import per_update
     from robench_fire.devices.device import resolve
     from robench_fire.models.architectures import chosen_of_timm
 
     plan = composed.plan
     cost = {
         "fingerprint": fingerprint(plan),
-        "forward_equivalents_per_update": work(plan.defense, plan.recipe).forward_equivalents,
+        "forward_equivalents_per_update": per_update(plan.defense, plan.recipe),
         "training_seconds_per_seed": round(estimate(composed, resolve(device)), 1),
         "device": str(resolve(device)),
         "timm": chosen_of_timm(plan.recipe.arch, composed.dataset.shape),
@@ -166,6 +166,8 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
     console.print(drawn)
     if built := ", ".join(f"{name} {value}" for name, value in cost["timm"].items()):
         console.print(f"timm builds it with {built}, untrained")
-    console.print(f"plan {cost['fingerprint']}; {cost['forward_equivalents_per_update']} forward-equivalents an update")
+    replayed = composed.plan.recipe.updates
+    each = f"{cost['forward_equivalents_per_update']} forward-equivalents an update"
+    console.print(f"plan {cost['fingerprint']}; {each}{f', {replayed} updates a batch' if replayed > 1 else ''}")
     took = duration(cost["training_seconds_per_seed"])
     console.print(f"about {took} of training a seed on this machine's {cost['device']}, measured just now")

@@ -11,7 +11,7 @@ from torch import nn
 
 from robench_fire.costs.estimate import images_per_epoch
 from robench_fire.costs.flops import forward_flops, network_flops, update_flops
-from robench_fire.costs.work import work
+from robench_fire.costs.work import per_update, work
 from robench_fire.devices.meters import matmul_rate, peak_memory
 from robench_fire.devices.precision import Format
 from robench_fire.files import write_json
@@ -39,7 +39,7 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
         "sections": sections(trained.seconds),
         "images": images,
         "images_per_second": per_second,
-        "forward_equivalents": work(problem.defense, problem.recipe).forward_equivalents,
+        "forward_equivalents": per_update(problem.defense, problem.recipe),
         "flops_per_image": each,
         "flops": each * images,
         "flops_per_second": each * per_second,
@@ -54,7 +54,7 @@ def facts(build: Callable[[], nn.Module], problem: Problem, trained: Trained, de
 
 
 def flops_per_image(build: Callable[[], nn.Module], problem: Problem) -> int:
-    """FLOPs of an update, divided by its images: the mean of all epochs, where these differ."""
+    """FLOPs of the updates on a batch, divided by its images: the mean of all epochs, where these differ."""
     _, *sides = problem.train.images.shape
     shape = (sides[0], sides[1], sides[2])
     epochs, teacher = problem.recipe.epochs, problem.teacher

@@ -84,4 +84,5 @@ def update_flops(each: NetworkFlops, done: Work, taught: int = 0) -> int:
     A full backward is a little less than two forwards, as the first layer needs no gradient of the images.
     """
     own = done.forwards * each.forward + done.to_image * each.to_image + done.to_weights * each.to_weights
-    return own + done.through * each.through + done.taught * taught
+    both = done.both * (each.forward + each.to_image)  # either gradient of all layers has the forward's
+    return own + done.through * each.through + done.taught * taught + both

@@ -12,7 +12,7 @@ import torch
 
 from robench_fire.costs import account
 from robench_fire.costs.estimate import estimate
-from robench_fire.costs.work import work
+from robench_fire.costs.work import per_update, work
 from robench_fire.data import fetching
 from robench_fire.devices.device import use
 from robench_fire.devices.meters import matmul_rate, peak_memory
@@ -131,7 +131,7 @@ def _measured(
         "step_seconds": batch / per_second,
         "sections": taken,
         "images_per_second": per_second,
-        "forward_equivalents": equivalents,
+        "forward_equivalents": per_update(defense, recipe),
         "flops_per_image": each,
         "flops_per_update": each * recipe.batch_size,
         "flops_per_second": each * per_second,

@@ -49,7 +49,7 @@ def resolve(recipe: Recipe, device: torch.device) -> Arithmetic:
     if recipe.attack_precision != "auto":
         attack = first = recipe.attack_precision
     else:
-        beside_the_image = recipe.attack is not None and recipe.attack.start != "uniform"
+        beside_the_image = recipe.attack is not None and recipe.attack.beside
         attack, first = update, exact if update in SHORT and beside_the_image else update
     for flag, chosen in (("--precision", update), ("--attack-precision", attack)):
         if chosen not in supported(device):

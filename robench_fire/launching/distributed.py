@@ -65,7 +65,7 @@ def train(
     apart.check_given([composed], seeds)
     request = replace(request, code=composed.plan.code)
     torchrun.check_batch(composed.plan.recipe)
-    if why := refuses_processes(composed.plan.defense):
+    if why := refuses_processes(composed.plan.defense, composed.plan.recipe):
         raise RecipeError(f"several processes cannot train {composed.plan.name}: {why}; use one device")
     if request.extra_data is not None:
         extra_images.load(request.extra_data, composed.dataset.shape, composed.dataset.num_classes)

@@ -36,6 +36,7 @@ class Views(NamedTuple):
     features: Mapping[str, Tensor] = {}  # (N, D) what the network's last linear layer reads
     gradients: Mapping[str, Tensor] = {}  # (N, D) of slope() with respect to that image
     recalled: Mapping[str, Tensor] = {}  # (N, ...) what the targets remember besides, by the names of their recall()
+    turn: Tensor = torch.zeros((), dtype=torch.int64)  # () number of the batch in the training, from 0
 
     @property
     def natural(self) -> Tensor:
@@ -53,17 +54,21 @@ Terms = dict[str, Tensor]
 class View:
     """A further image of each example, whose logits the outer loss reads as ``views.more[name]``.
 
-    Made by exactly one of two: ``image`` of (clean images, perturbed images), each (N, C, H, W) in [0, 1]; or a second
-    attack by the recipe that maximises ``gain`` of (defense, views), (N,), whose ``views.adv`` is its own image.
+    Made by exactly one of three: ``image`` of (clean images, perturbed images), each (N, C, H, W) in [0, 1]; a second
+    attack by the recipe that maximises ``gain`` of (defense, views), (N,), whose ``views.adv`` is its own image; or
+    chance: a uniformly random image of the ball of ``around`` radii.
     """
 
     name: str
     image: Callable[[Tensor, Tensor], Tensor] | None = None
     gain: Callable[[Any, Views], Tensor] | None = None
+    around: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.image is None) == (self.gain is None):
-            raise ValueError(f"view {self.name}: give one of image and gain")
+        if sum(each is not None for each in (self.image, self.gain, self.around)) != 1:
+            raise ValueError(f"view {self.name}: give one of image, gain and around")
+        if self.around is not None and not self.around > 0:
+            raise ValueError(f"view {self.name}: around {self.around}: so many radii, must be positive")
         if self.name in ("clean", "adv"):
             raise ValueError(f"view {self.name}: this name is taken")
 
@@ -123,6 +128,10 @@ class Defense:
         """(N,) what the attack maximises over the perturbed images."""
         raise NotImplementedError
 
+    def inner_over_batch(self, views: Views) -> Tensor:
+        """() what the attack maximises besides, of the batch as a whole: added to the mean of inner."""
+        raise NotImplementedError
+
     def outer(self, views: Views) -> Terms:
         """What the trainer minimises over the weights: by name, (N,)."""
         raise NotImplementedError
@@ -144,6 +153,11 @@ class Defense:
     def has_batch_terms(self) -> bool:
         """Whether a loss of this defense is of the batch as a whole."""
         return type(self).over_batch is not Defense.over_batch
+
+    @property
+    def has_batch_gain(self) -> bool:
+        """Whether its attack maximises something of the batch as a whole."""
+        return type(self).inner_over_batch is not Defense.inner_over_batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ def check(
 
     Raises:
         RecipeError: if it lacks inner (of an attack) or outer, or one returns something else than a value per example,
-            (N,), or over_batch than one of the batch, (); if a gain does not depend on the perturbed images, or no term
+            (N,), or over_batch or inner_over_batch than one of the batch, (); if a gain does not depend on the perturbed images, or no term
             on any image; if a value or a gradient is not finite; if a further image has another shape; if it names
             images that it does not make; or if a coefficient is not a field.
     """
@@ -48,6 +48,8 @@ def check(
             seen = _seen(defense, clean, perturbed, known)
             for image, gain in defense.attacks.items() if attacked else ():
                 _gain(defense, f"{name}: {'inner' if image == 'adv' else f'the gain of {image!r}'}", gain, seen, where)
+            if attacked and defense.has_batch_gain:
+                _gain(defense, f"{name}: inner_over_batch", type(defense).inner_over_batch, seen, where, ())
             _terms(defense, name, seen, where)
 
 
@@ -104,11 +106,14 @@ def _seen(defense: Defense, clean: Tensor, adv: Tensor, known: Views) -> Views:
     )  # fmt: skip
 
 
-def _gain(defense: Defense, what: str, gain: Callable[[Any, Views], Tensor], seen: Views, where: str) -> None:
+def _gain(
+    defense: Defense, what: str, gain: Callable[[Any, Views], Tensor], seen: Views, where: str,
+    shape: tuple[int, ...] = (2,),
+) -> None:  # fmt: skip
     known = {each: value for each, value in seen.teacher.items() if each == "clean"}
     clean = seen.natural.detach() if defense.clean_in_inner else None
     value = gain(defense, seen._replace(clean=clean, more={}, teacher=known, features={}, gradients={}))
-    _shaped(what, value, (2,), where)
+    _shaped(what, value, shape, where)
     if not value.requires_grad:
         raise RecipeError(f"{what} does not depend on views.adv, so that an attack has no gradient to follow")
     (grad,) = torch.autograd.grad(value.sum(), seen.adv)

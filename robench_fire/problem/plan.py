@@ -12,10 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
 from robench_fire.problem.own_data import OwnData
+from robench_fire.problem.pgd import Replay
 from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
 from robench_fire.problem.settings import OPTIONAL, leaves, plan_fingerprint, to_plain
 from robench_fire.problem.targets import HardLabels
-from robench_fire.problem.threat import Threat
+from robench_fire.problem.threat import Threat, scaled
 from robench_fire.quantity import Quantity
 
 Profile = Literal["matched", "short", "official"]
@@ -43,8 +44,9 @@ class Plan:
         """Refuse what cannot work.
 
         Raises:
-            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
-                pass that the loss reads, or mixes images whose targets are kept per image.
+            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or it starts in a ball
+                that is none, or the recipe leaves out a pass or an attack that the loss reads, or mixes images whose
+                targets are kept per image.
         """
         attack, eps = self.recipe.attack, self.threat.eps
         needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
@@ -55,13 +57,22 @@ class Plan:
             raise RecipeError(
                 f"recipe.augment.mix: {self.name} keeps targets per image, and mixed images have two; leave it out"
             )
-        if attack is None and (further := [each.name for each in self.defense.further]):
+        if attack is None and (further := [each.name for each in self.defense.further if each.around is None]):
             raise RecipeError(f"recipe.attack none: the loss of {self.name} reads {', '.join(further)} images; keep it")
+        if isinstance(attack, Replay) and (found := [each for each in self.defense.attacks if each != "adv"]):
+            reads = f"the loss of {self.name} reads {', '.join(found)} images, which an attack of their own finds"
+            raise RecipeError(f"recipe.attack replay: {reads}; use recipe.attack pgd")
         if attack and attack.steps * attack.step < eps * (1 - 1e-6):
             raise RecipeError(
                 f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
                 "raise recipe.attack.steps or recipe.attack.step"
             )
+
+        wide = [each.around for each in self.defense.further if each.around] + [getattr(attack, "spread", None) or 1.0]
+        try:
+            scaled(self.threat, max(wide))
+        except ValueError as fault:
+            raise RecipeError(f"a start of {max(wide):g} radii: {fault}; lower recipe.attack.spread") from None
 
     def with_recipe(self, **changes: Any) -> Plan:
         """This plan with some fields of its recipe replaced."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.pgd import Pgd, Replay
 from robench_fire.problem.settings import OPTIONAL
 
 Pass = Literal["clean", "adv"]
@@ -160,8 +160,8 @@ def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:
 class Recipe:
     """A training recipe.
 
-    ``attack``: the inner maximisation; None trains on clean images only. ``attack_mode``: which batch statistics the
-    attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
+    ``attack``: the inner maximisation: a search, the gradients of the updates themselves (Replay), or None, which trains
+    on clean images only. ``attack_mode``: which batch statistics the attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
     repeated without gradient, as some released codes do, and the last one enters the loss. ``ema_decay``: evaluate an
     exponential moving average of the weights. ``select``: keep the last epoch, or the epoch with the highest robust
     accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
@@ -172,7 +172,7 @@ class Recipe:
     """
 
     arch: str
-    attack: Pgd | None
+    attack: Pgd | Replay | None
     attack_mode: Literal["eval", "train"] = "eval"
     passes: tuple[Pass, ...] = ("clean", "adv")
     epochs: int = 100
@@ -204,3 +204,8 @@ class Recipe:
             raise ValueError(f"extra.share {self.extra.share} of a batch of {self.batch_size} leaves one kind out")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay {self.ema_decay}: must lie strictly between 0 and 1")
+
+    @property
+    def updates(self) -> int:
+        """How many updates are made on each batch."""
+        return self.attack.times if self.attack else 1

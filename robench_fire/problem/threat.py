@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -21,6 +21,9 @@ class Threat(Protocol):
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The point of the ball around ``x`` and of [0, 1] that replaces ``x_adv``."""
+
+    def bounded(self, perturbation: Tensor) -> Tensor:
+        """The perturbation of at most the radius that replaces ``perturbation``; images play no part."""
 
     def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
         """One step of length ``step`` (in this norm) in the steepest direction for ``grad``."""
@@ -58,6 +61,9 @@ class Linf:
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(x_adv, x - self.eps), x + self.eps).clamp(0, 1)
 
+    def bounded(self, perturbation: Tensor) -> Tensor:
+        return perturbation.clamp(-self.eps, self.eps)
+
     def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
         return x_adv + step * grad.sign()
 
@@ -86,8 +92,11 @@ class L2:
             raise ValueError(f"eps {self.eps} is negative; CIFAR's L2 boards use 0.5")
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        length = self.distance(x_adv, x).clamp_min(1e-12)
-        return (x + (x_adv - x) * _per_image((self.eps / length).clamp_max(1), x)).clamp(0, 1)
+        return (x + self.bounded(x_adv - x)).clamp(0, 1)
+
+    def bounded(self, perturbation: Tensor) -> Tensor:
+        length = perturbation.flatten(1).square().sum(1).sqrt().clamp_min(1e-12)
+        return perturbation * _per_image((self.eps / length).clamp_max(1), perturbation)
 
     def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
         largest = _per_image(grad.flatten(1).abs().amax(1), grad)
@@ -102,6 +111,15 @@ class L2:
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         return (x_adv - x).flatten(1).square().sum(1).sqrt()
+
+
+def scaled(threat: Threat, radii: float) -> Threat:
+    """The ball of so many radii.
+
+    Raises:
+        ValueError: if it has no such radius: Linf's is at most 1.
+    """
+    return replace(threat, eps=radii * threat.eps)  # type: ignore[type-var]  # every Threat is a dataclass
 
 
 THREATS: dict[str, type[Linf] | type[L2]] = {"Linf": Linf, "L2": L2}

@@ -11,12 +11,16 @@ FALLEN = (
     15.0  # points of robust accuracy lost, and half of the best: Wong et al. 2020 lose all of it within an epoch or two
 )
 
+APART = 30.0  # points between the accuracies under one step and under ten, of a network that hides its gradient
+
 
 def signs(curve: Sequence[Mapping[str, float]], num_classes: int) -> list[str]:
     """What a reader must know of a seed, as sentences without an end; empty for a training like any other.
 
-    ``curve``: of each epoch "clean" and, where the recipe has an attack, "robust", in percent on validation images.
-    "Catastrophic overfitting" is robust accuracy that collapses while clean accuracy does not (Wong et al. 2020).
+    ``curve``: of each epoch "clean" and, where the recipe has an attack, "robust", in percent on validation images; and
+    "one_step", under the attack of a training that takes one step, whose "robust" is under ten. "Catastrophic
+    overfitting" is robust accuracy that collapses while clean accuracy, or that under the one step, does not (Wong et
+    al. 2020).
     """
     if not curve:
         return []
@@ -25,9 +29,17 @@ def signs(curve: Sequence[Mapping[str, float]], num_classes: int) -> list[str]:
         found.append(f"its validation accuracy is near chance, {last['clean']:.1f} % of {num_classes} classes")
     best = max(curve, key=lambda row: row.get("robust", 0.0))
     lost = best.get("robust", 0.0) - last.get("robust", 0.0)
-    if lost >= FALLEN and lost >= best["robust"] / 2 and last["clean"] >= best["clean"]:
+    fell = lost >= FALLEN and lost >= best["robust"] / 2
+    one, before = last.get("one_step", 0.0), best.get("one_step", 100.0)
+    if fell and (last["clean"] >= best["clean"] or one >= before):
+        while_ = f", while that under the training attack's one step went from {before:.1f} to {one:.1f} %"
         found.append(
             f"catastrophic overfitting, robust accuracy on validation images fell from {best['robust']:.1f} % in epoch "
-            f"{best['epoch']:.0f} to {last['robust']:.1f} %"
+            f"{best['epoch']:.0f} to {last['robust']:.1f} %{while_ if 'one_step' in last else ''}"
+        )
+    elif one - last.get("robust", 0.0) >= APART and last["robust"] <= one / 2:
+        found.append(
+            f"overfitted to the training attack's one step, under which {one:.1f} % of the validation images are right "
+            f"and {last['robust']:.1f} % under ten steps"
         )
     return found

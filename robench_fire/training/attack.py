@@ -10,30 +10,44 @@ from torch import Generator, Tensor, nn
 from robench_fire.devices.precision import GAIN_SCALE, Format, autocast
 from robench_fire.problem.defense import Views
 from robench_fire.problem.defense_check import same_shape
-from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.pgd import Pgd, Replay
+from robench_fire.problem.threat import Threat, scaled
 from robench_fire.training.setup import Gain, Setup, frozen
 
 
+Begin = Callable[[Tensor, Threat, Generator], Tensor]
+"""Clean images, threat model and stream to images near them."""
+
+
 def attacked(
-    model: nn.Module, setup: Setup, drawn: Tensor, seen: Views, noises: Sequence[Generator]
+    model: nn.Module, setup: Setup, drawn: Tensor, seen: Views, noises: Sequence[Generator], kept: Tensor | None = None
 ) -> tuple[dict[str, Tensor], Views]:
     """By name this process's part of every image that the outer loss reads, and ``seen`` with the teacher's logits.
 
     ``drawn``: the clean images of the whole batch, one seed's after another's; ``seen``: what is known of this part of
-    them; ``noises``: each seed's stream of starts. Clean logits are computed once, where the defense reads them.
-    Without an attack the perturbed images are the clean ones.
+    them; ``noises``: each seed's stream of starts; ``kept``: the perturbation that the update before left, for replays.
+    Clean logits are computed once, where an attack reads them. Without an attack the perturbed images are the clean
+    ones.
     """
     recipe, defense, clean = setup.problem.recipe, setup.problem.defense, setup.group.part(drawn)
     images = {"clean": clean}
     known = seen = _taught(setup, seen, images)
-    with frozen(model, recipe.attack_mode):
-        if recipe.attack is not None and defense.clean_in_inner:
-            with torch.no_grad(), autocast(setup.arithmetic.first, setup.device):
-                known = seen._replace(clean=model(clean).float())
-        for name, gain in setup.gains.items():
-            attack = recipe.attack
-            images[name] = _climbed(setup, attack, gain, drawn, known, noises) if attack else clean
+    if isinstance(recipe.attack, Pgd):
+        with frozen(model, recipe.attack_mode):
+            if defense.clean_in_inner:
+                with torch.no_grad(), autocast(setup.arithmetic.first, setup.device):
+                    known = seen._replace(clean=model(clean).float())
+            for name, gain in setup.gains.items():
+                images[name] = _climbed(setup, recipe.attack, gain, drawn, known, noises)
+    elif isinstance(recipe.attack, Replay):
+        assert kept is not None
+        images["adv"] = setup.layout(recipe.attack.images(clean, kept, setup.problem.threat))
+    else:
+        images |= dict.fromkeys(setup.gains, clean)
     for view in defense.further:
+        if view.around is not None:
+            ball = scaled(setup.problem.threat, view.around)
+            images[view.name] = _begun(setup, lambda each, threat, own: threat.sample(each, own), ball, drawn, noises)
         if view.image is not None:
             images[view.name] = setup.layout(view.image(clean, images["adv"]).detach())
             same_shape("training", view, images[view.name], tuple(clean.shape))
@@ -50,11 +64,16 @@ def _taught(setup: Setup, seen: Views, images: dict[str, Tensor]) -> Views:
         return seen._replace(teacher={**seen.teacher, **{each: setup.teacher(images[each]).float() for each in wanted}})
 
 
-def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, noises: Sequence[Generator]) -> Tensor:
-    """The images of one attack; all processes draw the same starts for the whole batch, and take their part."""
-    threat, formats, part = setup.problem.threat, setup.arithmetic, setup.group.part
+def _begun(setup: Setup, begin: Begin, threat: Threat, drawn: Tensor, noises: Sequence[Generator]) -> Tensor:
+    """Images by chance; all processes draw the same ones for the whole batch, and take their part."""
     parts = zip(drawn.chunk(len(noises)), noises, strict=True)
-    begin = setup.layout(part(torch.cat([attack.begin(each, threat, own) for each, own in parts])))
+    return setup.layout(setup.group.part(torch.cat([begin(each, threat, own) for each, own in parts])))
+
+
+def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, noises: Sequence[Generator]) -> Tensor:
+    """The images of one attack."""
+    threat, formats, part = setup.problem.threat, setup.arithmetic, setup.group.part
+    begin = _begun(setup, attack.begin, threat, drawn, noises)
     finite: list[Tensor] = []
 
     def value(chosen: Format) -> Callable[[Tensor], Tensor]:

@@ -24,7 +24,7 @@ from robench_fire.models.stacked import Stacked
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.recipe import Recipe
 from robench_fire.progress import Progress, silent
-from robench_fire.training import saving
+from robench_fire.training import perturbations, saving
 from robench_fire.training.epoch import Row, train_epoch
 from robench_fire.training.out_of_memory import within_memory
 from robench_fire.training.saving import Saves
@@ -180,12 +180,16 @@ def prepared(
         raise RecipeError(f"several seeds cannot be trained at once: {why}; leave out --together")
     if len(seeds) > 1 and arithmetic.update == "fp16":
         raise RecipeError("fp16 has one scale for all seeds; leave out --together, or use --precision bf16")
-    if group.size > 1 and (why := refuses_processes(problem.defense)):
+    if group.size > 1 and (why := refuses_processes(problem.defense, recipe)):
         raise RecipeError(f"several processes cannot train this: {why}; use one device")
     model = Stacked(models) if len(seeds) > 1 else models[0]
     lay_out(model, width)
-    updates = recipe.epochs * batches_per_epoch(recipe, len(problem.train.labels))
-    states = [SeedState(seed, problem.defense.targets.init(pool.labels, problem.num_classes)) for seed in seeds]
+    updates = recipe.epochs * recipe.updates * batches_per_epoch(recipe, len(problem.train.labels))
+    init, blank = problem.defense.targets.init, perturbations.blank
+    states = [
+        SeedState(seed, init(pool.labels, problem.num_classes), kept=blank(recipe, pool.images, device))
+        for seed in seeds
+    ]
     scaler = torch.amp.GradScaler(device.type, enabled=arithmetic.update == "fp16")
     state = fresh(model, recipe, states, scaler, updates)
     passes, gains = group.averaging(Passes(model, recipe, problem.defense)), gains_of(model, problem.defense)

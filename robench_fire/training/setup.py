@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._pytree import tree_map
 
 from robench_fire.devices.precision import Arithmetic
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.models.architectures import last_layer
-from robench_fire.models.stacked import refuses
+from robench_fire.models.stacked import Stacked, refuses
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Defense, Views
+from robench_fire.problem.pgd import Replay
 from robench_fire.problem.recipe import Recipe, effective_passes
 from robench_fire.problem.threat import Threat
 
@@ -131,13 +133,25 @@ def gains_of(model: nn.Module, defense: Defense) -> dict[str, Gain]:
 
 def _gain(model: nn.Module, defense: Defense, name: str, of: Callable[[Any, Views], Tensor]) -> Gain:
     what = "inner" if name == "adv" else f"the gain of {name!r}"
+    whole, seeds = name == "adv" and defense.has_batch_gain, model.size if isinstance(model, Stacked) else 1
 
     def gain(x_adv: Tensor, seen: Views) -> Tensor:
         logits = model(x_adv).float()
         with torch.autocast(x_adv.device.type, enabled=False):
-            return per_example(of(defense, seen._replace(adv=logits)), seen.label, what)
+            seen = seen._replace(adv=logits)
+            found = per_example(of(defense, seen), seen.label, what)
+            if not whole:
+                return found
+            own = torch.stack([defense.inner_over_batch(of_seed(seen, seeds, number)) for number in range(seeds)])
+            return (found.view(seeds, -1) + own[:, None]).flatten()  # N times as much as each: the sum is climbed
 
     return gain
+
+
+def of_seed(seen: Views, seeds: int, number: int) -> Views:
+    """What belongs to one seed's batch."""
+    own: Views = tree_map(lambda x: x.chunk(seeds)[number] if isinstance(x, Tensor) and x.dim() else x, seen)
+    return own
 
 
 def refuses_together(defense: Defense, model: nn.Module) -> str:
@@ -147,8 +161,12 @@ def refuses_together(defense: Defense, model: nn.Module) -> str:
     return "its loss reads features, which stacked models do not give" if defense.features else ""
 
 
-def refuses_processes(defense: Defense) -> str:
+def refuses_processes(defense: Defense, recipe: Recipe) -> str:
     """Why several processes cannot train a defense; empty where they can."""
+    if isinstance(recipe.attack, Replay):
+        return "each batch's perturbation is kept for the next one, in one process"
+    if defense.has_batch_gain:
+        return "its attack's gain is of the whole batch, which they part"
     if defense.has_batch_terms:
         return "its loss is of the whole batch, which they part"
     return "its loss reads gradients of images, whose own gradient they do not average" if defense.gradients_at else ""

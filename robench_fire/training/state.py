@@ -92,12 +92,16 @@ def _under_way(plain: Sequence[dict[str, Any] | None]) -> UnderWay:
 
 @dataclass
 class SeedState:
-    """What one seed has for itself: its targets' memory, its curve, and the weights of the epoch it would keep."""
+    """What one seed has for itself: its targets' memory, its curve, the weights of the epoch it would keep.
+
+    ``kept``: (batch size, C, H, W), the perturbations that its last updates left, where the recipe replays.
+    """
 
     seed: int
     memory: dict[str, Tensor]
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    kept: Tensor | None = None
 
 
 @dataclass
@@ -130,6 +134,7 @@ class State:
             "memory": one.memory,
             "curve": one.curve,
             "best": one.best,
+            **({} if one.kept is None else {"kept": one.kept}),
             "seconds": self.share(),
             "warm_up_images": self.warm_up_images,
             "epoch": self.epoch.of(number),
@@ -153,6 +158,8 @@ class State:
         for one, each in zip(self.seeds, plain, strict=True):
             one.memory = {name: value.to(one.memory[name].device) for name, value in each["memory"].items()}
             one.curve, one.best = each["curve"], each["best"]
+            if one.kept is not None:
+                one.kept.copy_(each["kept"])
         self.seconds = {name: sum(each["seconds"][name] for each in plain) for name in first["seconds"]}
         self.warm_up_images = first["warm_up_images"]
         self.epoch = _under_way([each.get("epoch") for each in plain])

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from robench_fire.data import mixing
-from robench_fire.data.batches import augmented
+from robench_fire.data.batches import augmented, batches_per_epoch
 from robench_fire.data.mixing import Mixing
 from robench_fire.data.pool import picked
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
 from robench_fire.problem.targets import recalled
+from robench_fire.training import perturbations
 from robench_fire.training.attack import attacked
-from robench_fire.training.setup import Setup, Streams, per_example
+from robench_fire.training.setup import Setup, Streams, of_seed, per_example
 from robench_fire.training.state import State
 from robench_fire.training.weights import move_back, moved_uphill
 
@@ -32,30 +32,54 @@ def step(
 
     ``index`` lies where the pool's images do, so that no copy waits for the device to say which. In a group of several
     processes all draw the same random numbers for the whole batch, take their part, and return their part of the means.
+    Where a batch is trained on several times, the terms are those of the mean update.
     """
-    chosen = setup.problem.defense.weights
     places, index = index, [each.to(setup.device, non_blocking=True) for each in index]
     with clock.section("data"):
         drawn = _drawn(setup, places, index, streams)
+    made = [_update(state, setup, index, drawn, progress, streams, clock) for _ in range(setup.problem.recipe.updates)]
+    if len(made) == 1:
+        return made[0]
+    return {name: torch.stack([each[name] for each in made]).mean(0) for name in made[0]}
+
+
+def _update(
+    state: State, setup: Setup, index: Sequence[Tensor], drawn: _Drawn, progress: float, streams: Sequence[Streams],
+    clock: Clock,
+) -> dict[str, Tensor]:  # fmt: skip
+    """One update on a batch."""
+    chosen, kept = setup.problem.defense.weights, perturbations.read(state, drawn.images)
     with clock.section("attack"), rounding(setup.arithmetic.attack):
         label, target = setup.group.part(drawn.label), _targets(state, setup, index, drawn)
-        seen = Views(None, target, target, label, torch.full((), progress, device=setup.device))  # no logits yet
-        seen = seen._replace(recalled=_recalled(state, setup, index))
-        images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams])
+        share, turn = (torch.full((), value, device=setup.device) for value in (progress, _turn(state, setup)))
+        seen = Views(
+            None, target, target, label, share, recalled=_recalled(state, setup, index), turn=turn
+        )  # no logits yet
+        images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams], kept)
     with clock.section("update"), rounding(setup.arithmetic.update):
         uphill = []
         if chosen is not None and chosen.active(progress):
             uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, passed(setup, images, seen))))
+        if kept is not None:
+            images["adv"].requires_grad_()
         seen = passed(setup, images, seen)
         _remember(state, setup, index, progress, seen)
         seen = seen._replace(target=_targets(state, setup, index, drawn), recalled=_recalled(state, setup, index))
         terms = _terms(setup, index, seen)
         state.scaler.scale(_sum(terms) * setup.group.size).backward()  # the processes' gradients are averaged
     with clock.section("optimiser"):
+        if kept is not None:
+            perturbations.write(state, setup, kept, images["adv"].grad)
         state.scaler.step(state.optimiser)
         move_back(uphill)
         _finish(state, setup)
     return {name: value.detach() for name, value in terms.items()}
+
+
+def _turn(state: State, setup: Setup) -> int:
+    """The number of the batch, from 0 in the first epoch."""
+    finished, images = len(state.seeds[0].curve), len(setup.problem.train.labels)
+    return finished * batches_per_epoch(setup.problem.recipe, images) + state.epoch.done
 
 
 class _Drawn(NamedTuple):
@@ -98,7 +122,10 @@ def _recalled(state: State, setup: Setup, index: Sequence[Tensor]) -> dict[str, 
 def passed(setup: Setup, images: Images, seen: Views) -> Views:
     """What the loss sees after the train-mode passes: logits, features, gradients with respect to images."""
     defense = setup.problem.defense
-    images = {name: each.detach().requires_grad_(name in defense.gradients_at) for name, each in images.items()}
+    images = {
+        name: each if each.requires_grad else each.detach().requires_grad_(name in defense.gradients_at)
+        for name, each in images.items()
+    }
     if setup.problem.recipe.attack is None:  # x' is x, and one pass is made
         images["clean"] = images["adv"] = images["clean"].requires_grad_(bool(defense.gradients_at))
     with autocast(setup.arithmetic.update, setup.device):
@@ -137,14 +164,8 @@ def _terms(setup: Setup, index: Sequence[Tensor], seen: Views) -> dict[str, Tens
     }
     if not defense.has_batch_terms:
         return terms
-    own: list[Terms] = [defense.over_batch(_chunk(seen, seeds, number)) for number in range(seeds)]
+    own: list[Terms] = [defense.over_batch(of_seed(seen, seeds, number)) for number in range(seeds)]
     return terms | {name: torch.stack([each[name] for each in own]) for name in own[0]}
-
-
-def _chunk(seen: Views, seeds: int, number: int) -> Views:
-    """What belongs to one seed."""
-    own: Views = tree_map(lambda x: x.chunk(seeds)[number] if isinstance(x, Tensor) and x.dim() else x, seen)
-    return own
 
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:

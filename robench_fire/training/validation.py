@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.precision import rounding
 from robench_fire.devices.random_streams import generator
 from robench_fire.problem.dataset import Split
-from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.problem.pgd import Pgd, Replay, misclassify
+from robench_fire.problem.threat import Threat
 from robench_fire.training.setup import Setup, frozen
 from robench_fire.training.state import State
 
@@ -25,14 +27,14 @@ Pictures = Callable[[int, int, Tensor, Tensor], None]
 def validate(
     state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
 ) -> list[dict[str, float]]:
-    """Each seed's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
+    """Each seed's clean accuracy, and its accuracies under ``attacks`` on cross-entropy, in percent.
 
     In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches; the first
-    one shows ``pictures``.
+    one shows ``pictures``, perturbed by the first attack.
     """
-    attack, seeds, group = setup.problem.recipe.attack, state.seeds, setup.group
+    tried, seeds, group = attacks(setup.problem.recipe.attack, setup.problem.threat), state.seeds, setup.group
     noises = [generator(setup.device, one.seed, "validation", epoch) for one in seeds]
-    right = torch.zeros(2, len(seeds), device=setup.device)
+    right = torch.zeros(1 + len(tried), len(seeds), device=setup.device)
     model = state.evaluated()
     size = max(min(BATCH, setup.problem.recipe.batch_size) // len(seeds), 1)  # what training fits, this does
     with frozen(model), rounding("tf32"):
@@ -42,21 +44,36 @@ def validate(
             mine = number % group.size == group.rank
             if mine:
                 right[0] += _right(model, x, label, len(seeds))
-            if attack is not None:
+            for at, attack in enumerate(tried.values(), 1):
                 pairs = zip(x.chunk(len(seeds)), noises, strict=True)  # all processes draw the same, for every batch
                 begin = torch.cat([attack.begin(each, setup.problem.threat, noise) for each, noise in pairs])
                 if mine:
                     found = _attacked(model, setup, attack, x, begin, label)
-                    right[1] += _right(model, found, label, len(seeds))
-                    if pictures is not None and number == 0:
-                        for at, pair in enumerate(zip(x.chunk(len(seeds)), found.chunk(len(seeds)), strict=True)):
-                            pictures(at, epoch, *pair)
+                    right[at] += _right(model, found, label, len(seeds))
+                    if pictures is not None and number == 0 and at == 1:
+                        for own, pair in enumerate(zip(x.chunk(len(seeds)), found.chunk(len(seeds)), strict=True)):
+                            pictures(own, epoch, *pair)
     counts = group.total(right).tolist()
-    names = ("clean", "robust") if attack else ("clean",)
     return [
-        {name: 100 * counts[at][number] / len(validation.labels) for at, name in enumerate(names)}
+        {name: 100 * counts[at][number] / len(validation.labels) for at, name in enumerate(("clean", *tried))}
         for number in range(len(seeds))
     ]
+
+
+def attacks(training: Pgd | Replay | None, threat: Threat) -> dict[str, Pgd]:
+    """By their names in a curve: "robust", the training attack, where that takes several steps.
+
+    What takes one step says nothing of the robustness of a network that has overfitted to it (Wong et al. 2020), and
+    what leaves the ball nothing of the ball's: "robust" is then ten steps of a quarter of the radius, from anywhere in
+    the ball, and "one_step" the training attack.
+    """
+    if training is None:
+        return {}
+    if isinstance(training, Pgd) and training.steps > 1 and training.within is None:
+        return {"robust": training}
+    one = training if isinstance(training, Pgd) else Pgd(steps=1, step=training.step, start="zero")
+    step = threat.eps.times(Fraction(1, 4)) if threat.eps else one.step
+    return {"robust": Pgd(steps=10, step=step, start="uniform"), "one_step": one}
 
 
 def _attacked(model: nn.Module, setup: Setup, attack: Pgd, x: Tensor, begin: Tensor, label: Tensor) -> Tensor:

@@ -27,7 +27,10 @@ from robench_fire.training.engine import initialised, train
 from robench_fire.training.setup import Problem
 
 CPU = torch.device("cpu")
-IN_TWO = [name for name in NEEDS if not NEEDS[name].changes.get("augment") and not NEEDS[name].begins]
+IN_TWO = [
+    name for name in NEEDS
+    if not NEEDS[name].changes.get("augment") and not NEEDS[name].begins and not name.startswith("replays")
+]  # fmt: skip
 
 
 def drawn(given: Problem, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,6 +23,7 @@ from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, compose
 from robench_fire.training.engine import train
 from robench_fire.training.setup import Problem
+from robench_fire.training.validation import attacks
 
 KNOWN = [  # multiply-adds of a forward pass of one image, in millions
     ("small-cnn", (1, 28, 28), "9.952"),
@@ -54,6 +55,12 @@ class Counter(TorchDispatchMode):
         return result
 
 
+def validated(each: NetworkFlops, given: Problem) -> int:
+    """What validation takes for an image."""
+    steps = [attack.steps for attack in attacks(given.recipe.attack, given.threat).values()]
+    return each.forward * (1 + len(steps)) + sum(steps) * (each.forward + each.to_image)
+
+
 @pytest.mark.parametrize(
     ("defense", "changes"),
     [(name, {}) for name in ("madry", "trades", "mart", "self_adaptive", "fire", "fire_sa")]
@@ -70,8 +77,7 @@ def test_an_update_is_counted_as_the_engine_runs_it(defense: str, changes: dict[
     with Counter() as counter:
         train(build, problem, seed=0, device=torch.device("cpu"))
     each = network_flops(build, composed.dataset.shape)
-    steps = recipe.attack.steps if recipe.attack else 0
-    validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if recipe.attack else 0)
+    validation = validated(each, problem)
     assert counter.total == 2 * (40 * update_flops(each, work(plan.defense, recipe)) + validation)
 
 
@@ -82,9 +88,8 @@ def test_an_update_that_is_given_more_is_counted_as_the_engine_runs_it(name: str
     with Counter() as counter:
         trained = train(DigitsCNN, given, seed=0, device=torch.device("cpu"))
     each = network_flops(DigitsCNN, (1, 8, 8))
-    steps = given.recipe.attack.steps if given.recipe.attack else 0
-    validation = each.forward + (steps * (each.forward + each.to_image) + each.forward if steps else 0)
-    own = 192 if name == "batch term" else 0  # the backward of a nuclear norm multiplies matrices, in the loss
+    validation = validated(each, given)
+    own = {"batch term": 192, "batch gain": 192 * 3}.get(name, 0)  # a nuclear norm's backward multiplies matrices
     expected = flops_per_image(DigitsCNN, given) + own
     assert counter.total == 2 * (40 * expected + 30 * validation)
     assert len(trained.curve) == 2
@@ -106,7 +111,7 @@ def test_forwards_of_an_update_that_is_given_more(name: str) -> None:
     model, teacher = CountingForwards(), CountingForwards().eval()
     taught = replace(given, teacher=lambda seed: teacher) if given.teacher else given
     train(lambda: model, taught, seed=0, device=torch.device("cpu"))
-    validation = 1 + (given.recipe.attack.steps + 1 if given.recipe.attack else 0)
+    validation = 1 + sum(each.steps + 1 for each in attacks(given.recipe.attack, given.threat).values())
     done = work(given.defense, given.recipe)
     assert (model.seen - validation, teacher.seen) == (done.forwards, done.taught)
 
@@ -122,6 +127,12 @@ FORWARDS = {
     "perturbed weights, all at once": 4 * 2 + 1 + 2 * (3 * 3),
     "teacher": 2 * 2 + 2 * 3 + 1,
     "teacher of both": 2 * 2 + 1 + 2 * 3 + 2,
+    "batch gain": 2 * 2 + 1 + 2 * 3,
+    "random image": 2 * 2 + 1 + 3 * 3,
+    "slopes at a random image": 2 * 2 + 1 + 3 * 3 + 2 * (1 + 2),
+    "far from the image": 2 * 2 + 1 + 2 * 3,
+    "replays": 3 * (2 * 3),  # nothing but its updates
+    "replays, perturbed weights": 3 * 2 * (2 * 3),
 }
 
 

@@ -97,13 +97,16 @@ def test_two_processes_give_a_loss_what_one_does(pair: list[Found], alone: Calla
 
 
 def test_what_several_processes_cannot_give_is_refused(pair: list[Found], alone: Callable[[str], Any]) -> None:
-    said = "several processes cannot train this: its loss {}; use one device"
+    said = "several processes cannot train this: {}; use one device"
     for found in pair:
-        assert found["batch term"] == said.format("is of the whole batch, which they part")
-        assert found["slopes"] == said.format("reads gradients of images, whose own gradient they do not average")
-    assert [alone(name) for name in checks.REFUSED] == ["", ""]
-    refused = {name for name in NEEDS if name.startswith(("batch", "slopes")) or name.endswith("slopes")}
-    assert set(checks.NEEDS) | refused | {"perturbed weights", "teacher"} == set(NEEDS)
+        assert found["batch term"] == said.format("its loss is of the whole batch, which they part")
+        own = "its loss reads gradients of images, whose own gradient they do not average"
+        assert found["slopes"] == said.format(own)
+        assert found["batch gain"] == said.format("its attack's gain is of the whole batch, which they part")
+        assert found["replays"] == said.format("each batch's perturbation is kept for the next one, in one process")
+    assert [alone(name) for name in checks.REFUSED] == [""] * 4
+    refused = {name for name in NEEDS if name.startswith(("batch", "slopes", "replays")) or name.endswith("slopes")}
+    assert set(checks.NEEDS) | refused | {"perturbed weights", "teacher", "far from the image"} == set(NEEDS)
 
 
 def test_an_objective_in_a_loop_of_ones_own(pair: list[Found], alone: Callable[[str], Any]) -> None:

@@ -132,9 +132,9 @@ NAMED = "    gradients_at: ClassVar[tuple[str, ...]] = ('adv',)\n"
          "mine: the image 'none' is a NoneType; the clean images are (2, 1, 8, 8)"),
         ("    further = (View(name='adv', image=lambda x, z: z),)\n", f"mine.py:14 {FAULT} view adv: this name is "
          "taken"),
-        ("    further = (View(name='a'),)\n", f"mine.py:14 {FAULT} view a: give one of image and gain"),
+        ("    further = (View(name='a'),)\n", f"mine.py:14 {FAULT} view a: give one of image, gain and around"),
         ("    further = (View(name='a', image=max, gain=max),)\n",
-         f"mine.py:14 {FAULT} view a: give one of image and gain"),
+         f"mine.py:14 {FAULT} view a: give one of image, gain and around"),
         ("    further = (View(name='a', image=lambda x, z: z), View(name='a', image=lambda x, z: x))\n",
          "mine: further has two images of one name"),
         ("    further = (View(name='a', gain=lambda self, views: views.adv.sum()),)\n",

@@ -15,7 +15,7 @@ from robench_fire.losses import cross_entropy, kl, log_softmax
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.adversarial_weights import AdversarialWeights
 from robench_fire.problem.defense import Defense, Ramp, Terms, View, Views
-from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.pgd import Pgd, Replay
 from robench_fire.problem.recipe import Augment, CutMix, Mixup, Recipe, Sgd, Steps
 from robench_fire.problem.targets import ClassMeans
 from robench_fire.problem.threat import Linf, Threat
@@ -138,6 +138,42 @@ class Nuclear(Trades):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NuclearAttack(Nuclear):
+    """Whose attack climbs the batch's nuclear norm, in every other batch."""
+
+    def inner(self, views: Views) -> Tensor:
+        return cross_entropy(views.adv, views.target)
+
+    def inner_over_batch(self, views: Views) -> Tensor:
+        apart = views.adv - views.natural
+        return views.turn % 2 * 3 * torch.linalg.matrix_norm(apart, "nuc") / len(apart)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearby(Trades):
+    """And the cross-entropy of random images in the ball of half the radius."""
+
+    further: ClassVar[tuple[View, ...]] = (View(name="near", around=0.5),)
+
+    def outer(self, views: Views) -> Terms:
+        return super().outer(views) | {"near": cross_entropy(views.more["near"], views.target)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlopesNearby(Nearby):
+    """And how much the gradient there differs from that at the image."""
+
+    gradients_at: ClassVar[tuple[str, ...]] = ("clean", "near")
+
+    def slope(self, views: Views) -> Tensor:
+        return cross_entropy(views.natural, views.target) + cross_entropy(views.more["near"], views.target)
+
+    def outer(self, views: Views) -> Terms:
+        apart = views.gradients["clean"] - views.gradients["near"]
+        return super().outer(views) | {"slope": apart.square().sum(1)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Weighted(Trades):
     """KL(p‖q) counts for more where the clean image is classified with less confidence."""
 
@@ -195,6 +231,9 @@ class Need:
 
 
 CLEAN: dict[str, Any] = {"attack": None, "passes": ("clean",)}
+FAR = Pgd(steps=2, step=Quantity("0.1"), start="uniform", spread=2.0, within="pixels")
+CORNERS = Pgd(steps=2, step=Quantity("0.1"), start="bernoulli", spread=0.5)
+REPLAYS = Replay(step=Quantity("0.15"), times=3)
 AWP = AdversarialWeights(gamma=0.02)
 NEEDS = {
     "further image": Need(defense=Helper()),
@@ -216,6 +255,13 @@ NEEDS = {
     "teacher of both": Need(defense=TaughtTwice()),
     "memory of classes": Need(defense=Typical(targets=ClassMeans())),
     "start": Need(defense=Trades(), begins=True),
+    "batch gain": Need(defense=NuclearAttack()),
+    "random image": Need(defense=Nearby()),
+    "slopes at a random image": Need(defense=SlopesNearby()),
+    "far from the image": Need(defense=Trades(), changes={"attack": FAR}),
+    "corners": Need(defense=Trades(), changes={"attack": CORNERS}),
+    "replays": Need(defense=Trades(), changes={"attack": REPLAYS}),
+    "replays, perturbed weights": Need(defense=Trades(weights=AWP), changes={"attack": REPLAYS}),
 }
 RECIPE = Recipe(
     arch="digits-cnn",

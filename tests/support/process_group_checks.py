@@ -58,9 +58,9 @@ TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, de
 
 NEEDS = (
     "further image", "second attack", "features", "ramp", "coefficient of an example", "perturbed weights, late",
-    "perturbed weights, all at once", "mixup", "cutmix", "teacher of both", "start",
+    "perturbed weights, all at once", "mixup", "cutmix", "teacher of both", "start", "random image", "corners",
 )  # fmt: skip
-REFUSED = ("batch term", "slopes")
+REFUSED = ("batch term", "slopes", "batch gain", "replays")
 
 
 class Dropping(DigitsCNN):

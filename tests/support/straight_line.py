@@ -22,9 +22,10 @@ CPU = torch.device("cpu")
 
 
 class Known(NamedTuple):
-    """Of one update: clean images, targets, epoch / epochs, and the teacher where there is one.
+    """Of one update: clean images, targets, epoch / epochs, the teacher where there is one, random images.
 
-    ``typical``: of each image what was predicted of its class in the epoch before; ``predicted``: what is in this one.
+    ``turn``: the number of the batch. ``typical``: of each image what was predicted of its class in the epoch before;
+    ``predicted``: what is in this one.
     """
 
     x: Tensor
@@ -33,6 +34,8 @@ class Known(NamedTuple):
     teacher: nn.Module
     typical: Tensor
     predicted: list[Tensor]
+    near: Tensor
+    turn: int
 
 
 Loss = Callable[[nn.Module, Known, list[Tensor]], Tensor]
@@ -89,6 +92,18 @@ def nuclear(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
     return trades(6, p, q, known.target) + torch.linalg.svdvals(q - p).sum() / len(p)
 
 
+def near(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
+    return plain(f, known, adv) + ce(f(known.near), known.target).mean()
+
+
+def slopes_near(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
+    a, c = known.x.clone().requires_grad_(), known.near.clone().requires_grad_()
+    p, q, r = f(a), f(adv[0]), f(c)
+    at_a, at_c = (torch.autograd.grad(ce(z, known.target).sum(), x, create_graph=True)[0] for z, x in ((p, a), (r, c)))
+    apart = (at_a - at_c).square().sum((1, 2, 3)).mean()
+    return trades(6, p, q, known.target) + ce(r, known.target).mean() + apart
+
+
 def ramp(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
     lam = {0.5: 5.0, 1.0: 9.0}[known.progress]  # from 1 at a quarter to 9 at three quarters
     return trades(lam, f(known.x), f(adv[0]), known.target)
@@ -132,6 +147,12 @@ def disagreement(f: nn.Module, known: Known, z: Tensor) -> Tensor:
     return kl(known.teacher(known.x), f(z))
 
 
+def guided(f: nn.Module, known: Known, z: Tensor) -> Tensor:
+    """Of which the mean over the batch is climbed."""
+    apart = torch.linalg.svdvals(f(z) - f(known.x).detach()).sum() / len(z)
+    return ce(f(z), known.target) + 3 * apart * (known.turn % 2)
+
+
 STATEMENTS: dict[str, tuple[list[Gain], Loss]] = {
     "further image": ([divergence], further),
     "second attack": ([divergence, error], second),
@@ -152,17 +173,33 @@ STATEMENTS: dict[str, tuple[list[Gain], Loss]] = {
     "teacher of both": ([divergence], taught_twice),
     "memory of classes": ([divergence], typical),
     "start": ([divergence], plain),
+    "batch gain": ([guided], nuclear),
+    "random image": ([divergence], near),
+    "slopes at a random image": ([divergence], slopes_near),
+    "far from the image": ([divergence], plain),
+    "corners": ([divergence], plain),
+    "replays": ([], plain),
+    "replays, perturbed weights": ([], plain),
 }
 
 
-def climbed(f: nn.Module, known: Known, gain: Gain, noise: torch.Generator) -> Tensor:
-    """Two steps of 0.1 in a ball of 0.2, from anywhere in it."""
-    z = LINF.sample(known.x, noise)
+def begun(name: str, x: Tensor, noise: torch.Generator) -> Tensor:
+    """Anywhere in a ball of 0.2 or 0.4, or at a corner of one of 0.1."""
+    if name == "far from the image":
+        return (x + torch.empty_like(x).uniform_(-0.4, 0.4, generator=noise)).clamp(0, 1)
+    if name == "corners":
+        return (x + 0.1 * torch.empty_like(x).uniform_(-1, 1, generator=noise).sign()).clamp(0, 1)
+    return LINF.sample(x, noise)
+
+
+def climbed(name: str, f: nn.Module, known: Known, gain: Gain, noise: torch.Generator) -> Tensor:
+    """Two steps of 0.1 in a ball of 0.2, from somewhere in it."""
+    z = begun(name, known.x, noise)
     for _ in range(2):
         z = z.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(gain(f, known, z).sum(), z)
         z = z.detach() + 0.1 * gradient.sign()
-        z = (known.x + (z - known.x).clamp(-0.2, 0.2)).clamp(0, 1)
+        z = (known.x + (z - known.x).clamp(-0.2, 0.2) if name != "far from the image" else z).clamp(0, 1)
     return z
 
 
@@ -197,35 +234,56 @@ def away(f: nn.Module, gradients: list[Tensor], gamma: float) -> list[Tensor]:
 
 def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbed_from: float) -> nn.Module:
     """The network of seed 0 after all epochs; weights are perturbed by 0.02 from ``perturbed_from`` on."""
-    gains, loss = STATEMENTS[name]
     f = initialised(build, 200 if name == "start" else 0)
     teacher, means = initialised(build, 100).eval(), torch.full((10, 10), 0.1)
     sgd = torch.optim.SGD(f.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    turn, kept = 0, torch.zeros(given.recipe.batch_size, 1, 8, 8)
     for epoch in range(1, given.recipe.epochs + 1):
         noise, views = generator(CPU, 0, "attack", epoch), generator(CPU, 0, "augmentation", epoch)
         for rows in batches(given.recipe, len(given.train.labels), 0, generator(CPU, 0, "order", epoch)):
             x, target = given.train.images[rows].float() / 255, F.one_hot(given.train.labels[rows], 10).float()
             if name in ("mixup", "cutmix"):
                 x, target = mixed(name, x, target, views)
-            known = Known(x, target, epoch / given.recipe.epochs, teacher, means[given.train.labels[rows]], [])
-            f.eval()
-            adv = [climbed(f, known, gain, noise) for gain in gains]
-            f.train()
-            moves = []
-            if known.progress >= perturbed_from:
-                kept = {key: value.clone() for key, value in f.named_buffers()}
-                moves = away(f, list(torch.autograd.grad(loss(f, known, adv), list(f.parameters()))), 0.02)
-                f.load_state_dict(kept, strict=False)
-            with torch.no_grad():
-                for weight, move in zip(f.parameters(), moves, strict=False):
-                    weight += move
-            sgd.zero_grad()
-            loss(f, known, adv).backward()
-            sgd.step()
-            with torch.no_grad():
-                for weight, move in zip(f.parameters(), moves, strict=False):
-                    weight -= move
+            own = given.train.labels[rows]
+            known, turn = Known(x, target, epoch / given.recipe.epochs, teacher, means[own], [], x, turn), turn + 1
+            for _ in range(3 if name.startswith("replays") else 1):
+                kept = updated(name, f, sgd, known, noise, perturbed_from, kept)
             if known.predicted:  # an epoch is one batch
-                own = given.train.labels[rows]
                 means = torch.stack([known.predicted[0][own == each].mean(0) for each in range(10)])
     return f
+
+
+def updated(
+    name: str, f: nn.Module, sgd: torch.optim.Optimizer, known: Known, noise: torch.Generator, perturbed_from: float,
+    kept: Tensor,
+) -> Tensor:  # fmt: skip
+    """One update; the perturbation that it leaves, of replays, whose gradient at the images is that of the loss."""
+    gains, loss = STATEMENTS[name]
+    f.eval()
+    adv = [climbed(name, f, known, gain, noise) for gain in gains]
+    f.train()
+    if name.endswith("random image"):
+        offset = torch.empty_like(known.x).uniform_(-0.1, 0.1, generator=noise)
+        known = known._replace(near=(known.x + offset).clamp(0, 1))
+    if name.startswith("replays"):
+        adv = [(known.x + kept[: len(known.x)]).clamp(0, 1).requires_grad_()]
+    moves = []
+    if known.progress >= perturbed_from:
+        before = {key: value.clone() for key, value in f.named_buffers()}
+        moves = away(f, list(torch.autograd.grad(loss(f, known, adv), list(f.parameters()))), 0.02)
+        f.load_state_dict(before, strict=False)
+    with torch.no_grad():
+        for weight, move in zip(f.parameters(), moves, strict=False):
+            weight += move
+    sgd.zero_grad()
+    loss(f, known, adv).backward()
+    sgd.step()
+    with torch.no_grad():
+        for weight, move in zip(f.parameters(), moves, strict=False):
+            weight -= move
+    if not name.startswith("replays"):
+        return kept
+    assert adv[0].grad is not None
+    moved = kept.clone()
+    moved[: len(known.x)] = (kept[: len(known.x)] + 0.15 * adv[0].grad.sign()).clamp(-0.2, 0.2)
+    return moved
