@@ -12,13 +12,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
 from robench_fire.problem.own_data import OwnData
-from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra, OneCycle, Recipe, Steps, effective_passes
 from robench_fire.problem.settings import OPTIONAL, leaves, plan_fingerprint, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
 
-Profile = Literal["matched", "short", "official"]
+Profile = Literal["matched", "short", "modern", "fastat", "official"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,9 @@ class Plan:
         """Refuse what cannot work.
 
         Raises:
-            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or the recipe leaves out a
-                pass that the loss reads, or mixes images whose targets are kept per image.
+            RecipeError: if the steps of the attack, or of validation's, cannot reach the boundary of the threat model,
+                or the recipe leaves out a pass that the loss reads, mixes images whose targets are kept per image, or
+                chooses between two copies of the weights and makes one.
         """
         attack, eps = self.recipe.attack, self.threat.eps
         needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
@@ -57,11 +58,14 @@ class Plan:
             )
         if attack is None and (further := [each.name for each in self.defense.further]):
             raise RecipeError(f"recipe.attack none: the loss of {self.name} reads {', '.join(further)} images; keep it")
-        if attack and attack.steps * attack.step < eps * (1 - 1e-6):
-            raise RecipeError(
-                f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
-                "raise recipe.attack.steps or recipe.attack.step"
-            )
+        for path, each in (("attack", attack), ("validation_attack", attack and self.recipe.validation_attack)):
+            if each and each.steps * each.step < eps * (1 - 1e-6):
+                raise RecipeError(
+                    f"{each.steps} steps of {each.step} cannot reach eps {eps}: "
+                    f"raise recipe.{path}.steps or recipe.{path}.step"
+                )
+        if self.recipe.select == "copies" and not self.recipe.ema_decay:
+            raise RecipeError("recipe.select copies: without recipe.ema_decay there is one copy; say validation")
 
     def with_recipe(self, **changes: Any) -> Plan:
         """This plan with some fields of its recipe replaced."""
@@ -81,6 +85,15 @@ class Plan:
         threat = replace(self.threat, eps=Quantity(eps))  # type: ignore[type-var]  # every Threat is a dataclass
         return replace(self.with_attack(step=Quantity(step)), threat=threat)
 
+    def with_steps_for(self, eps: Quantity) -> Plan:
+        """This plan with the steps of its attacks as long for another radius as they are for its own."""
+        plan = self
+        for name in ("attack", "validation_attack"):
+            if own := getattr(self.recipe, name):
+                step = float(own.step) * float(eps) / float(self.threat.eps)
+                plan = plan.with_recipe(**{name: replace(own, step=Quantity(f"{step:.6g}"))})
+        return plan
+
     def unreleased(self) -> RecipeError:
         """What ``official`` raises where the authors released no training code."""
         extra = self.recipe.extra
@@ -99,20 +112,11 @@ class Plan:
     def stretched(self, factor: int, schedule: Steps | Cosine) -> Plan:
         """This plan with ``factor`` times its epochs on another schedule.
 
-        A cyclic schedule stays: the short profile has one for all.
+        A schedule of one cycle stays: the profile that brings it has it for all.
         """
         kept = self.recipe.schedule
-        chosen = kept if isinstance(kept, Cyclic) else schedule
+        chosen = kept if isinstance(kept, Cyclic | OneCycle) else schedule
         return self.with_recipe(epochs=factor * self.recipe.epochs, schedule=chosen)
-
-    def shortened(self) -> Plan:
-        """The short profile: three tenths of the epochs, one cycle of the rate, up to twice its usual value."""
-        recipe = self.recipe
-        return self.with_recipe(
-            epochs=max(round(0.3 * recipe.epochs), 1),
-            optimiser=replace(recipe.optimiser, lr=2 * recipe.optimiser.lr),
-            schedule=Cyclic(),
-        )
 
 
 def fingerprint(plan: Plan) -> str:

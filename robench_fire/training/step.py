@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from robench_fire.data import mixing
-from robench_fire.data.batches import augmented
+from robench_fire.data.batches import augmented, batches_per_epoch
 from robench_fire.data.mixing import Mixing
 from robench_fire.data.pool import picked
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
+from robench_fire.problem.targets import smoothed
 from robench_fire.training.attack import attacked
-from robench_fire.training.setup import Setup, Streams, per_example
+from robench_fire.training.setup import Problem, Setup, Streams, per_example
 from robench_fire.training.state import State
 from robench_fire.training.weights import move_back, moved_uphill
 
@@ -41,12 +42,13 @@ def step(
         seen = Views(None, target, target, label, torch.full((), progress, device=setup.device))  # no logits yet
         images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams])
     with clock.section("update"), rounding(setup.arithmetic.update):
-        uphill = []
+        uphill, share = [], setup.problem.recipe.label_smoothing
+        seen = seen._replace(target=smoothed(seen.target, share))
         if chosen is not None and chosen.active(progress):
             uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, passed(setup, images, seen))))
         seen = passed(setup, images, seen)
         _remember(state, setup, index, progress, seen)
-        terms = _terms(setup, index, seen._replace(target=_targets(state, setup, index, drawn)))
+        terms = _terms(setup, index, seen._replace(target=smoothed(_targets(state, setup, index, drawn), share)))
         state.scaler.scale(_sum(terms) * setup.group.size).backward()  # the processes' gradients are averaged
     with clock.section("optimiser"):
         state.scaler.step(state.optimiser)
@@ -147,4 +149,15 @@ def _finish(state: State, setup: Setup) -> None:
     if setup.problem.recipe.schedule.per_update:  # also where the scaler skipped: the last batch ends the triangle
         state.schedule.step()
     if state.average:
+        state.average.decay = _decay(state, setup.problem)  # type: ignore[assignment]
         state.average.update(state.model)  # type: ignore[operator]
+
+
+def _decay(state: State, problem: Problem) -> float:
+    """How much of the moving average this update leaves."""
+    recipe = problem.recipe
+    assert recipe.ema_decay is not None
+    if not recipe.ema_warm_up:
+        return recipe.ema_decay
+    before = len(state.seeds[0].curve) * batches_per_epoch(recipe, len(problem.train.labels)) + state.epoch.done
+    return min(recipe.ema_decay, (2 + before) / (11 + before))

@@ -25,15 +25,38 @@ Pictures = Callable[[int, int, Tensor, Tensor], None]
 def validate(
     state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
 ) -> list[dict[str, float]]:
-    """Each seed's clean accuracy, and robust accuracy under the training attack on cross-entropy, in percent.
+    """Each seed's clean accuracy, and robust accuracy under the recipe's validation attack on cross-entropy, in percent.
 
-    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches; the first
-    one shows ``pictures``.
+    Where either copy may be kept, of the better one: "averaged" says whether that is the averaged one (1 or 0), and the
+    accuracies of both stand beside. In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a
+    group share the batches; the first one shows ``pictures``.
     """
-    attack, seeds, group = setup.problem.recipe.attack, state.seeds, setup.group
+    kept = _accuracies(state.evaluated(), state, setup, validation, epoch, pictures)
+    if setup.problem.recipe.select != "copies":
+        return kept
+    plain = _accuracies(state.model, state, setup, validation, epoch)
+    return [_better(*copies) for copies in zip(plain, kept, strict=True)]
+
+
+def score(row: dict[str, float]) -> float:
+    """What an epoch or a copy is chosen by."""
+    return row.get("robust", row["clean"])
+
+
+def _better(plain: dict[str, float], averaged: dict[str, float]) -> dict[str, float]:
+    chosen = averaged if score(averaged) > score(plain) else plain  # of equals the plain one, as Pan and Yao 2026 do
+    both = {"plain": plain, "averaged": averaged}
+    beside = {f"{name}_{copy}": value for copy, found in both.items() for name, value in found.items()}
+    return {**chosen, "averaged": float(chosen is averaged), **beside}
+
+
+def _accuracies(
+    model: nn.Module, state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
+) -> list[dict[str, float]]:
+    """Of one copy of each seed's weights; the attack's random starts are the same for every copy."""
+    attack, seeds, group = setup.problem.recipe.validated_under, state.seeds, setup.group
     noises = [generator(setup.device, one.seed, "validation", epoch) for one in seeds]
     right = torch.zeros(2, len(seeds), device=setup.device)
-    model = state.evaluated()
     size = max(min(BATCH, setup.problem.recipe.batch_size) // len(seeds), 1)  # what training fits, this does
     with frozen(model), rounding("tf32"):
         for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
