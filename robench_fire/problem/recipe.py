@@ -76,6 +76,29 @@ class Cyclic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneCycle:
+    """From lr / div up to lr, reached at the share ``peak``, and down to lr / (div final_div), by half cosines.
+
+    The rates of torch's OneCycleLR with its momentum left alone (Smith & Topin 2018), update by update or epoch by
+    epoch. Where the training is so short that the rise has no step of its own, it begins at lr.
+    """
+
+    per_update: bool = True
+    peak: float = 0.3
+    div: float = 25.0
+    final_div: float = 1e4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < 1:
+            raise ValueError(f"peak {self.peak}: a share of the training, strictly between 0 and 1")
+        if not (self.div >= 1 and self.final_div >= 1):
+            raise ValueError(f"div {self.div} and final_div {self.final_div}: what the rate is divided by, at least 1")
+
+
+Schedule = Steps | Cosine | Cyclic | OneCycle
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixup:
     """Each image is mixed with another of its batch, pixel by pixel: a share drawn from Beta(alpha, alpha) is its own.
 
@@ -120,17 +143,19 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
-    """Pseudo-labelled images mixed into every batch (Carmon et al. 2019).
+    """Further images with labels mixed into every batch (Carmon et al. 2019).
 
     ``source``: "file" is ``--extra-data``, identified by ``sha256``; "hidden" hides the labels of a fixed share
     ``hidden`` of the training split and pseudo-labels those images with a standard classifier trained on the rest.
-    ``share`` of each batch is pseudo-labelled.
+    ``share`` of each batch is of these images. ``made_by``: a generator, which drew them for their labels (Wang et al.
+    2023); else they are pseudo-labelled.
     """
 
     source: Literal["hidden", "file"] = "hidden"
     sha256: str = ""
     hidden: float = 0.5
     share: float = 0.5
+    made_by: Literal["generator"] | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if not (0 < self.hidden < 1 and 0 < self.share < 1):
@@ -163,12 +188,16 @@ class Recipe:
     ``attack``: the inner maximisation: a search, the gradients of the updates themselves (Replay), or None, which trains
     on clean images only. ``attack_mode``: which batch statistics the attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
     repeated without gradient, as some released codes do, and the last one enters the loss. ``ema_decay``: evaluate an
-    exponential moving average of the weights. ``select``: keep the last epoch, or the epoch with the highest robust
-    accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
-    and ``attack_precision`` of the attack's; "auto" is chosen per device (robench_fire.devices.precision).
-    ``ghost_batch``: batch norm sees each batch in slices of so many images (ghost batch norm, Hoffer et al. 2017), as
-    several devices would without synchronisation; None: the whole batch, on however many devices. ``start``: the
-    weights to begin from, else random ones; ``teacher``: of the network whose logits a loss reads.
+    exponential moving average of the weights; with ``ema_warm_up`` the decay of update t is at most (1 + t) / (10 + t),
+    so that the random beginning is soon forgotten. ``select``: keep the last epoch; or the one with the highest robust
+    accuracy on the validation split; or, of "copies", that epoch and whichever of its averaged and plain weights has
+    it. The test split is never seen. ``validation_attack``: what "robust" is under there; None: the training's attack.
+    ``label_smoothing``: this part of every target that a loss reads is spread evenly over all classes; attacks read
+    targets as they are. ``precision``: the format of the update's products and ``attack_precision`` of the attack's;
+    "auto" is chosen per device (robench_fire.devices.precision). ``ghost_batch``: batch norm sees each batch in slices
+    of so many images (ghost batch norm, Hoffer et al. 2017), as several devices would without synchronisation; None:
+    the whole batch, on however many devices. ``start``: the weights to begin from, else random ones; ``teacher``: of
+    the network whose logits a loss reads.
     """
 
     arch: str
@@ -178,17 +207,20 @@ class Recipe:
     epochs: int = 100
     batch_size: int = 256
     optimiser: Sgd | Adam = Sgd()
-    schedule: Steps | Cosine | Cyclic = Steps()
+    schedule: Schedule = Steps()
     augment: Augment = Augment()
     normalise: Literal["none", "dataset", "image"] = "none"
     ema_decay: float | None = None
-    select: Literal["last", "validation"] = "last"
+    select: Literal["last", "validation", "copies"] = "last"
     extra: Extra | None = None
     precision: Precision = "auto"
     attack_precision: Precision = "auto"
     ghost_batch: int | None = None
     start: GivenWeights | None = field(default=None, metadata=OPTIONAL)
     teacher: GivenWeights | None = field(default=None, metadata=OPTIONAL)
+    label_smoothing: float | None = field(default=None, metadata=OPTIONAL)
+    ema_warm_up: bool | None = field(default=None, metadata=OPTIONAL)
+    validation_attack: Pgd | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "ghost_batch"):
@@ -204,6 +236,8 @@ class Recipe:
             raise ValueError(f"extra.share {self.extra.share} of a batch of {self.batch_size} leaves one kind out")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay {self.ema_decay}: must lie strictly between 0 and 1")
+        if self.label_smoothing is not None and not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing {self.label_smoothing}: must lie in [0, 1)")
 
     @property
     def updates(self) -> int:

@@ -32,6 +32,13 @@ class Targets(Protocol):
         """(N, C) targets of examples ``index``."""
 
 
+def smoothed(target: Tensor, share: float | None) -> Tensor:
+    """(N, C) targets of which ``share`` is spread evenly over all classes; a row's mass stays (Szegedy et al. 2016)."""
+    if not share:
+        return target
+    return (1 - share) * target + share * target.mean(1, keepdim=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class HardLabels:
     """One-hot labels of weight 1."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from robench_fire.data.extra_images import identified
+from robench_fire.data.extra_images import of_file
 from robench_fire.data.own.dataset import known, radius
 from robench_fire.errors import GivenWeightsError, RecipeError, UsageError, located
 from robench_fire.models import architectures
@@ -24,6 +24,7 @@ from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import leaves, to_plain
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
+from robench_fire.runs import profiles
 from robench_fire.runs.given_weights import WeightFiles, beginning, given
 from robench_fire.runs.given_weights import teacher as taught_by
 
@@ -182,9 +183,8 @@ def resolved(request: Request) -> tuple[Composed, dict[str, WeightFiles]]:
         recipe=dataset.recipes[threat],
         data=request.data,
     )
-    layers = [(dataset.source, plan)]
-    if request.profile == "short":
-        layers.append(("the short profile (docs/defenses.md)", plan := plan.shortened()))
+    layers = [(dataset.source, plan), *profiles.begun(plan, dataset)]
+    plan = layers[-1][1]
     if request.epochs is not None:
         layers.append(("--epochs", plan := plan.with_recipe(epochs=request.epochs)))
     layers += _extended(plan, dataset, request)
@@ -230,12 +230,13 @@ def _departures(defense: registry.Found, plan: Plan, request: Request) -> list[t
 
 
 def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str, Plan]]:
-    """The layer with pseudo-labelled images, if the user asks for some; those of a file bring a network."""
+    """The layer with further images, if the user asks for some; those of a file bring a network."""
     if request.hide_labels and request.extra_data is not None:
         raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
     if request.extra_data is not None:
-        plan = plan.with_extra(Extra(source="file", sha256=identified(request.extra_data)))
-        return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch))]
+        plan = plan.with_extra(of_file(request.extra_data))
+        usual = plan.recipe.arch == dataset.recipes[plan.threat].arch  # else the profile's, which stays
+        return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch) if usual else plan)]
     return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []
 
 
@@ -282,8 +283,7 @@ def _overridden(plan: Plan, request: Request) -> list[tuple[str, Plan]]:
     if request.eps:
         eps = Quantity(request.eps)
         if plan.recipe.attack and eps > 0 and eps != plan.threat.eps:
-            step = float(plan.recipe.attack.step) * float(eps) / float(plan.threat.eps)
-            plan = plan.with_attack(step=Quantity(f"{step:.6g}"))
+            plan = plan.with_steps_for(eps)
         threat, claim = replace(plan.threat, eps=eps), replace(plan.claim, eps=eps)  # type: ignore[type-var]
         layers.append(("--eps", plan := replace(plan, threat=threat, claim=claim)))
     for flag, path, text in request.settings:

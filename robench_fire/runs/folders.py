@@ -73,7 +73,7 @@ class Run:
     def validation(self) -> dict[str, float]:
         """Accuracy in percent on the validation split of the epoch whose weights are kept: "clean" and "robust".
 
-        "robust" is under the training attack; a training without an attack has none.
+        "robust" is under the recipe's validation attack; a training without an attack has none.
 
         Raises:
             DataError: if the curve is missing.
@@ -82,7 +82,7 @@ class Run:
             raise DataError(f"{path} is missing")
         curve = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         kept = curve[-1]
-        if self.read("plan.json")["recipe"]["select"] == "validation":  # of equal ones the last, as in training
+        if self.read("plan.json")["recipe"]["select"] != "last":  # of equal ones the last, as in training
             kept = max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
         return {name: kept[name] for name in ("clean", "robust") if name in kept}
 

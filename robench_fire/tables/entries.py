@@ -20,7 +20,7 @@ from robench_fire.runs.folders import SEEDS, find, images_of
 from robench_fire.statistics.summary import MeanStd, mean_std
 from robench_fire.tables import published_rows
 
-OURS, PUBLISHED = "ours", "published"
+OURS, PUBLISHED, BENCHMARK = "ours", "published", "means of a benchmark"
 REEVALUATED, CHECKPOINT = "published weights, our evaluation", "a checkpoint, our evaluation"
 
 
@@ -28,8 +28,8 @@ REEVALUATED, CHECKPOINT = "published weights, our evaluation", "a checkpoint, ou
 class Entry:
     """What a table shows of a method. Accuracies in percent; ``robust`` is AutoAttack's, None where it was not run.
 
-    ``origin``: OURS, PUBLISHED (someone's figures), REEVALUATED (RobustBench's weights, evaluated here) or CHECKPOINT
-    (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see rows.extra_of. ``best_known``:
+    ``origin``: OURS, PUBLISHED (someone's figures), BENCHMARK (likewise, over seeds), REEVALUATED (RobustBench's
+    weights, evaluated here) or CHECKPOINT (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see rows.extra_of. ``best_known``:
     robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign, None where it is not known.
     ``row``: behind an entry of ours; ``seed``: of an entry that is one of its seeds. ``place``: where it was found.
     """
@@ -85,7 +85,7 @@ class Entry:
         """How many seeds, or checkpoints where they are several; None where that is not known."""
         if self.row:
             return len(self.row.per_seed)
-        return self.clean.n if self.origin == CHECKPOINT and self.clean.n > 1 else None
+        return self.clean.n if self.origin in (CHECKPOINT, BENCHMARK) and self.clean.n > 1 else None
 
     @property
     def seeds(self) -> str:
@@ -139,11 +139,14 @@ def shipped() -> list[Entry]:
 
 
 def _published(each: Mapping[str, str]) -> Entry:
-    clean, robust = (MeanStd(float(each[name]), None, 1) for name in ("clean_acc", "autoattack_acc"))
+    seeds = int(each.get("seeds", 1))
+    clean, robust = (MeanStd(float(each[name]), None, seeds) for name in ("clean_acc", "autoattack_acc"))
+    took = each.get("train_seconds")
     about: dict[str, Any] = {name: each[{"title": "name", "norm": "threat"}.get(name, name)] for name in _TEXTS}
     return Entry(
-        origin=PUBLISHED, method=each["key"], clean=clean, robust=robust,
-        average=MeanStd((clean.mean + robust.mean) / 2, None, 1),
+        origin=BENCHMARK if "seeds" in each else PUBLISHED, method=each.get("method", each["key"]), clean=clean,
+        robust=robust, average=MeanStd((clean.mean + robust.mean) / 2, None, seeds),
+        train_seconds=MeanStd(float(took), None, seeds) if took else None,
         extra="file" if each["additional_data"] == "true" else "",
         best_known=float(each["external"]) if each["external"] else None,
         unreliable={"true": True, "false": False}.get(each["unreliable"]),
@@ -270,11 +273,12 @@ def _nothing(sources: Sequence[Path], eps: str) -> str:
 def beside(entries: Iterable[Entry], known: Sequence[Entry] | None = None) -> list[Entry]:
     """Those of ``known`` that compare with one of ``entries``: the same data set, norm and, nearly, radius.
 
-    ``known``: by default everything published.
+    ``known``: by default everything published, and the means of benchmarks.
     """
+    known = [*published(), *map(_published, published_rows.benchmarks())] if known is None else known
     mine = [(each.dataset, each.norm, _number(each.eps)) for each in entries]
     return [
-        each for each in (published() if known is None else known)
+        each for each in known
         if any(each.dataset == dataset and each.norm == norm and _near(_number(each.eps), eps)
                for dataset, norm, eps in mine)
     ]  # fmt: skip

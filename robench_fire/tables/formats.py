@@ -13,7 +13,7 @@ from robench_fire.boards.model_info import BOARD_KEY, to_model_info
 from robench_fire.runs.folders import MORE_DATA
 from robench_fire.tables import cost_columns, marks
 from robench_fire.tables.columns import NUMBERS, USUAL, Shown
-from robench_fire.tables.entries import PUBLISHED, Entry
+from robench_fire.tables.entries import BENCHMARK, PUBLISHED, Entry
 from robench_fire.tables.table import Table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def latex(table: Table) -> str:
     escaped = table._replace(cells=[[tex(cell) for cell in cells] for cells in table.cells])
     frame = pd.DataFrame(_bold(escaped, r"\textbf{{{}}}"), columns=[tex(column) for column in table.columns])
     aligned = "".join("r" if column in NUMBERS else "l" for column in table.columns)
-    first = next(entry for entry in table.entries if entry.origin != PUBLISHED)
+    first = next(entry for entry in table.entries if entry.origin not in (PUBLISHED, BENCHMARK))
     again = f"-seed{first.evaluation_seed}" if first.evaluation_seed else ""
     text: str = frame.to_latex(
         index=False, column_format=aligned, caption=tex(table.title), escape=False, position="t",

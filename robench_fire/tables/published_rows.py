@@ -36,7 +36,19 @@ def kept() -> Path:
 
 def shipped() -> list[Fields]:
     """The figures that come with the package."""
-    file = resources.files("robench_fire.tables").joinpath("published.csv")
+    return _packaged("published.csv")
+
+
+def benchmarks() -> list[Fields]:
+    """Means of benchmarks that train many methods alike, with their ``method``, ``seeds`` and ``train_seconds``.
+
+    They are no entries of RobustBench, so that ``update`` leaves them alone and no rank counts them.
+    """
+    return _packaged("benchmarks.csv")
+
+
+def _packaged(name: str) -> list[Fields]:
+    file = resources.files("robench_fire.tables").joinpath(name)
     return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from robench_fire.quantity import Quantity
 from robench_fire.tables import cost_columns, marks
 from robench_fire.tables.columns import USUAL, Shown, chosen, columns, values
-from robench_fire.tables.entries import OURS, PUBLISHED, Entry, beside, of_row
+from robench_fire.tables.entries import BENCHMARK, OURS, PUBLISHED, Entry, beside, of_row
 
 _BY_ITSELF = (
     "White box: FGSM, PGD-20 (CW: on the margin of logits), AutoAttack. Black box: Square alone, and Transfer, the "
@@ -163,8 +163,16 @@ def _above(other: Entry, entry: Entry, published: bool) -> bool:
 def _published(published: Sequence[Entry], first: Entry) -> list[str]:
     if not published:
         return [f"There are no published figures for {first.dataset} {first.norm} near eps {first.eps}."]
-    sources = " and ".join(dict.fromkeys(entry.source for entry in published))
-    return [
-        f"{len(published)} entries are published figures ({sources}), on all test images. Their ranks are among "
+    theirs, means = ([each for each in published if each.origin == kind] for kind in (PUBLISHED, BENCHMARK))
+    said = [
+        f"{len(theirs)} entries are published figures ({_sources(theirs)}), on all test images. Their ranks are among "
         "themselves, by the best known robust accuracy; what was evaluated here has the rank that it would take."
-    ]
+    ] * bool(theirs)
+    return said + [
+        f"{len(means)} are a benchmark's means over seeds, on all test images ({_sources(means)}); they count in no "
+        "rank, and have the one that they would take."
+    ] * bool(means)
+
+
+def _sources(entries: Sequence[Entry]) -> str:
+    return " and ".join(dict.fromkeys(entry.source for entry in entries))

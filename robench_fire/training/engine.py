@@ -30,7 +30,7 @@ from robench_fire.training.out_of_memory import within_memory
 from robench_fire.training.saving import Saves
 from robench_fire.training.setup import Passes, Problem, Setup, gains_of, refuses_processes, refuses_together
 from robench_fire.training.state import SeedState, State, fresh
-from robench_fire.training.validation import Pictures, validate
+from robench_fire.training.validation import Pictures, score, validate
 
 CPU = torch.device("cpu")
 
@@ -231,13 +231,9 @@ def _facts(setup: Setup, together: int) -> dict[str, str]:
 def _keep(state: State, recipe: Recipe, number: int, row: Row) -> None:
     """Add an epoch to a seed's curve, and its weights if the recipe would keep this epoch."""
     one = state.seeds[number]
-    if recipe.select == "validation" and _score(row) >= max(map(_score, one.curve), default=0.0):
-        one.best = state.weights(number)
+    if recipe.select != "last" and score(row) >= max(map(score, one.curve), default=0.0):
+        one.best = state.weights(number, plain=not row.get("averaged", 1))
     one.curve.append(row)
-
-
-def _score(row: Row) -> float:
-    return row.get("robust", row["clean"])
 
 
 def _tick(progress: Progress, before: int, total: int, note: str, done: int, rate: float) -> None:

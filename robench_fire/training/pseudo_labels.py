@@ -40,10 +40,13 @@ def hide(full: Split, share: float) -> Hidden:
 
 
 def labeller_recipe(recipe: Recipe) -> Recipe:
-    """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data."""
-    return replace(
-        recipe, attack=None, passes=("clean",), extra=None, ema_decay=None, select="last", start=None, teacher=None
-    )
+    """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data.
+
+    Nor are its weights averaged or its labels smoothed.
+    """
+    bare = {name: None for name in ("attack", "extra", "ema_decay", "ema_warm_up", "label_smoothing",
+                                    "validation_attack", "start", "teacher")}  # fmt: skip
+    return replace(recipe, passes=("clean",), select="last", **bare)
 
 
 def standard(problem: Problem) -> Problem:

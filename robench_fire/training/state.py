@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LambdaLR, LRScheduler, MultiStepLR
 from torch.utils._pytree import tree_map
 
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import RecipeError
 from robench_fire.models.stacked import Stacked
-from robench_fire.problem.recipe import Adam, Cosine, Cyclic, Recipe, Sgd
+from robench_fire.problem.recipe import Adam, Cosine, Cyclic, OneCycle, Recipe, Sgd
 from robench_fire.training import saving
 
 
@@ -177,9 +177,10 @@ class State:
         """The model whose accuracy counts: the moving average where there is one."""
         return _averaged(self.average) if self.average else self.model
 
-    def weights(self, number: int) -> dict[str, Tensor]:
-        """A copy of seed ``number`` of the evaluated model."""
-        return {name: value.clone() for name, value in _state_of(self.evaluated(), number).items()}
+    def weights(self, number: int, plain: bool = False) -> dict[str, Tensor]:
+        """A copy of seed ``number`` of the evaluated model; ``plain``: of the one that is trained."""
+        model = self.model if plain else self.evaluated()
+        return {name: value.clone() for name, value in _state_of(model, number).items()}
 
     def _sliced(self, number: int) -> Callable[[Any], Any]:
         if not isinstance(self.model, Stacked):
@@ -237,9 +238,28 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) ->
         up = max(round(chosen.peak * updates), 1)
         down = max(updates - up, 1)
         return CyclicLR(optimiser, 0.0, recipe.optimiser.lr, up, down, cycle_momentum=False)
+    if isinstance(chosen, OneCycle):
+        return LambdaLR(optimiser, _one_cycle(chosen, updates if chosen.per_update else recipe.epochs))
     # torch counts epochs from 0, the papers from 1
     drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in chosen.at]
     return MultiStepLR(optimiser, drops, chosen.factor)
+
+
+def _one_cycle(shape: OneCycle, steps: int) -> Callable[[int], float]:
+    """The part of the highest rate at each of ``steps`` steps; torch's OneCycleLR divides by zero where few are."""
+    top, last = max(shape.peak * steps - 1, 0.0), steps - 1
+    first, final = 1 / shape.div, 1 / (shape.div * shape.final_div)
+
+    def part(at: int) -> float:
+        if at < top:
+            return _half_cosine(first, 1.0, at / top)
+        return _half_cosine(1.0, final, min((at - top) / (last - top), 1.0) if last > top else 0.0)
+
+    return part
+
+
+def _half_cosine(begin: float, end: float, share: float) -> float:
+    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def _moving_average(model: nn.Module, decay: float) -> nn.Module:

@@ -15,10 +15,10 @@ from robench_fire.data.pool import picked
 from robench_fire.devices.clock import Clock
 from robench_fire.devices.precision import autocast, rounding
 from robench_fire.problem.defense import Terms, Views
-from robench_fire.problem.targets import recalled
+from robench_fire.problem.targets import recalled, smoothed
 from robench_fire.training import perturbations
 from robench_fire.training.attack import attacked
-from robench_fire.training.setup import Setup, Streams, of_seed, per_example
+from robench_fire.training.setup import Problem, Setup, Streams, of_seed, per_example
 from robench_fire.training.state import State
 from robench_fire.training.weights import move_back, moved_uphill
 
@@ -57,15 +57,16 @@ def _update(
         )  # no logits yet
         images, seen = attacked(state.model, setup, drawn.images, seen, [own.noise for own in streams], kept)
     with clock.section("update"), rounding(setup.arithmetic.update):
-        uphill = []
+        uphill, smoothing = [], setup.problem.recipe.label_smoothing
+        seen = seen._replace(target=smoothed(seen.target, smoothing))
         if chosen is not None and chosen.active(progress):
             uphill = moved_uphill(state, chosen, lambda: _sum(_terms(setup, index, passed(setup, images, seen))))
         if kept is not None:
             images["adv"].requires_grad_()
         seen = passed(setup, images, seen)
         _remember(state, setup, index, progress, seen)
-        seen = seen._replace(target=_targets(state, setup, index, drawn), recalled=_recalled(state, setup, index))
-        terms = _terms(setup, index, seen)
+        target = smoothed(_targets(state, setup, index, drawn), smoothing)
+        terms = _terms(setup, index, seen._replace(target=target, recalled=_recalled(state, setup, index)))
         state.scaler.scale(_sum(terms) * setup.group.size).backward()  # the processes' gradients are averaged
     with clock.section("optimiser"):
         if kept is not None:
@@ -178,4 +179,15 @@ def _finish(state: State, setup: Setup) -> None:
     if setup.problem.recipe.schedule.per_update:  # also where the scaler skipped: the last batch ends the triangle
         state.schedule.step()
     if state.average:
+        state.average.decay = _decay(state, setup.problem)  # type: ignore[assignment]
         state.average.update(state.model)  # type: ignore[operator]
+
+
+def _decay(state: State, problem: Problem) -> float:
+    """How much of the moving average this update leaves."""
+    recipe = problem.recipe
+    assert recipe.ema_decay is not None
+    if not recipe.ema_warm_up:
+        return recipe.ema_decay
+    before = len(state.seeds[0].curve) * batches_per_epoch(recipe, len(problem.train.labels)) + state.epoch.done
+    return min(recipe.ema_decay, (2 + before) / (11 + before))

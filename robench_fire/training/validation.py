@@ -12,7 +12,8 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.precision import rounding
 from robench_fire.devices.random_streams import generator
 from robench_fire.problem.dataset import Split
-from robench_fire.problem.pgd import Pgd, Replay, misclassify
+from robench_fire.problem.pgd import Pgd, misclassify
+from robench_fire.problem.recipe import Recipe
 from robench_fire.problem.threat import Threat
 from robench_fire.training.setup import Setup, frozen
 from robench_fire.training.state import State
@@ -29,13 +30,36 @@ def validate(
 ) -> list[dict[str, float]]:
     """Each seed's clean accuracy, and its accuracies under ``attacks`` on cross-entropy, in percent.
 
-    In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a group share the batches; the first
-    one shows ``pictures``, perturbed by the first attack.
+    Where either copy may be kept, of the better one: "averaged" says whether that is the averaged one (1 or 0), and the
+    accuracies of both stand beside. In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a
+    group share the batches; the first one shows ``pictures``, perturbed by the first attack.
     """
-    tried, seeds, group = attacks(setup.problem.recipe.attack, setup.problem.threat), state.seeds, setup.group
+    kept = _accuracies(state.evaluated(), state, setup, validation, epoch, pictures)
+    if setup.problem.recipe.select != "copies":
+        return kept
+    plain = _accuracies(state.model, state, setup, validation, epoch)
+    return [_better(*copies) for copies in zip(plain, kept, strict=True)]
+
+
+def score(row: dict[str, float]) -> float:
+    """What an epoch or a copy is chosen by."""
+    return row.get("robust", row["clean"])
+
+
+def _better(plain: dict[str, float], averaged: dict[str, float]) -> dict[str, float]:
+    chosen = averaged if score(averaged) > score(plain) else plain  # of equals the plain one, as Pan and Yao 2026 do
+    both = {"plain": plain, "averaged": averaged}
+    beside = {f"{name}_{copy}": value for copy, found in both.items() for name, value in found.items()}
+    return {**chosen, "averaged": float(chosen is averaged), **beside}
+
+
+def _accuracies(
+    model: nn.Module, state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
+) -> list[dict[str, float]]:
+    """Of one copy of each seed's weights; the attack's random starts are the same for every copy."""
+    tried, seeds, group = attacks(setup.problem.recipe, setup.problem.threat), state.seeds, setup.group
     noises = [generator(setup.device, one.seed, "validation", epoch) for one in seeds]
     right = torch.zeros(1 + len(tried), len(seeds), device=setup.device)
-    model = state.evaluated()
     size = max(min(BATCH, setup.problem.recipe.batch_size) // len(seeds), 1)  # what training fits, this does
     with frozen(model), rounding("tf32"):
         for number, (images, labels) in enumerate(zip(*(part.split(size) for part in validation), strict=True)):
@@ -60,20 +84,21 @@ def validate(
     ]
 
 
-def attacks(training: Pgd | Replay | None, threat: Threat) -> dict[str, Pgd]:
-    """By their names in a curve: "robust", the training attack, where that takes several steps.
+def attacks(recipe: Recipe, threat: Threat) -> dict[str, Pgd]:
+    """By their names in a curve: "robust", the recipe's validation attack or else the training's, where that is one.
 
     What takes one step says nothing of the robustness of a network that has overfitted to it (Wong et al. 2020), and
     what leaves the ball nothing of the ball's: "robust" is then ten steps of a quarter of the radius, from anywhere in
     the ball, and "one_step" the training attack.
     """
+    training, chosen = recipe.attack, recipe.validation_attack
     if training is None:
         return {}
     if isinstance(training, Pgd) and training.steps > 1 and training.within is None:
-        return {"robust": training}
+        return {"robust": chosen or training}
     one = training if isinstance(training, Pgd) else Pgd(steps=1, step=training.step, start="zero")
     step = threat.eps.times(Fraction(1, 4)) if threat.eps else one.step
-    return {"robust": Pgd(steps=10, step=step, start="uniform"), "one_step": one}
+    return {"robust": chosen or Pgd(steps=10, step=step, start="uniform"), "one_step": one}
 
 
 def _attacked(model: nn.Module, setup: Setup, attack: Pgd, x: Tensor, begin: Tensor, label: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Counter(TorchDispatchMode):
 
 def validated(each: NetworkFlops, given: Problem) -> int:
     """What validation takes for an image."""
-    steps = [attack.steps for attack in attacks(given.recipe.attack, given.threat).values()]
+    steps = [attack.steps for attack in attacks(given.recipe, given.threat).values()]
     return each.forward * (1 + len(steps)) + sum(steps) * (each.forward + each.to_image)
 
 
@@ -111,7 +111,7 @@ def test_forwards_of_an_update_that_is_given_more(name: str) -> None:
     model, teacher = CountingForwards(), CountingForwards().eval()
     taught = replace(given, teacher=lambda seed: teacher) if given.teacher else given
     train(lambda: model, taught, seed=0, device=torch.device("cpu"))
-    validation = 1 + sum(each.steps + 1 for each in attacks(given.recipe.attack, given.threat).values())
+    validation = 1 + sum(each.steps + 1 for each in attacks(given.recipe, given.threat).values())
     done = work(given.defense, given.recipe)
     assert (model.seen - validation, teacher.seen) == (done.forwards, done.taught)
 

@@ -8,8 +8,10 @@ import pytest
 from plans import extra_file, plan, value
 
 from robench_fire.errors import RecipeError
+from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.plan import override
 from robench_fire.problem.recipe import Recipe, Sgd
+from robench_fire.quantity import Quantity
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,9 @@ from robench_fire.problem.recipe import Recipe, Sgd
         ("recipe.optimiser.lr", "0", "lr 0.0: must be positive"),
         ("recipe.passes", "", "passes (): choose from clean and adv"),
         ("recipe.ema_decay", "1", "ema_decay 1.0: must lie strictly between 0 and 1"),
+        ("recipe.ema_decay", "0", "ema_decay 0.0: must lie strictly between 0 and 1"),
+        ("recipe.label_smoothing", "1", "label_smoothing 1.0: must lie in [0, 1)"),
+        ("recipe.label_smoothing", "-0.1", "label_smoothing -0.1: must lie in [0, 1)"),
         ("recipe.attack.steps", "0", "steps 0: an attack needs at least 1 step"),
         ("recipe.attack.step", "0", "step 0: a step must be positive"),
         ("recipe.attack.step", "-1/255", "step -1/255: a step must be positive"),
@@ -131,6 +136,33 @@ def test_nesterov_is_switched_off_before_the_momentum() -> None:
     assert plain.recipe.optimiser == Sgd(momentum=0, nesterov=False)
     with pytest.raises(RecipeError, match="nesterov=true: nesterov needs a momentum"):
         override(plain, "recipe.optimiser.nesterov", "true")
+
+
+@pytest.mark.parametrize("field", ["peak=0", "peak=1", "peak=1.5", "div=0.5", "final_div=0"])
+def test_a_cycle_has_its_peak_within_and_is_divided_by_at_least_one(field: str) -> None:
+    name, _, text = field.partition("=")
+    said = (
+        rf"recipe\.schedule\.{field}: {name} {float(text)}"
+        if name == "peak"
+        else f"{name} {float(text)}.*: what the rate"
+    )
+    with pytest.raises(RecipeError, match=said):
+        override(override(plan(), "recipe.schedule", "onecycle"), f"recipe.schedule.{name}", text)
+
+
+def test_one_copy_of_the_weights_is_no_choice() -> None:
+    said = r"^recipe\.select copies: without recipe\.ema_decay there is one copy; say validation$"
+    chosen = ("--set", "recipe.select", "copies")
+    with pytest.raises(RecipeError, match=said):
+        plan(settings=(chosen,))
+    assert plan(settings=(chosen, ("--set", "recipe.ema_decay", "0.99"))).recipe.select == "copies"
+
+
+def test_an_attack_of_validation_reaches_the_boundary_too() -> None:
+    weak = Pgd(steps=2, step=Quantity("2/255"))
+    with pytest.raises(RecipeError, match=r"cannot reach eps 8/255: raise recipe\.validation_attack\.steps or "):
+        plan().with_recipe(validation_attack=weak).check()
+    plan().with_recipe(validation_attack=weak, attack=None).check()  # there is none without one in training
 
 
 def test_extra_data_from_a_file_need_the_file(tmp_path: Path) -> None:

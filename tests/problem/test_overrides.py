@@ -13,7 +13,7 @@ from plans import plan, value
 from robench_fire.errors import RecipeError
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.plan import override
-from robench_fire.problem.recipe import Adam, Cosine, Extra, Sgd, Steps
+from robench_fire.problem.recipe import Adam, Cosine, Extra, OneCycle, Sgd, Steps
 from robench_fire.problem.settings import leaves, to_plain
 from robench_fire.quantity import Quantity
 
@@ -46,6 +46,9 @@ from robench_fire.quantity import Quantity
         ("recipe.optimiser.nesterov", "True", True),
         ("recipe.schedule", "cosine", Cosine()),
         ("recipe.schedule", "steps", Steps()),
+        ("recipe.schedule", "onecycle", OneCycle()),
+        ("recipe.label_smoothing", "0.4", 0.4),
+        ("recipe.ema_warm_up", "true", True),
         ("recipe.schedule.at", "0.5,3/4", (0.5, 0.75)),
         ("recipe.schedule.at", "0.5", (0.5,)),
         ("recipe.schedule.at", "1", (1.0,)),
@@ -161,9 +164,9 @@ def test_a_bare_or_misspelt_name_leads_to_the_setting_that_is_meant(path: str, m
         ("threat.eps", "8/0", "'8/0' is not a number; write it like 8/255 or 0.031"),
         ("threat.eps", "8:255", "'8:255' is not a number; write it like 8/255 or 0.031"),
         ("recipe.optimiser.nesterov", "yes", "expected true or false"),
-        ("recipe.select", "valid", "unknown value 'valid': did you mean validation? choose from last, validation"),
+        ("recipe.select", "valid", "unknown value 'valid': did you mean validation? choose from copies, last"),
         ("recipe.passes", "clean,noisy", "unknown value 'noisy': choose from adv, clean"),
-        ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, cyclic, steps"),
+        ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, cyclic, onecycle"),
         ("recipe.optimiser", "lion", "unknown kind 'lion': choose from adam, sgd"),
         ("recipe.attack", "pgd", "Pgd has fields without a default; set those one by one"),
         ("defense.targets", "hardlabels", "cannot be set as a whole"),

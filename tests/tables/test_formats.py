@@ -168,7 +168,7 @@ def test_columns_and_caption_are_the_users() -> None:
 def test_csv_holds_numbers() -> None:
     entries = [ours("A", 50.5, 80.123456), ours("B", 40.0, attack="pgd20", pgd20={0: 41.0, 1: 43.0})]
     frame = pd.read_csv(io.StringIO(render(entries, "csv", shown=Shown(published=True))))
-    assert len(frame) == 2 + 99
+    assert len(frame) == 2 + 99 + 8
     mine, quick, theirs = (frame[frame["method"] == name].iloc[0] for name in ("A", "B", "Zhang2019Theoretically"))
     assert mine["clean_mean"] == pytest.approx(80.123456, abs=5e-5)
     assert (mine["autoattack_mean"], mine["train_seconds_mean"], mine["seeds"]) == (50.5, 60.0, 5)
@@ -199,7 +199,7 @@ def test_json_is_robustbenchs() -> None:
     assert mine.row is not None
     first, *theirs = json.loads(render([mine], "json", shown=Shown(published=True)))["rows"]
     assert first == json.loads(json.dumps(to_model_info(mine.row)))
-    assert len(theirs) == 99
+    assert len(theirs) == 99 + 8
     for each in theirs:
         assert None not in leaves(each)
         assert set(each) <= ROBUSTBENCH | {"robench_fire"}

@@ -11,13 +11,16 @@ from published_entries import ALL, BY_NAME
 
 from robench_fire.boards.schema import NAME
 from robench_fire.statistics.summary import MeanStd
+from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import (
+    BENCHMARK,
     OURS,
     PUBLISHED,
     Entry,
     beside,
     published,
 )
+from robench_fire.tables.table import tables
 
 RADII = {
     ("cifar10", "Linf"): {"8/255", "0.031"}, ("cifar10", "L2"): {"0.5"}, ("cifar100", "Linf"): {"8/255", "0.031"},
@@ -138,16 +141,44 @@ def like(dataset: str, norm: str, eps: str) -> Entry:
     ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else " ".join(value),
 )
 def test_only_what_compares_stands_beside_ours(mine: tuple[str, str, str], radii: set[str]) -> None:
-    found = beside([like(*mine)])
+    found = [each for each in beside([like(*mine)]) if each.origin == PUBLISHED]
     assert {each.eps for each in found} == (radii & {each.eps for each in ALL if (each.dataset, each.norm) == mine[:2]})
     assert found == [each for each in ALL if (each.dataset, each.norm) == mine[:2] and radii]
+
+
+MEANS = {
+    "PGD-AT-WA": (82.36, 50.49, None), "PGD-AT": (85.35, 44.33, 6950), "NU-AT": (80.98, 50.10, 2940),
+    "LIET": (80.68, 49.99, None), "GAT": (85.10, 49.15, None), "N-FGSM": (78.59, 47.77, 1940),
+    "FGSM-RS": (77.66, 43.09, None), "Free-AT": (75.20, 44.34, None),
+}  # fmt: skip
+"""Pan and Yao 2026: clean, AutoAttack, and the seconds that they give."""
+
+
+def test_the_means_of_a_benchmark_stand_beside_ours_and_count_in_no_rank() -> None:
+    found = {each.key.removeprefix("Pan2026FastAT_"): each for each in beside([like("cifar10", "Linf", "8/255")])
+             if each.origin == BENCHMARK}  # fmt: skip
+    assert {
+        name: (each.clean.mean, each.robust and each.robust.mean, each.train_seconds and each.train_seconds.mean)
+        for name, each in found.items()
+    } == MEANS
+    for each in found.values():
+        assert (each.seeds, each.clean.std, each.eps, each.architecture) == ("3", None, "8/255", "ResNet-18")
+        assert each.notes[0] == "Mean over 3 seeds, no std given."
+        assert ("Time on one GPU that is not named." in each.notes) == (each.train_seconds is not None)
+    (table,) = tables([replace(like("cifar10", "Linf", "8/255"), examples=100)], Shown(published=True))
+    counted = sorted((each.score for each in table.entries if each.origin == PUBLISHED), reverse=True)
+    for each, rank in zip(table.entries, table.ranks, strict=True):
+        assert rank == 1 + sum(other > each.score for other in counted)
+    assert table.remarks[-1].startswith("8 are a benchmark's means over seeds, on all test images (FastAT benchmark, ")
+    assert beside([like("cifar10", "L2", "0.5")])[0].origin == PUBLISHED
+    assert not [each for each in published() if each.origin == BENCHMARK]  # neither names nor ranks of RobustBench's
 
 
 def test_what_stands_beside_several_is_there_once() -> None:
     mine = [like("cifar10", "Linf", "8/255"), like("cifar10", "Linf", "0.031"), like("mnist", "Linf", "0.3")]
     found = beside(mine)
     assert {each.dataset for each in found} == {"cifar10", "mnist"}
-    assert len(found) == len({(each.dataset, each.norm, each.key) for each in found}) == 99 + 5
+    assert len(found) == len({(each.dataset, each.norm, each.key) for each in found}) == 99 + 8 + 5
     assert beside([]) == []
 
 

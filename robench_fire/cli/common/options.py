@@ -16,10 +16,13 @@ from robench_fire.quantity import seconds as seconds_of
 
 
 class ProfileName(str, Enum):
-    """matched: one protocol for all. short: it, in 3/10 of the epochs. official: each method as released."""
+    """matched: one protocol for all. short: it, in 3/10 of the epochs. modern: it, with averaged weights, smoothed labels
+    and one cycle of the rate. fastat: that of Pan and Yao 2026. official: each method as released."""
 
     matched = "matched"
     short = "short"
+    modern = "modern"
+    fastat = "fastat"
     official = "official"
 
 
@@ -60,7 +63,13 @@ Seeds = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="This one seed, as for a task of a job array.")]
 Profile = Annotated[
-    ProfileName, typer.Option(help="matched: one protocol for all; short: in fewer epochs; official: as released.")
+    ProfileName,
+    typer.Option(
+        "--profile",
+        "--recipe",
+        help="matched: one protocol for all; short: in fewer epochs; modern: averaged weights, smoothed labels, one "
+        "cycle; fastat: of Pan and Yao 2026; official: as released.",
+    ),
 ]
 NormOption = Annotated[Norm, typer.Option("--norm", help="Norm of the threat model.")]
 Arch = Annotated[
@@ -93,7 +102,7 @@ Data = Annotated[
 ]
 ExtraData = Annotated[
     Path | None,
-    typer.Option(help="Pseudo-labelled images: npz (image, label) or pickle (data, extrapolated_targets)."),
+    typer.Option(help="Further images: npz of a generator's (image, label), or pickle (data, extrapolated_targets)."),
 ]
 HideLabels = Annotated[
     bool, typer.Option("--hide-labels", help="Hide half of the labels and pseudo-label those images (RST's protocol).")
