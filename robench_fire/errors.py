@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,6 +67,15 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: {hint}choose from {', '.join(listed)}"
 
 
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal acts on instead of showing them, or that turn the direction of what follows."""
+
+
+def printable(text: str) -> str:
+    r"""A text with such characters written out, "\x1b[31m", so that a name moves no cursor and changes no colour."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
     """Say which of so many runs failed, if any did.
 
@@ -84,11 +94,16 @@ def unexpected(fault: Exception) -> RobenchError:
     if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {fault.filename}" if fault.filename else ""
         return DataError(f"{fault.strerror}{where}; make room, the same command continues")
-    lines = str(fault).strip().splitlines()
-    said = ": ".join([type(fault).__name__, *lines[:1]])
+    said = in_a_line(fault)
     if where := located(fault):
         return RecipeError(f"{where}: {said}")
     return RobenchError(f"unexpected {said}; `robench --debug ...` shows where")
+
+
+def in_a_line(fault: BaseException) -> str:
+    """The kind of any error, and the first line of what it says, not endlessly."""
+    lines = str(fault).strip().splitlines()
+    return ": ".join([type(fault).__name__, *(line[:300] for line in lines[:1])])
 
 
 def located(fault: BaseException) -> str:

@@ -1,21 +1,25 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; and what is believed of those that others wrote."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import socket
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from robench_fire import stopping
-from robench_fire.errors import UsageError
+from robench_fire.errors import CONTROL, DataError, UsageError
 
 
 @contextmanager
@@ -111,6 +115,97 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with its own digest, so that a later change of the file is noticed; see folders.read_sealed."""
     rest = {name: each for name, each in value.items() if name != SEAL}
     return rest | {SEAL: digest(rest)}
+
+
+DIGITS, DEEPEST = 30, 64
+"""Of an integer in a file, at most, as FLOPs have fewer; of lists in lists."""
+
+
+def from_json(text: str) -> Any:
+    """The value of a JSON text, of nothing but JSON: no NaN, no number that is too large, no key twice.
+
+    Texts in it hold nothing that a terminal acts on.
+
+    Raises:
+        ValueError: for anything else, also what is nested too deeply to be read.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=_no_number, parse_float=_float, parse_int=_int, object_pairs_hook=_object
+        )
+        if "\\ud" in text.lower():  # half of a pair, which no text can be written with
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEEPEST} deep") from None
+    level = [value]
+    for _ in range(DEEPEST):
+        said = (each for each in level if isinstance(each, str))
+        if found := next(filter(None, map(CONTROL.search, said)), None):
+            raise ValueError(f"it holds {found[0]!a}, which a terminal would act on")
+        level = [*chain.from_iterable(map(_parts, level))]
+    if level:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list) else ()
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"it holds {text}, which is no number of JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"it holds {text[:20]}, which is too large a number")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"it holds {text[:20]}, which is too large a number")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"it has the key {twice[:40]!r} twice")
+    return made
+
+
+ROOM, TIMES = 1 << 28, 100
+"""Bytes that a zip may unpack to whatever its size, and how many times its size otherwise."""
+
+
+def refuse_bomb(path: Path) -> None:
+    """Refuse a zip that says it holds far more than images or weights could be packed to.
+
+    Raises:
+        DataError: naming both sizes.
+        Exception: whatever zipfile raises on a broken one.
+    """
+    with zipfile.ZipFile(path) as content:
+        held, size = sum(each.file_size for each in content.infolist()), path.stat().st_size
+    if held > max(ROOM, TIMES * size):
+        raise DataError(
+            f"{path} is of {size:,} bytes and unpacks to {held:,}: nothing worth reading is packed like that"
+        )
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a CSV's cell that no spreadsheet takes for a formula: a text that begins like one after an apostrophe.
+
+    Numbers, also as texts, stay as they are.
+    """
+    if not isinstance(value, str) or not re.match(r"\s*[=+\-@＝＋－＠]|[\t\r\n]", value):
+        return value
+    return value if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", value, re.IGNORECASE) else f"'{value}"
 
 
 def write_text(path: Path, text: str) -> None:

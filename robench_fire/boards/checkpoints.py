@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
 from robench_fire.models.names import display_name
 from robench_fire.quantity import same
-from robench_fire.runs.folders import read_json
+from robench_fire.runs.folders import read_json, read_masks, shaped
+from robench_fire.runs.shapes import EVALUATION
 from robench_fire.statistics.masks import packed
 
 NEEDED = {"arch", "norm", "eps", "examples", "seed", "batch_size", "weights_sha256", "clean", "robust"}
@@ -50,11 +49,11 @@ def evaluations(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     beside = place.parent.glob(f"{glob.escape(place.name)}.*eval.*.json") if place.is_file() else []
     for path in sorted(place.rglob("*.eval.*.json") if place.is_dir() else beside):
         facts = read_json(path)
-        if facts.get("attack") not in ATTACKS or not ("dataset" in facts or of_zoo(facts)):
+        if facts.get("attack") not in [*ATTACKS] or not ("dataset" in facts or of_zoo(facts)):
             continue
         if lacking := sorted(NEEDED - set(facts)):
             raise DataError(f"{path} has no {', '.join(lacking)}; move it away and evaluate again")
-        yield path, facts
+        yield path, shaped(path, EVALUATION)
 
 
 def of_zoo(facts: dict[str, Any]) -> bool:
@@ -151,9 +150,5 @@ def row_of(measured: Measured) -> Row:
 
 
 def _masks(facts_file: Path) -> dict[str, str]:
-    path = facts_file.with_suffix(".npy")
-    try:
-        both = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as fault:
-        raise DataError(f"{path} cannot be read ({type(fault).__name__}); evaluate the weights again") from None
+    both = read_masks(facts_file.with_suffix(".npy"))
     return {name: packed(mask) for name, mask in zip(("clean", "robust"), both, strict=True)}

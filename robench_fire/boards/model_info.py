@@ -5,7 +5,6 @@ The one place where percentages become strings.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
-from robench_fire.files import SEAL, digest, write_json
+from robench_fire.files import SEAL, digest, from_json, write_json
 from robench_fire.models.names import display_name
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.quantity import same
 from robench_fire.runs.folders import MORE_DATA, read_json
+from robench_fire.runs.shapes import BOARD, ROW, misfit
 from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import percent
 
@@ -106,10 +106,12 @@ def from_model_info(path: Path) -> Row:
         DataError: if the file is not JSON, has none of our keys, or was changed by hand.
     """
     info = read_json(path)
-    seal = info[BOARD_KEY].pop(SEAL, None) if isinstance(info.get(BOARD_KEY), dict) else None
+    if wrong := misfit(info, {**BOARD, BOARD_KEY: ROW}) or _seeds_apart(info[BOARD_KEY]):
+        raise DataError(f"{path} is not a leaderboard row of ours: {wrong}")
+    seal = info[BOARD_KEY].pop(SEAL, None)
     try:
         row = _row(info)
-        again = to_model_info(row)
+        again, found = to_model_info(row), _impossible(row)
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
     again["architecture"] = display_name(row.plan["recipe"]["arch"])
@@ -119,12 +121,21 @@ def from_model_info(path: Path) -> Row:
                 f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
                 "publish the row again"
             )
-    found = _impossible(row)
     if not found and seal is not None and seal != (now := digest(info)):
         found = f"its seal is {str(seal)[:12]}, its values give {now[:12]}"
     if found:
         raise DataError(f"{path} was changed by hand: {found}; publish the row again")
     return row
+
+
+def _seeds_apart(own: dict[str, Any]) -> str:
+    """What is not there of every seed, and of no other."""
+    if not own["seeds"]:
+        return "it has no seed"
+    for name in ("sessions", "verdicts", "weights_sha256"):
+        if set(own[name]) != set(own["seeds"]):
+            return f"{name} is of seeds {', '.join(own[name]) or 'none'}, and it has {', '.join(own['seeds'])}"
+    return "" if all(own["sessions"].values()) else "a seed has no session"
 
 
 def _impossible(row: Row) -> str:
@@ -190,7 +201,7 @@ def is_board_file(path: Path) -> bool:
 def is_row(path: Path) -> bool:
     """Whether a JSON file holds a row of ours."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and isinstance(found.get(BOARD_KEY), dict) and "plan" in found[BOARD_KEY]

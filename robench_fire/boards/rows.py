@@ -258,34 +258,29 @@ def _facts(
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
     failed = {str(k): each["signs"] for k, each in sorted(times.items()) if "signs" in each}
-    return (
-        ({"signs": failed} if failed else {})
-        | training_notes.added(times)
-        | {
-            "by_hand": first["by_hand"],
-            "departures": first.get("departures", {}),
-            "usual_eps": first["usual_eps"],
-            "sessions": {str(k): value for k, value in sessions.items()},
-            "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
-            "evaluator": _evaluator(scored),
-            "flags": sorted({flag for each in scored.values() for flag in each["flags"]}),
-            "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
-            "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
-            "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
-            "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
-            "masks_sha256": {
-                str(k): each["masks_sha256"] for k, each in sorted(scored.items()) if "masks_sha256" in each
-            },
-            "evaluation_code": sorted({each["code"] for each in scored.values() if "code" in each}),
-            "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
-            "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if "flops" in each},
-        }
-    )
+    known = {"signs": failed} if failed else {}
+    return known | training_notes.added(times) | {
+        "by_hand": first["by_hand"],
+        "departures": first.get("departures", {}),
+        "usual_eps": first["usual_eps"],
+        "sessions": {str(k): value for k, value in sessions.items()},
+        "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+        "evaluator": _evaluator(scored),
+        "flags": sorted({flag for each in scored.values() for flag in each.get("flags", [])}),
+        "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
+        "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
+        "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
+        "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
+        "masks_sha256": {str(k): each["masks_sha256"] for k, each in sorted(scored.items()) if "masks_sha256" in each},
+        "evaluation_code": sorted({each["code"] for each in scored.values() if "code" in each}),
+        "labeller": {str(k): each["labeller"] for k, each in sorted(times.items()) if "labeller" in each},
+        "cost": {str(k): _cost(each) for k, each in sorted(times.items()) if each.get("flops") is not None},
+    }
 
 
 def _cost(facts: dict[str, Any]) -> dict[str, float | None]:
     """What a seed's training took, beside its time; arithmetic includes its pseudo-labeller's, as time does."""
-    found = {name: facts[name] for name in COST}
+    found = {name: facts.get(name) for name in COST}
     return found | {"flops": facts["flops"] + facts.get("labeller", {}).get("flops", 0)}
 
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions
 from robench_fire.errors import UnreliableError, UsageError
 from robench_fire.runs.evaluations import ATTACKS
 from robench_fire.statistics.summary import MeanStd, mean_std
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from robench_fire.runs.model_source import ModelSource
 
 
@@ -96,7 +98,7 @@ def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:
 
 def _print(facts: list[dict[str, Any]]) -> None:
     """One row per weights, a column per attack and radius, mean ± std below; then what the verdicts rest on."""
-    console = Console()
+    console = plain()
     columns = list(dict.fromkeys((each["attack"], each["norm"], each["eps"]) for each in facts))
     weights = list(dict.fromkeys(each["weights"] for each in facts))
     at = {(each["weights"], (each["attack"], each["norm"], each["eps"])): each for each in facts}
@@ -209,7 +211,7 @@ def features(
 
 def _print_features(found: dict[str, Any]) -> None:
     """A row per model, and their mean."""
-    console, columns = Console(), ("moved", "separable_clean", "separable_perturbed")
+    console, columns = plain(), ("moved", "separable_clean", "separable_perturbed")
     title = f"features under PGD-20, {found['norm']} {found['eps']}, {found['models'][0]['examples']:,} test images"
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="")
     drawn.add_column("Weights", overflow="fold")
@@ -227,7 +229,7 @@ def _print_features(found: dict[str, Any]) -> None:
 
 def _print_transfer(found: dict[str, Any]) -> None:
     """A row per source, a column per target; below, the attacks that need no source."""
-    rows, console = found["transfer"], Console()
+    rows, console = found["transfer"], plain()
     title = f"robust accuracy in percent, {found['norm']} {found['eps']}, {found['examples']:,} test images"
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="")
     drawn.add_column("perturbed on", no_wrap=True)

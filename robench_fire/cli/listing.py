@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.errors import DataError, UsageError, unknown
 
@@ -41,9 +42,9 @@ def ls(
         print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
         return
     paths = max((len(name) for name in listed.get("runs", {})), default=0)
-    console = Console(width=max(Console().width, paths + STATUS), soft_wrap=True)
+    console = plain(width=max(plain().width, paths + STATUS), soft_wrap=True)
     for title, entries in listed.items():
-        console.print(f"[bold]{title}[/bold]")
+        console.print(title, style="bold")
         drawn = Table(show_header=False, box=None, pad_edge=False)
         drawn.add_column(no_wrap=True)
         for name, text in entries.items():
@@ -151,10 +152,10 @@ def show(
 def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
     from robench_fire.quantity import duration
 
-    paper, console = composed.paper, Console()
-    console.print(f"[bold]{paper.method}[/bold] on {composed.plan.dataset} ({composed.plan.profile} profile)")
+    paper, console = composed.paper, plain()
+    console.print(f"{paper.method} on {composed.plan.dataset} ({composed.plan.profile} profile)", style="bold")
     said = ". ".join(text.rstrip(".") for text in (paper.title, paper.authors, paper.venue))
-    console.print(f"{said}. {paper.link}", highlight=False, markup=False)
+    console.print(f"{said}. {paper.link}", highlight=False)
     drawn = Table(box=None, pad_edge=False)
     for column in ("setting", "value", "source"):  # a name never breaks; what a line has left is the source's
         drawn.add_column(column, no_wrap=column == "setting", overflow="fold")
@@ -162,7 +163,7 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if isinstance(value, list) and len(value) > NAMED:  # the names of many classes
             shown = f"{', '.join(map(str, value[:NAMED]))} and {len(value) - NAMED:,} more"
-        drawn.add_row(path, shown, f"[dim]{source}[/dim]")
+        drawn.add_row(path, shown, Text(source, "dim"))
     console.print(drawn)
     if built := ", ".join(f"{name} {value}" for name, value in cost["timm"].items()):
         console.print(f"timm builds it with {built}, untrained")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
 from robench_fire.errors import GivenWeightsError, raise_failed
@@ -117,7 +117,7 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
     run = distributed.bench if torchrun.count() > 1 else partial(alone, together=place.together, cluster=cluster)
     rows, failed = run(requests, numbers, evaluations, here, place.jobs, listening, say)
     if rows:
-        render.show(told_apart([of_row(row) for row in rows]), "terminal", Console())
+        render.show(told_apart([of_row(row) for row in rows]), "terminal", plain())
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {place.output}")
     raise_failed(failed, len(requests) * len(numbers))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.errors import RobenchError
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ def _prepare(text: str, folder: Path, resize: int | None, channels: int | None) 
 
 def _print_own(facts: dict[str, Any], place: Path) -> None:
     """What was found: shape, parts, images of each class, and what was left out."""
-    console = Console(soft_wrap=True)
+    console = plain(soft_wrap=True)
     shape, counts = "x".join(map(str, facts["shape"])), facts["images_per_class"]
     console.print(f"{facts['name']}: {facts['num_classes']} classes of {shape} images, prepared", highlight=False)
-    console.print(f"  {place}", highlight=False, markup=False)
+    console.print(f"  {place}", highlight=False)
     drawn = Table(box=None, pad_edge=False)
     for column in ("class", "train", "validation", "test"):
         drawn.add_column(column, justify="left" if column == "class" else "right")
@@ -100,7 +101,7 @@ def _print_own(facts: dict[str, Any], place: Path) -> None:
     console.print(facts["split"], highlight=False)
     if facts["skipped"]:
         left = f"{len(facts['skipped']):,} images left out, as they cannot be read"
-        console.print(f"{left}: {', '.join(facts['skipped'])}", highlight=False, markup=False)
+        console.print(f"{left}: {', '.join(facts['skipped'])}", highlight=False)
     if facts["test_images_in_train"]:
         shared = f"{facts['test_images_in_train']:,} test images are, pixel for pixel, trained on too"
         console.print(f"{shared}: accuracies will flatter", style="yellow", highlight=False)
@@ -120,10 +121,8 @@ def doctor(data_dir: o.Data = None, json: o.Json = False) -> None:
         drawn = Table(box=None, pad_edge=False, show_header=False)
         for each in findings:
             colour = {"ok": "green", "note": "yellow", "broken": "red"}[each.state]
-            drawn.add_row(
-                f"[{colour}]{each.state}[/]", each.what, each.detail + (f"\nfix: {each.fix}" if each.fix else "")
-            )
-        Console().print(drawn)
+            drawn.add_row(Text(each.state, colour), each.what, each.detail + (f"\nfix: {each.fix}" if each.fix else ""))
+        plain().print(drawn)
     broken = [each.what for each in findings if each.state == "broken"]
     if broken:
         raise RobenchError(f"not ready: {', '.join(broken)}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.quantity import digits, duration, scaled
 from robench_fire.runs.folders import SEEDS
@@ -62,10 +62,10 @@ def _profiled(
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console()
+    console = plain()
     steps = "1 step" if found["steps"] == 1 else f"{found['steps']} steps"
     where = f"{found['arch']}: {steps} of {found['batch_size']} images, {found['device']}"
-    console.print(f"[bold]{found['defense']} on {found['dataset']}[/bold], {where}", highlight=False)
+    console.print(f"{found['defense']} on {found['dataset']}, {where}", style="bold", highlight=False)
     parts = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     parts.add_column("part of a step")
     parts.add_column("ms", justify="right")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions, PaperOptions
 from robench_fire.errors import UsageError
 
@@ -134,7 +134,7 @@ def _print(folder: Path, found: list[Check], json: bool) -> None:
     if json:
         print(jsonlib.dumps({"format": 1, "folder": str(folder), "checks": [asdict(each) for each in found]}, indent=2))
         return
-    console = Console()
+    console = plain()
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(str(folder)), title_justify="left", title_style="")
     for column in ("check", "", "found"):
         drawn.add_column(column, overflow="fold")
@@ -160,6 +160,6 @@ def _push(bundle: Path, target: str, dry_run: bool) -> None:
     for path in files:
         print(path.as_posix())
     said = "would go to" if dry_run else "lie at"
-    Console(stderr=True).print(
+    plain(stderr=True).print(
         f"{len(files)} files {said} {target}; then give --link {link}", highlight=False, soft_wrap=True
     )

@@ -7,9 +7,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.cli.measure import requested
 from robench_fire.errors import raise_failed
@@ -104,4 +104,4 @@ def _show(
         print(as_json(made))
     elif measure or any(point.row for point in points):
         for table in swept_tables(made):
-            draw(table, Console())
+            draw(table, plain())

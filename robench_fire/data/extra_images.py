@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
-from robench_fire.files import sha256
+from robench_fire.files import refuse_bomb, sha256
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.recipe import Extra
 
@@ -102,6 +102,7 @@ def _zipped(path: Path) -> bool:
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     with open(path, "rb") as file:
         if _zipped(path):
+            refuse_bomb(path)
             with np.load(file, allow_pickle=False) as archive:
                 return _pair(archive, KEYS["npz"])
         content = _ArraysOnly(file).load()
@@ -114,7 +115,13 @@ def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[NDArray[An
     missing = [key for key in keys if key not in content]
     if missing:
         raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
-    return np.asarray(content[keys[0]]), np.asarray(content[keys[1]])
+    found = [content[key] for key in keys]
+    for key, each in zip(
+        keys, found, strict=True
+    ):  # lists in lists may hold each other more often than memory has room
+        if not isinstance(each, np.ndarray) and not (isinstance(each, list) and all(type(one) is int for one in each)):
+            raise DataError(f"{key} holds a {type(each).__name__} where an array was expected")
+    return np.asarray(found[0]), np.asarray(found[1])
 
 
 def _checked(

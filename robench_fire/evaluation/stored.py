@@ -15,6 +15,7 @@ from robench_fire.evaluation.record import Record
 from robench_fire.files import sha256, write_text
 from robench_fire.problem.threat import Threat
 from robench_fire.runs import folders, provenance
+from robench_fire.runs.shapes import EVALUATION
 from robench_fire.statistics.summary import percent, wilson
 
 
@@ -23,20 +24,22 @@ def is_current(evaluator: Evaluator, attack: str, threat: Threat) -> bool:
     stored, identity = evaluator.path(evaluator.name(attack, threat), ".json"), evaluator.identity(attack, threat)
     if not (stored.exists() and stored.with_suffix(".npy").exists()):
         return False
-    found = folders.read_json(stored)
+    found = folders.shaped(stored, EVALUATION)
     return all(found.get(name) == value for name, value in identity.items())
 
 
 def masks_of(evaluator: Evaluator, attack: str, threat: Threat) -> NDArray[np.bool_]:
     """(2, N) clean and robust, of a finished evaluation, as the images are attacked."""
     path = evaluator.path(evaluator.name(attack, threat), ".npy")
-    found: NDArray[np.bool_] = np.load(path, allow_pickle=False)[:, evaluator.order]
-    return found
+    found = folders.read_masks(path)
+    if found.shape[1] != len(evaluator.order):
+        raise DataError(f"{path} is of {found.shape[1]:,} images, not of {len(evaluator.order):,}; move it away")
+    return found[:, evaluator.order]
 
 
 def facts_of(evaluator: Evaluator, attack: str, threat: Threat) -> dict[str, Any]:
     """What a finished evaluation says."""
-    return folders.read_json(evaluator.path(evaluator.name(attack, threat), ".json"))
+    return folders.shaped(evaluator.path(evaluator.name(attack, threat), ".json"), EVALUATION)
 
 
 def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -61,11 +60,10 @@ def curves(plans: Sequence[Plan]) -> Drawn:
 
 
 def _read(run: Run) -> Curve | None:
-    path = run.folder / "curve.jsonl"
+    path, rows = run.folder / "curve.jsonl", run.curve()
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
         rows = [{**row, "epoch": int(row["epoch"])} for row in rows]
-    except (ValueError, KeyError, TypeError) as fault:
+    except (KeyError, TypeError) as fault:
         raise DataError(f"{path} is no curve ({type(fault).__name__}: {fault}); move it away and train again") from None
     robust = [row.get("robust", math.nan) for row in rows]
     falls = [

@@ -12,11 +12,11 @@ import numpy as np
 from robench_fire.errors import DataError, UsageError
 from robench_fire.figures.style import COLOURS, Drawn, figure, plain, styled
 from robench_fire.runs.folders import read_json
+from robench_fire.runs.shapes import FEATURES, misfit
 
 MOST = 4  # files, a column each
 SHOWN = 200  # images a panel
 MEASURES = ("moved", "separable_clean", "separable_perturbed")
-NEEDED = {"mean", "models", "embedding", "norm", "eps"}
 
 
 def files(sources: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
@@ -38,9 +38,18 @@ def files(sources: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
 
 def _read(path: Path) -> dict[str, Any]:
     facts = read_json(path)
-    if lacking := sorted(NEEDED - set(facts)):
-        raise DataError(f"{path} is not what `robench features -o` writes: it has no {', '.join(lacking)}")
+    if wrong := misfit(facts, FEATURES) or _lacking(facts):
+        raise DataError(f"{path} is not what `robench features -o` writes: {wrong}")
     return facts
+
+
+def _lacking(facts: dict[str, Any]) -> str:
+    if not facts["models"]:
+        return "it holds no model"
+    if missing := [each for each in MEASURES if each not in facts["mean"]]:
+        return f"it has no mean of {', '.join(missing)}"
+    counts = [{len(each) for each in one["embedded"].values()} for one in facts["models"]]
+    return "it has labels of other images than it shows" if any(len(each) > 1 for each in counts) else ""
 
 
 def _name(path: Path, facts: dict[str, Any]) -> str:

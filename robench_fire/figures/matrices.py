@@ -14,6 +14,7 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.figures.source import Plan, plans
 from robench_fire.figures.style import Drawn, figure, plain, styled
 from robench_fire.runs.folders import find, read_json
+from robench_fire.runs.shapes import TRANSFER, misfit
 
 if TYPE_CHECKING:
     from robench_fire.evaluation.adversarial_images import Predicted
@@ -48,6 +49,8 @@ def transfer(path: Path) -> Drawn:
         DataError: if the file is not one of `robench transfer`.
     """
     facts = read_json(path)
+    if wrong := misfit(facts, TRANSFER):
+        raise DataError(f"{path} is not what `robench transfer` writes: {wrong}")
     try:
         names = list(facts["transfer"])
         means = [[_mean(facts["transfer"][one][other]) for other in names] for one in names]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from robench_fire.errors import UsageError
-from robench_fire.files import replaced, write_text
+from robench_fire.files import csv_cell, replaced, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,4 +141,4 @@ def as_csv(data: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _exact(value: Any) -> Any:
-    return f"{value:.8g}" if isinstance(value, float) else value
+    return f"{value:.8g}" if isinstance(value, float) else csv_cell(value)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 from rich.table import Column
 
+from robench_fire.errors import printable
 from robench_fire.progress import NOTE, Event, Listen
 from robench_fire.quantity import duration
 
@@ -22,7 +23,7 @@ stderr = Console(stderr=True, soft_wrap=True)
 
 def say(text: str) -> None:
     """One message to the user."""
-    stderr.print(text, highlight=False, markup=False)
+    stderr.print(printable(text), highlight=False, markup=False)
 
 
 @contextmanager
@@ -66,7 +67,8 @@ class _Bars:
         self._current: dict[str, tuple[str, TaskID]] = {}
 
     def hear(self, event: Event) -> None:
-        event = event._replace(run=escape(event.run), note=escape(event.note))  # which may look like markup
+        run, note = (escape(printable(text)) for text in (event.run, event.note))  # which may look like markup
+        event = event._replace(run=run, note=note)
         stage, task = self._current.get(event.run, ("", None))
         if stage != event.stage and task is not None:
             if self._all is not None:  # of a single run every stage stays in view

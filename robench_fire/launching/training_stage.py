@@ -21,7 +21,7 @@ from robench_fire.devices import torchrun
 from robench_fire.devices.meters import energy_counter
 from robench_fire.devices.precision import resolve
 from robench_fire.devices.process_group import ALONE, ProcessGroup
-from robench_fire.errors import RecipeError
+from robench_fire.errors import DataError, RecipeError
 from robench_fire.files import replaced, sha256
 from robench_fire.launching.trackers import Tracked
 from robench_fire.models import names
@@ -33,7 +33,7 @@ from robench_fire.progress import NOTE, Report
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request
 from robench_fire.runs.differences import by_hand, departures
-from robench_fire.runs.folders import Run
+from robench_fire.runs.folders import Run, read_array
 from robench_fire.statistics.curves import signs
 from robench_fire.statistics.summary import percent
 from robench_fire.training import pseudo_labels, saving
@@ -238,9 +238,18 @@ def _problem(
             run.write("labeller.json", {"seconds": trained.seconds["train"], "accuracy": accuracy, "flops": flops})
             with replaced(stored) as partial, open(partial, "wb") as file:
                 np.save(file, labels.numpy(), allow_pickle=False)
-    labels = group.agreed(lambda: torch.from_numpy(np.load(stored, allow_pickle=False)))
+    labels = group.agreed(lambda: _labels(stored, len(hidden.images), composed.dataset.num_classes))
     facts = {"extra_images": len(labels), "labeller": group.agreed(lambda: run.read("labeller.json"))}
     return _extended(problem, hidden.labelled, Split(hidden.images, labels)), facts
+
+
+def _labels(path: Path, count: int, num_classes: int) -> torch.Tensor:
+    """The pseudo-labels (``count``,) that were stored."""
+    found = read_array(path)
+    if found.dtype != np.int64 or found.shape != (count,) or not 0 <= found.min() <= found.max() < num_classes:
+        said = f"{count:,} class numbers below {num_classes}"
+        raise DataError(f"{path} holds {found.dtype} {found.shape} where {said} were expected; move it away")
+    return torch.from_numpy(found)
 
 
 def _extra(file: Path, composed: Composed, splits: Splits) -> Split:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from robench_fire.errors import DataError
+from robench_fire.files import refuse_bomb
 
 
 class Inert:
@@ -77,11 +78,13 @@ def read(path: Path) -> Any:
         DataError: if it cannot be read, or holds a class that is not known to be harmless, which is named.
     """
     known = [(Inert, name) for name in INERT]
-    if _is_program(path):
-        raise DataError(f"{path} is a TorchScript program, which is not run: load it where it was made, and {SAVE}")
     try:
+        if _is_program(path):
+            raise DataError(f"{path} is a TorchScript program, which is not run: load it where it was made, and {SAVE}")
         with torch.serialization.safe_globals([*known, (_plain, "collections.defaultdict")]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except Exception as fault:  # whatever the reader raises on a broken file, it is unreadable
         if found := re.search(r"GLOBAL ([\w.]+)", str(fault)):
             raise DataError(f"{path} holds a {found[1]}, which is not read as it could execute code; {SAVE}") from None
@@ -92,6 +95,7 @@ def _is_program(path: Path) -> bool:
     """Whether it is of ``torch.jit.save``, which a file of ``torch.save`` is not told from by its name."""
     if not zipfile.is_zipfile(path):
         return False
+    refuse_bomb(path)
     with zipfile.ZipFile(path) as content:
         return any(name.endswith("/constants.pkl") for name in content.namelist())
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
-from robench_fire.errors import OWN_FILE, RecipeError, UsageError, located, unknown
+from robench_fire.errors import OWN_FILE, RecipeError, UsageError, in_a_line, located, unknown
 
 Group = Literal["defenses", "datasets"]
 _VALUE = {"defenses": "DEFENSE", "datasets": "DATASET"}
@@ -79,7 +79,7 @@ def load(group: Group, name: str) -> Found:
     try:
         module = importlib.import_module(choices[wanted])
     except (Exception, SystemExit) as fault:
-        raise RecipeError(f"{choices[wanted]} cannot be imported: {type(fault).__name__}: {fault}") from fault
+        raise RecipeError(f"{choices[wanted]} cannot be imported: {in_a_line(fault)}") from fault
     return _checked(group, wanted, module, choices[wanted])
 
 
@@ -117,8 +117,8 @@ def executed(path: Path, name: str) -> ModuleType:
     except (Exception, SystemExit) as fault:
         del sys.modules[spec.name]
         line = fault.lineno if isinstance(fault, SyntaxError) else located(fault).rpartition(":")[2]
-        said = fault.msg if isinstance(fault, SyntaxError) else fault
-        raise RecipeError(f"{path}:{line} cannot be imported: {type(fault).__name__}: {said}") from fault
+        said = f"{type(fault).__name__}: {fault.msg}" if isinstance(fault, SyntaxError) else in_a_line(fault)
+        raise RecipeError(f"{path}:{line} cannot be imported: {said}") from fault
     return module
 
 
@@ -153,7 +153,7 @@ def summary(group: Group, name: str) -> str:
     try:
         parsed = _parsed(dotted)
     except Exception as fault:  # one broken plug-in must not take the listing down
-        return f"{dotted} cannot be read: {type(fault).__name__}: {fault}"
+        return f"{dotted} cannot be read: {in_a_line(fault)}"
     return f"{dotted} cannot be found" if parsed is None else (ast.get_docstring(parsed) or "").split("\n")[0]
 
 

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from robench_fire.quantity import same
-from robench_fire.runs.folders import Run, evaluation_name, read_json
+from robench_fire.runs.folders import Run, evaluation_name, read_masks, shaped
+from robench_fire.runs.shapes import TRANSFER
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 
@@ -68,7 +67,7 @@ def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[
     """
     for folder in run.folder.parents[1:6]:
         if (path := folder / f"{name}.json").exists():
-            facts = read_json(path)
+            facts = shaped(path, TRANSFER)
             known = facts.get("weights_sha256", {})
             values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
             if source != target and known.get(target) == weights and values and len(values) == len(known[source]):
@@ -87,7 +86,7 @@ def masks(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict
         name = evaluation_name(*(each[name] for name in names if name in each))
         path = runs[seed].folder / f"eval.{name}.npy"
         if path.exists():
-            both = np.load(path, allow_pickle=False)
+            both = read_masks(path)
             pairs = list(zip(("clean", "robust"), both, strict=True))
             if all(len(mask) == each["examples"] and abs(percent(mask) - each[name]) < 1e-6 for name, mask in pairs):
                 found[str(seed)] = {name: packed(mask) for name, mask in pairs}

@@ -6,7 +6,6 @@ Plain JSON and numpy; imports no torch, so that tables are instant.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
-from robench_fire.files import SEAL, digest, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.files import SEAL, digest, from_json, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.runs import shapes
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 SEEDS = 5  # how many seeds a row should have
@@ -47,9 +47,7 @@ class Run:
     def status(self) -> str:
         """One line: how far it got."""
         if not self.trained:
-            curve = self.folder / "curve.jsonl"
-            done = len(curve.read_text(encoding="utf-8").splitlines()) if curve.exists() else 0
-            return f"{done} of {self.read('plan.json')['recipe']['epochs']} epochs"
+            return f"{len(self.curve())} of {self.read('plan.json')['recipe']['epochs']} epochs"
         results = [f"{each['attack']} {each['robust']:.2f} ({each['examples']})" for each in self.evaluations()]
         if not self.weights.exists():
             results.append("its weights are not here")
@@ -59,9 +57,9 @@ class Run:
         """A stage's JSON.
 
         Raises:
-            DataError: if the file is missing or not JSON, naming it.
+            DataError: if the file is missing, not JSON or not what is read of it, naming it.
         """
-        return read_json(self.folder / name)
+        return shaped(self.folder / name, shapes.OF.get(name, {}))
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """A stage's JSON with its seal; a plan has none, as its folder is called by its digest."""
@@ -69,6 +67,15 @@ class Run:
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_text(self.folder / "curve.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+    def curve(self) -> list[dict[str, Any]]:
+        """A row for each epoch; none where there is no curve.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        path = self.folder / "curve.jsonl"
+        return curve_of(text_of(path), path) if path.exists() else []
 
     def validation(self) -> dict[str, float]:
         """Accuracy in percent on the validation split of the epoch whose weights are kept: "clean" and "robust".
@@ -78,9 +85,8 @@ class Run:
         Raises:
             DataError: if the curve is missing.
         """
-        if not (path := self.folder / "curve.jsonl").exists():
-            raise DataError(f"{path} is missing")
-        curve = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not (curve := self.curve()):
+            raise DataError(f"{self.folder / 'curve.jsonl'} is missing, or holds no epoch")
         kept = curve[-1]
         if self.read("plan.json")["recipe"]["select"] != "last":  # of equal ones the last, as in training
             kept = max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
@@ -90,16 +96,12 @@ class Run:
         """Every finished evaluation of the weights that this folder's training ended with.
 
         Raises:
-            DataError: if one cannot be read, or is of no number.
+            DataError: if one cannot be read.
         """
         if not self.trained:
             return []
         weights = self.read("train.json")["weights_sha256"]
-        paths = sorted(self.folder.glob("eval.*.json"))
-        found = [read_json(path) for path in paths]
-        for path, each in zip(paths, found, strict=True):
-            if not all(math.isfinite(each.get(name, 0.0)) for name in ("clean", "robust")):
-                raise DataError(f"{path} has an accuracy that is not a number; move it away and evaluate again")
+        found = [shaped(path, shapes.EVALUATION) for path in sorted(self.folder.glob("eval.*.json"))]
         return [each for each in found if each["weights_sha256"] == weights]
 
     def siblings(self) -> dict[str, str]:
@@ -159,6 +161,76 @@ def evaluation_name(
     return name + (f"-{order}" if order else "")
 
 
+def text_of(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        DataError: if it is missing, or no text, naming it.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except OSError as fault:
+        raise DataError(f"{path} cannot be read: {fault.strerror}") from None
+    except ValueError as fault:
+        raise DataError(f"{path} is no text ({fault}); move it away and run the same command again") from None
+
+
+def curve_of(text: str, path: Path) -> list[dict[str, Any]]:
+    """The rows of a curve's text, that of ``path``.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        rows = [from_json(line) for line in text.splitlines()]
+    except ValueError as fault:
+        raise DataError(f"{path} is no curve ({fault}); move it away and train again") from None
+    if wrong := shapes.misfit(rows, [shapes.CURVE], "its line"):
+        raise DataError(f"{path} is no curve: {wrong}; move it away and train again")
+    return rows
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of an .npy; nothing pickled is read, and no more than the file holds, whatever it says.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; the command that made it makes it again") from None
+    except Exception as fault:  # whatever numpy raises on a broken file
+        said = f"{path} cannot be read ({type(fault).__name__})"
+        raise DataError(f"{said}; move it away, and the command that made it makes it again") from None
+
+
+def read_masks(path: Path) -> NDArray[Any]:
+    """(2, N) booleans of an evaluation's .npy, clean and robust.
+
+    Raises:
+        DataError: if it cannot be read, or holds something else.
+    """
+    found = read_array(path)
+    if found.dtype != np.bool_ or found.ndim != 2 or len(found) != 2:
+        raise DataError(f"{path} holds {found.dtype} {found.shape} where booleans (2, N) were expected; evaluate again")
+    return found
+
+
+def shaped(path: Path, shape: shapes.Shape) -> dict[str, Any]:
+    """A JSON object from a file, without its seal, that is of a shape.
+
+    Raises:
+        DataError: as read_json, or naming the value that is not what it should be.
+    """
+    found = read_json(path)
+    if wrong := shapes.misfit(found, shape):
+        raise DataError(f"{path}: {wrong}; bring it back, or move it away and run the same command again")
+    return found
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, without its seal.
 
@@ -175,12 +247,8 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
         DataError: as read_json.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except OSError as fault:
-        raise DataError(f"{path} cannot be read: {fault.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        value = from_json(text_of(path))
+    except ValueError as fault:
         raise DataError(f"{path} is not JSON ({fault}); move it away and run the same command again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")

@@ -21,10 +21,11 @@ def unpacked(text: str, length: int) -> NDArray[np.bool_]:
     Raises:
         ValueError: if it is no such text, or not of so many images.
     """
+    reader = zlib.decompressobj()
     try:
-        bits = zlib.decompress(base64.b85decode(text))
+        bits = reader.decompress(base64.b85decode(text), length // 8 + 2)  # a text of 1 kB may be of a megabyte
     except (ValueError, zlib.error) as fault:
         raise ValueError(f"not a packed mask: {fault}") from None
-    if len(bits) != -(-length // 8):
-        raise ValueError(f"a packed mask of {8 * len(bits)} images at most, not of {length}")
+    if not reader.eof or len(bits) != -(-length // 8):
+        raise ValueError(f"not a packed mask of {length} images")
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=length).astype(bool)

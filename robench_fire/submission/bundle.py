@@ -19,7 +19,7 @@ from robench_fire.evaluation import adversarial_images
 from robench_fire.files import as_json, sha256, write_json, write_text
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS
-from robench_fire.runs.folders import read_json
+from robench_fire.runs.folders import read_json, read_masks
 from robench_fire.runs.model_source import ModelSource
 from robench_fire.submission.claims.claim import DRAFT, PAPER, Claim, FileClaim, SeedClaim
 from robench_fire.submission.claims.lacking import Missing
@@ -178,7 +178,7 @@ def _take_evidence(claim: Claim, source: ModelSource, test: Split, folder: Path)
             raise DataError(f"{path} is missing; move {stem.name}.json away and evaluate the run again: `robench eval`")
     shutil.copyfile(log, folder / "autoattack.log")
     shutil.copyfile(masks, folder / "masks.npy")
-    clean, robust = np.load(masks, allow_pickle=False)
+    clean, robust = read_masks(masks)
     kept = stem.with_name(f"{stem.name}.adv.safetensors")
     if claim.missing and not kept.exists():
         return

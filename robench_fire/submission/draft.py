@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from robench_fire.files import SEAL, as_json
+from robench_fire.files import SEAL, as_json, from_json
 from robench_fire.submission.claims.claim import DRAFT
 from robench_fire.submission.claims.lacking import Missing
 
@@ -23,7 +22,7 @@ def marked(name: str, text: str, missing: Sequence[Missing]) -> str:
     if not missing or path.parts[0] == "model_info":
         return text
     if path.suffix == ".json":
-        own = {key: value for key, value in json.loads(text).items() if key != SEAL}  # it is another file now
+        own = {key: value for key, value in from_json(text).items() if key != SEAL}  # it is another file now
         return as_json({"draft": [str(each) for each in missing]} | own)
     if path.suffix == ".md":
         listed = "".join(f"> - {each}\n" for each in missing)

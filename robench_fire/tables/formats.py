@@ -8,8 +8,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from robench_fire.boards.model_info import BOARD_KEY, to_model_info
+from robench_fire.files import csv_cell
 from robench_fire.runs.folders import MORE_DATA
 from robench_fire.tables import cost_columns, marks
 from robench_fire.tables.columns import NUMBERS, USUAL, Shown
@@ -22,16 +24,26 @@ if TYPE_CHECKING:
 
 def markdown(table: Table) -> str:
     """A GitHub table with its title and footnotes; the best values, and those tied with them, in bold."""
+    escaped = table._replace(cells=[[_md(cell) for cell in cells] for cells in table.cells])
     lines = [
-        f"**{table.title}**",
+        f"**{_md(table.title)}**",
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + "|".join(" ---: " if column in NUMBERS else " --- " for column in table.columns) + "|",
-        *("| " + " | ".join(cells) + " |" for cells in _bold(table, "**{}**")),
+        *("| " + " | ".join(cells) + " |" for cells in _bold(escaped, "**{}**")),
     ]
-    notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
-    below = [f"{note}  " for note in [*notes, *table.remarks]]
+    notes = [f"[{number}] {_md(note)}" for number, note in enumerate(table.notes, 1)]
+    below = [f"{note}  " for note in [*notes, *map(_md, table.remarks)]]
     return "\n".join([*lines, "", *below]).rstrip() + "\n"
+
+
+_ACTS = re.compile(r"[\\`|<>$*~]|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)")
+"""What Markdown acts on: beginnings of code, cells, tags, formulas, emphasis, entities, and the end of a link's text."""
+
+
+def _md(text: str) -> str:
+    """Plain text as Markdown, in one line."""
+    return _ACTS.sub(lambda found: f"\\{found[0]}", " ".join(text.split("\n")))
 
 
 def _bold(table: Table, style: str) -> list[list[str]]:
@@ -52,7 +64,7 @@ def latex(table: Table) -> str:
     again = f"-seed{first.evaluation_seed}" if first.evaluation_seed else ""
     text: str = frame.to_latex(
         index=False, column_format=aligned, caption=tex(table.title), escape=False, position="t",
-        label=f"tab:{first.dataset}-{first.norm}-{first.eps.replace('/', '-')}-{first.examples}{again}",
+        label="tab:" + re.sub(r"[^\w.-]", "-", f"{first.dataset}-{first.norm}-{first.eps}-{first.examples}{again}"),
     )  # fmt: skip
     notes = [f"[{number}] {tex(note)}" for number, note in enumerate(table.notes, 1)]
     below = "".join(f"\\par {note}\n" for note in [*notes, *map(tex, table.remarks)])
@@ -62,7 +74,8 @@ def latex(table: Table) -> str:
 
 
 _TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\textbraceleft{}",
+    "}": r"\textbraceright{}",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "–": "--", "ℓ∞": r"$\ell_\infty$",
     "ℓ2": r"$\ell_2$", "≈": r"$\approx$", "×": r"$\times$", "≤": r"$\leq$", "ε": r"$\varepsilon$", "∞": r"$\infty$",
     "α": r"$\alpha$", "β": r"$\beta$", "λ": r"$\lambda$", "θ": r"$\theta$", "σ": r"$\sigma$", "²": r"$^2$",
@@ -71,8 +84,9 @@ _TEX = {
 
 
 def tex(text: str) -> str:
-    """Plain text as LaTeX."""
-    return re.sub("|".join(map(re.escape, sorted(_TEX, key=len, reverse=True))), lambda found: _TEX[found[0]], text)
+    """Plain text as LaTeX, in one line."""
+    signs = "|".join(map(re.escape, sorted(_TEX, key=len, reverse=True)))
+    return re.sub(signs, lambda found: _TEX[found[0]], " ".join(text.split()))
 
 
 def bibtex(entries: Iterable[Entry]) -> str:
@@ -117,13 +131,18 @@ def _cited(key: str, entry: Entry) -> str:
         "author": tex(" and ".join(_names(entry.authors))),
         ("journal" if journal else "booktitle"): tex(_JOURNALS.get(where, where)),
         "year": year,
-        "url": entry.link,
+        "url": link(entry.link),
     }
     if where in ("", "Unpublished", "N/A", "GitHub", "OpenReview"):
         fields["note"] = fields.pop("booktitle")
     kind = "misc" if "note" in fields else "article" if journal else "inproceedings"
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
+    return "\n".join([f"@{kind}{{{re.sub(r'[^A-Za-z0-9_:+-]', '-', key)},", *lines, "}", ""])
+
+
+def link(text: str) -> str:
+    """An address of the web as a text that nothing acts on; "" for any other, such as a script's."""
+    return quote(text, safe=":/?#[]@!&'()*+,;=%~") if text.lower().startswith(("https://", "http://")) else ""
 
 
 def _names(authors: str) -> list[str]:
@@ -192,7 +211,7 @@ def as_csv(entries: Iterable[Entry], shown: Shown = USUAL) -> str:
     if shown.cost and entries:
         priced = list(cost_columns.numbers(entries[0]))
         made[priced] = made[priced].map(_exact)
-    return str(made.to_csv(index=False, float_format="%.4f")).rstrip()
+    return str(made.map(csv_cell).to_csv(index=False, float_format="%.4f")).rstrip()
 
 
 def _exact(value: Any) -> Any:

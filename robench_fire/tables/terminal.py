@@ -11,6 +11,7 @@ from rich.segment import Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from robench_fire.errors import printable
 from robench_fire.tables.columns import NUMBERS
 from robench_fire.tables.table import Table
 
@@ -32,7 +33,7 @@ def draw(table: Table, console: Console, wide: bool = False) -> None:
         columns.remove(name)
         out.append(name)
     drawn = _drawn(table, columns)
-    console.print(Text(table.title, style="bold"), soft_wrap=all_)
+    console.print(Text(printable(table.title), style="bold"), soft_wrap=all_)
     lines = console.render(drawn, console.options.update(width=_width(drawn)))  # a print keeps to the terminal's width
     console.print(Segments(lines), crop=False, end="")
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
@@ -40,7 +41,7 @@ def draw(table: Table, console: Console, wide: bool = False) -> None:
         [f"Left out at {console.width} columns: {', '.join(out)}; `robench table --wide` shows all."] if out else []
     )
     for note in [*notes, *table.remarks, *left_out]:
-        console.print(Text(note, style="dim"), soft_wrap=all_)
+        console.print(Text(printable(note), style="dim"), soft_wrap=all_)
 
 
 def _width(drawn: RichTable) -> int:
@@ -62,4 +63,4 @@ def _cell(cell: str, column: str) -> str:
     if column == "Architecture":
         for long, short in SHORT.items():
             cell = re.sub(long, short, cell)
-    return cell
+    return printable(" ".join(cell.split("\n")))

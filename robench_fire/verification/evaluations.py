@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robench_fire.evaluation import adversarial_images
 from robench_fire.files import sha256
-from robench_fire.runs.folders import evaluation_name, read_sealed
+from robench_fire.runs.folders import evaluation_name, read_masks, read_sealed
 from robench_fire.statistics.summary import percent, wilson
 from robench_fire.verification.finding import Finding, far, lacking, listed, tried, unlike
 from robench_fire.verification.images import Images
@@ -54,12 +54,6 @@ def _sealed(path: Path) -> Finding:
     return lacking("evaluation", path, UNSEALED)
 
 
-def masks_in(path: Path) -> NDArray[Any]:
-    """(2, N) what is stored as an evaluation's masks, whatever it is."""
-    found: NDArray[Any] = np.load(path, allow_pickle=False)
-    return found
-
-
 def _accuracies(path: Path, facts: dict[str, Any], weights: str | None) -> Finding:
     """What an evaluation says against its own name, its masks and the weights."""
     named = evaluation_name(*(facts[name] for name in NAMED if name in facts))
@@ -73,7 +67,7 @@ def _accuracies(path: Path, facts: dict[str, Any], weights: str | None) -> Findi
     stored = path.with_suffix(".npy")
     if not stored.exists():
         return listed("accuracies", path, wrong, "its name; its masks are not here")
-    wrong += against_masks(facts, masks_in(stored))
+    wrong += against_masks(facts, read_masks(stored))
     return listed("accuracies", path, wrong, "its masks, its weights and its name")
 
 
@@ -141,7 +135,7 @@ def _perturbed(path: Path, facts: dict[str, Any]) -> list[Finding]:
         return [lacking("perturbed images", stored, "it is not here")] if wanted else []
     found = hashed("perturbed images", stored, facts.get("perturbed_sha256"))
     index, images = adversarial_images.read(stored)
-    clean, robust = masks_in(path.with_suffix(".npy"))
+    clean, robust = read_masks(path.with_suffix(".npy"))
     broken = np.flatnonzero(clean & ~robust)
     same = np.array_equal(np.sort(index), broken) and len(images) == len(index)
     wrong = [f"it holds {len(images):,} images, other ones than the {len(broken):,} that its masks call broken"]

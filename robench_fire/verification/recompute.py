@@ -18,9 +18,8 @@ from robench_fire.evaluation.evaluator import shuffled
 from robench_fire.problem.dataset import head
 from robench_fire.problem.threat import THREATS
 from robench_fire.quantity import Quantity
-from robench_fire.runs.folders import BATCH_SIZE, Run, read_json
+from robench_fire.runs.folders import BATCH_SIZE, Run, read_json, read_masks
 from robench_fire.runs.model_source import source_of
-from robench_fire.verification.evaluations import masks_in
 from robench_fire.verification.finding import Finding, lacking, listed, tried
 from robench_fire.verification.images import Images
 
@@ -47,7 +46,7 @@ def _again(path: Path, count: int, images: Images, model: nn.Module, device: tor
         return [lacking("clean predictions", path, test)]
     test = head(test, facts["examples"]).to(device)
     x, label = to_float(test.images), test.labels
-    masks = masks_in(path.with_suffix(".npy"))
+    masks = read_masks(path.with_suffix(".npy"))
     right, sure = _said(model, x, label)
     other = np.flatnonzero((right != masks[0]) & sure)
     wrong = [f"{len(other)} of {len(x):,} are not as the mask says, like that of test image {other[:1]}"]

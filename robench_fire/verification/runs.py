@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from robench_fire.files import from_json
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.runs.folders import PLAN, Run, read_json, read_sealed
 from robench_fire.verification.evaluations import evaluation, hashed
@@ -35,8 +35,8 @@ def run(found: Run, images: Images) -> list[Finding]:
 def _readable(path: Path) -> dict[str, Any]:
     """A JSON; empty where it cannot be read, which is said elsewhere."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        found = from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -87,7 +87,7 @@ def _curve(path: Path, found: Run, facts: dict[str, Any]) -> Finding:
     given = facts.get("curve_sha256")
     if given is not None or not path.exists():
         return hashed("curve", path, given)
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = found.curve()
     wrong = unlike({"number of epochs": (len(rows), found.read(PLAN)["recipe"]["epochs"])})
     wrong += unlike({"its last epoch": (rows[-1], facts["final"])}) if "final" in facts else []
     return listed("curve", path, wrong, "the epochs and the last of them; no hash of it is recorded")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.runs.evaluations import ROWS
 
@@ -96,14 +95,14 @@ def _compare_until(
 
 
 def _print(found: list[Any]) -> None:
-    console, first = Console(), found[0].one
+    console, first = plain(), found[0].one
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("", "Difference", "95 % interval", "p (Holm)" if len(found) > 1 else "p", "Verdict"):
         drawn.add_column(column, justify="left" if column in ("", "Verdict") else "right", no_wrap=True)
     for each in found:
         one = each.found
         drawn.add_row(
-            escape(f"{first.name} − {each.other.name}"),
+            f"{first.name} − {each.other.name}",
             f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), each.verdict,
         )  # fmt: skip
     console.print(drawn)

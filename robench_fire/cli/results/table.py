@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.table_options import TableOptions
 from robench_fire.errors import UsageError
 
@@ -58,7 +58,7 @@ def table(
     _update(update, shown.published)
     usual = [] if with_ and not output.exists() else [output]
     found = wanted.of(entries.entries_in(sources or usual, eps, with_ or []))
-    render.show(found, style, Console(), shown, wanted.wide)
+    render.show(found, style, plain(), shown, wanted.wide)
     if publish is not None:
         rows = [each.row for each in found if each.row]
         if not rows:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 from robench_fire.errors import DisagreesError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def reproduce(board: Board, eps: Radius = "", json: o.Json = False) -> None:
     if json:
         print(jsonlib.dumps({"format": 1, "figures": [reproducing.as_plain(each) for each in found]}, indent=2))
     else:
-        for line in reproduced(found, Console().width) or _nothing({f"{row.dataset} {row.norm}" for row in rows}):
+        for line in reproduced(found, plain().width) or _nothing({f"{row.dataset} {row.norm}" for row in rows}):
             print(line)
     outside = [each for each in found if each.outcome == "different"]
     if outside:
@@ -91,7 +91,7 @@ def claims(board: Board, eps: Radius = "", json: o.Json = False) -> None:
         return
     for setting in dict.fromkeys(each.setting for each in found if each.setting):
         _print(setting, [each for each in found if each.setting == setting])
-    for line in _left(found, Console().width):
+    for line in _left(found, plain().width):
         print(line)
 
 
@@ -99,7 +99,7 @@ def _print(setting: str, found: list[Verdict]) -> None:
     """The verdicts of one setting as a table, and what a reader must know of them."""
     from robench_fire.comparison.claims import needed, notes, size
 
-    console = Console()
+    console = plain()
     remarks = list(dict.fromkeys(note for each in found for note in notes(each)))
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     wide = console.width >= WIDE
@@ -114,7 +114,7 @@ def _print(setting: str, found: list[Verdict]) -> None:
         cells = [each.claim.says, size(each), *([_p(each.adjusted)] if wide else []), needed(each)]
         cells += [f"{each.outcome} {numbers}".strip(), *([each.claim.published] if wide else [])]
         drawn.add_row(*cells)
-    console.print(setting, style="bold", markup=False)
+    console.print(setting, style="bold")
     console.print(drawn)
     why = [f"{each.claim.name}: {each.why}." for each in found if each.why]
     said = [f"[{number}] {note}" for number, note in enumerate(remarks, 1)]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common.console import plain
 
 if TYPE_CHECKING:
     from robench_fire.verification.finding import Finding
@@ -50,7 +50,7 @@ def verify(
 
 def _print(found: list[Finding]) -> None:
     """A line for each kind of check, and below why some could not be made."""
-    console, kinds = Console(), defaultdict[str, list["Finding"]](list)
+    console, kinds = plain(), defaultdict[str, list["Finding"]](list)
     for each in found:
         kinds[each.what].append(each)
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -65,7 +65,7 @@ def _print(found: list[Finding]) -> None:
         why[each.what, each.found].append(each.file)
     for (what, said), files in why.items():
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        console.print(f"Not recorded: {what}, {files[0]}{more}: {said}.", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Not recorded: {what}, {files[0]}{more}: {said}.", highlight=False, soft_wrap=True)
 
 
 def _result(found: list[Finding]) -> str:

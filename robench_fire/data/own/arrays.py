@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robench_fire.data.own.parts import Found, Labels, Part
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, in_a_line
+from robench_fire.files import refuse_bomb
 
 PARTED = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
 WHOLE = ("images", "labels")
@@ -28,12 +28,15 @@ def from_npz(path: Path) -> Found:
         DataError: naming the array and what is wrong with it.
     """
     try:
+        refuse_bomb(path)
         with np.load(path, allow_pickle=False) as archive:
             known = {*WHOLE, CLASSES, *(name for pair in PARTED.values() for name in pair)}
             content = {name: _read(path, archive, name) for name in archive.files if name in known}
             return found(str(path), content, archive.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as fault:
-        raise DataError(f"{path} is not a readable npz ({fault}); write it with numpy.savez") from None
+    except DataError:
+        raise
+    except Exception as fault:  # whatever the readers raise on a broken file, it is unreadable
+        raise DataError(f"{path} is not a readable npz ({in_a_line(fault)}); write it with numpy.savez") from None
 
 
 def _read(path: Path, archive: Any, name: str) -> Any:
@@ -113,6 +116,8 @@ def _labels(what: str, labels: NDArray[Any]) -> Labels:
         labels = labels[:, 0]
     if labels.ndim == 2:
         raise DataError(f"{what} is {labels.shape}, one column for each class; save class numbers: labels.argmax(1)")
+    if labels.dtype == np.uint64 and labels.size and labels.max() >= 2**63:
+        raise DataError(f"{what} runs to {labels.max()}; classes are counted from 0")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         fix = "labels.astype(int)" if labels.dtype.kind == "f" else "numpy.unique(labels, return_inverse=True)[1]"
         raise DataError(f"{what} is {labels.dtype} {labels.shape}; expected class numbers (N,): {fix}")
@@ -126,7 +131,7 @@ def _classes(where: str, pairs: Mapping[str, tuple[str, str]], parts: Mapping[st
     if low:
         fix = "labels - 1" if low == 1 else "numpy.unique(labels, return_inverse=True)[1]"
         raise DataError(f"{where}: {name} runs from {low} to {high}; classes are counted from 0: {fix}")
-    if missing := sorted(set(range(high + 1)) - set(train.tolist())):
+    if missing := sorted(set(range(min(high, len(train)) + 1)) - set(train.tolist())):
         few = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
         raise DataError(
             f"{where}: {name} runs to {high} and has no image of class {few}; number the classes without gaps, "

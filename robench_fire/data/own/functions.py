@@ -13,7 +13,7 @@ from typing import Any
 from robench_fire.data.own import arrays
 from robench_fire.data.own.parts import Found
 from robench_fire.data.own.sources import Source
-from robench_fire.errors import OWN_FILE, DataError, unknown
+from robench_fire.errors import OWN_FILE, DataError, in_a_line, unknown
 
 EXPECTED = "a dict of x_train, y_train, x_test, y_test, or ((x_train, y_train), (x_test, y_test))"
 
@@ -32,7 +32,7 @@ def read(source: Source) -> Found:
     try:
         returned = function()
     except Exception as fault:
-        raise DataError(f"{source.text} failed: {type(fault).__name__}: {fault}") from fault
+        raise DataError(f"{source.text} failed: {in_a_line(fault)}") from fault
     return arrays.found(source.text, _by_name(source, returned))
 
 
@@ -50,7 +50,7 @@ def _module(source: Source) -> ModuleType:
         return module
     except (Exception, SystemExit) as fault:
         where = Path(source.place) if path is None else path
-        raise DataError(f"{where} cannot be imported: {type(fault).__name__}: {fault}") from fault
+        raise DataError(f"{where} cannot be imported: {in_a_line(fault)}") from fault
 
 
 def _by_name(source: Source, returned: Any) -> Mapping[str, Any]:

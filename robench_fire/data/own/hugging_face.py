@@ -41,7 +41,9 @@ def read(source: Source) -> Found:
     labels = _column(source, features, datasets.ClassLabel, ("label", "labels"))
     names = getattr(features[labels], "names", None)
     parts = {name: _part(source, each, images, labels) for name, each in chosen.items()}
-    count = max(int(each.labels.max()) for each in parts.values()) + 1
+    count, most = max(int(each.labels.max()) for each in parts.values()) + 1, sum(len(p.labels) for p in parts.values())
+    if count > (len(names) if names else most):
+        raise DataError(f"{source.text}: {labels} runs to {count - 1}; number the classes from 0 without gaps")
     return Found(tuple(names or map(str, range(count))), parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LA
 LEAST, MOST, SMALL = 28, 224, 8  # pixels along a side that networks here are made for
 AT_A_TIME = 256
 TOLD = 5  # names in a message
+
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow's limit holds, and says so once
 
 Told = Callable[[int, int], None]
 """(pictures done, pictures in all)."""

@@ -5,12 +5,11 @@ Imports no torch, so that listing is instant.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError
-from robench_fire.files import write_json
+from robench_fire.files import from_json, write_json
 from robench_fire.problem.own_data import OwnData, own_data
 
 FOLDER = "own"
@@ -30,7 +29,7 @@ def facts_at(place: Path) -> dict[str, Any]:
         DataError: if it is missing or cannot be read.
     """
     try:
-        found: dict[str, Any] = json.loads((place / FACTS).read_text(encoding="utf-8"))
+        found: dict[str, Any] = from_json((place / FACTS).read_text(encoding="utf-8"))
         own_data(found)
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise DataError(f"{place / FACTS} cannot be read ({fault}); move {place} away and prepare it again") from None
@@ -41,7 +40,7 @@ def remembered(folder: Path, name: str, signature: str) -> OwnData | None:
     """What was prepared of a source with this signature, where it is still there."""
     note = _note(folder, name, signature)
     try:
-        place = place_of(folder, name, json.loads(note.read_text(encoding="utf-8"))["sha256"])
+        place = place_of(folder, name, from_json(note.read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return own_data(facts_at(place)) if (place / FACTS).exists() else None

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from robench_fire.errors import OWN_FILE, RecipeError
+from robench_fire.errors import OWN_FILE, RecipeError, in_a_line
 from robench_fire.files import replaced, sha256, write_text
 from robench_fire.models.own.text import Written
 from robench_fire.problem import registry
@@ -63,7 +63,7 @@ def code_at(place: str) -> Code:
     try:
         spec = importlib.util.find_spec(place)
     except Exception as fault:  # whatever the package that the module is in raises
-        raise RecipeError(f"--arch {place}: {type(fault).__name__}: {fault}") from None
+        raise RecipeError(f"--arch {place}: {in_a_line(fault)}") from None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         hint = f"; for the file {place}.py say ./{place}.py" if Path(f"{place}.py").is_file() else ""
         raise RecipeError(f"--arch {place}: Python finds no such module; is it installed, or in PYTHONPATH?{hint}")
@@ -140,7 +140,7 @@ def _by_name(network: Written, code: Code) -> ModuleType:
     try:
         module = importlib.import_module(code.module)
     except (Exception, SystemExit) as fault:
-        raise RecipeError(f"{code.module} cannot be imported: {type(fault).__name__}: {fault}") from fault
+        raise RecipeError(f"{code.module} cannot be imported: {in_a_line(fault)}") from fault
     sys.modules[_entered(network)] = module
     return module
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor, nn
 
-from robench_fire.errors import RecipeError, RobenchError, located, unknown
+from robench_fire.errors import RecipeError, RobenchError, in_a_line, located, unknown
 from robench_fire.models.own import code as codes
 from robench_fire.models.own.text import Written, read
 from robench_fire.problem.plan import read_value
@@ -161,7 +161,7 @@ def _value(found: Found, name: str, flag: str, text: str) -> Any:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
 
 
@@ -231,9 +231,7 @@ def failed(found: Found, fault: Exception) -> RobenchError:
     """What is said of an error in the user's code."""
     if isinstance(fault, RobenchError):
         return fault
-    lines = str(fault).strip().splitlines()
-    said = ": ".join([type(fault).__name__, *lines[:1]])
-    return RecipeError(f"{located(fault) or found.where}: {said}")
+    return RecipeError(f"{located(fault) or found.where}: {in_a_line(fault)}")
 
 
 def _picked(pick: str, where: str, model: nn.Module, given: Any, output: Any) -> Tensor:

@@ -69,9 +69,13 @@ def read(arch: str) -> Written | None:
 def _arguments(text: str, arch: str) -> tuple[tuple[str, Any], ...]:
     try:
         call = ast.parse(f"f({text})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        if call.args or any(each.arg is None for each in call.keywords):
+        if (
+            not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Name)
+            or call.args
+            or any(each.arg is None for each in call.keywords)
+        ):
             raise ValueError
         return tuple((str(each.arg), ast.literal_eval(each.value)) for each in call.keywords)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         raise RecipeError(f"--arch {arch}: expected arguments by name, like :build(width=32, act='relu')") from None

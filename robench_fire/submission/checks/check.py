@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from robench_fire import stopping
@@ -19,7 +18,7 @@ from robench_fire.files import sha256
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset, Split, head
 from robench_fire.progress import Report
-from robench_fire.runs.folders import read_json
+from robench_fire.runs.folders import read_json, read_masks
 from robench_fire.submission import bundle
 from robench_fire.submission.checks import evidence
 from robench_fire.submission.checks.admission import admission
@@ -101,7 +100,7 @@ def _by_robustbench(
     folder: Path, claim: Claim, entry: ZooEntry, test: Split, device: torch.device, examples: int, report: Report
 ) -> list[Check]:
     on = head(test, claim.facts["examples"]).to(device)
-    masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
+    masks = read_masks(folder / "evidence" / "masks.npy")
     with registered(entry), loaded(folder, claim, device) as model:
         said = f"{type(model).__name__} with strict keys, by robustbench {version('robustbench')}"
         found = [Check("robustbench.utils.load_model", True, said)]

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
@@ -17,7 +16,7 @@ from robench_fire.files import sha256
 from robench_fire.models import unpickling
 from robench_fire.models.names import display_name
 from robench_fire.problem.dataset import Split, head
-from robench_fire.runs.folders import read_json
+from robench_fire.runs.folders import curve_of, read_json, read_masks, text_of
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
 from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, doubts, kept_validation
@@ -54,7 +53,7 @@ def there(folder: Path) -> list[Check]:
 
 def agrees(folder: Path, claim: Claim, test: Split) -> list[Check]:
     """Whether what was measured is consistent with itself and with the claim."""
-    masks = np.load(folder / "evidence" / "masks.npy", allow_pickle=False)
+    masks = read_masks(folder / "evidence" / "masks.npy")
     found = [_listed("evaluation", _evaluation(claim, masks, test), f"{in_words(claim.facts)}, as the masks")]
     if isinstance(claim, SeedClaim):
         seed = f"{claim.seed} of {len(claim.validation)}: {claim.rule}"
@@ -136,14 +135,15 @@ def _judged(claim: Claim) -> list[str]:
 
 
 def _seed(folder: Path, claim: SeedClaim) -> list[str]:
-    curve = (folder / "provenance" / "curve.jsonl").read_text(encoding="utf-8")
+    path = folder / "provenance" / "curve.jsonl"
+    curve = curve_of(text_of(path), path)
     trained = read_json(folder / "provenance" / "train.json")
     return unlike(
         {
             "validation accuracy": (claim.validation[claim.seed], kept_validation(curve, claim.row.plan)),
             "the trained weights' hash": (trained["weights_sha256"], claim.facts["weights_sha256"]),
             "synthetic images": (claim.synthetic, count(trained["extra_images"]) if claim.synthetic else ""),
-            "number of epochs": (len(curve.splitlines()), claim.row.plan["recipe"]["epochs"]),
+            "number of epochs": (len(curve), claim.row.plan["recipe"]["epochs"]),
         }
     )
 

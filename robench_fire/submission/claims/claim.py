@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,7 +227,7 @@ def count(images: int) -> str:
     return f"{images / 1e6:g}M" if images >= 1e6 else f"{images / 1e3:g}K"
 
 
-def kept_validation(curve: str, plan: dict[str, Any]) -> float:
-    """The same, from the text of a curve; clean accuracy for a recipe that trains without an attack."""
-    scores = [each.get("robust", each["clean"]) for each in map(json.loads, curve.splitlines())]
+def kept_validation(curve: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> float:
+    """The same, from a curve; clean accuracy for a recipe that trains without an attack."""
+    scores = [each.get("robust", each["clean"]) for each in curve]
     return float(max(scores) if plan["recipe"]["select"] == "validation" else scores[-1])

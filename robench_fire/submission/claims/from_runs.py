@@ -113,10 +113,9 @@ def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
 
 def _validation(run: Run) -> float:
     """Robust accuracy on the validation images in the epoch whose weights were kept."""
-    curve = run.folder / "curve.jsonl"
-    if not curve.exists():
-        raise DataError(f"{curve} is missing; without it no seed can be chosen")
-    return kept_validation(curve.read_text(encoding="utf-8"), run.read("plan.json"))
+    if not (curve := run.curve()):
+        raise DataError(f"{run.folder / 'curve.jsonl'} is missing; without it no seed can be chosen")
+    return kept_validation(curve, run.read("plan.json"))
 
 
 def _evaluation(run: Run, row: Row) -> dict[str, Any]:
