@@ -38,6 +38,11 @@ class Asked(NamedTuple):
     seed: int
     batch_size: int
 
+    @property
+    def own(self) -> dict[str, str]:
+        """By name, the hash of the code of those that are the user's own."""
+        return {each.name: each.own.sha256 for each in self.attacks if each.own}
+
     def complete(self, num_classes: int) -> str:
         """The set that a verdict can rest on, if all its attacks are among these; else all names."""
         sets = reversed(reliability.COMPLETE)
@@ -107,6 +112,7 @@ def _made(begun: Record, attacked: AttackedModel, asked: Asked, save: Save, repo
         "seconds": sum(found.seconds.values()),
         "largest_perturbation": found.largest,
         "flags": flags,
+        **({"uncounted": found.uncounted._asdict()} if asked.own else {}),
         "sessions": begun.sessions,
         "machines": sorted(begun.machines),
         "versions": provenance.versions(),
@@ -114,6 +120,8 @@ def _made(begun: Record, attacked: AttackedModel, asked: Asked, save: Save, repo
     report("reliability", 0, 1, "")
     clean, robust = (torch.from_numpy(each).to(attacked.images.device) for each in (found.clean, found.robust))
     verdict = reliability.judged(complete, attacked, clean, robust, reliability_text.signs(facts), [])
+    if complete in reliability.COMPLETE:
+        verdict = reliability.with_own(verdict, _broken_besides(begun, asked, complete), len(found.robust))
     report("reliability", 1, 1, str(verdict["verdict"]))
     return Evaluation(found.clean, found.robust, facts | {"reliability": verdict})
 
@@ -132,7 +140,18 @@ def _identity(own: Given, asked: Asked, attacked: AttackedModel) -> dict[str, st
         "images_sha256": Split(own.images, own.labels).sha256(),
         "weights_sha256": _weights(own.model),
         "predictions_sha256": _predictions(attacked),
+        **({"attack_sha256": " ".join(asked.own.values())} if asked.own else {}),
     }
+
+
+def _broken_besides(whole: Record, asked: Asked, complete: str) -> dict[str, int]:
+    """By name, how many images attacks of the user's own broke after all of AutoAttack's; each attacks what is left."""
+    names = [each.name for each in asked.attacks]
+    ours = {each.name for each in attacks_of(complete, int(whole.identity["num_classes"]))}
+    last = max(at for at, name in enumerate(names) if name in ours)
+    blocks = whole.blocks.values()
+    left = [sum(int(block.after[name].sum()) for block in blocks) for name in names]
+    return {name: left[at - 1] - left[at] for at, name in enumerate(names) if at > last and name in asked.own}
 
 
 def _weights(model: nn.Module) -> str:

@@ -15,9 +15,11 @@ from rich.table import Table
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions
+from robench_fire.cli.evaluated import show
 from robench_fire.errors import UnreliableError, UsageError
+from robench_fire.runs import worst_case
 from robench_fire.runs.evaluations import ATTACKS
-from robench_fire.statistics.summary import MeanStd, mean_std
+from robench_fire.statistics.summary import MeanStd
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 def evaluate(
     source: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
     file: FileOptions,
-    attack: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(ATTACKS)}.")] = "pgd20,aa",
-    norm: Annotated[str, typer.Option(help="Linf or L2. (default: the run's)")] = "",
+    attack: Annotated[
+        str, typer.Option(help=f"Comma-separated: {', '.join(ATTACKS)}; or your own, ./FILE.py:FUNCTION.")
+    ] = "pgd20,aa",
+    norm: Annotated[str, typer.Option(help="Linf, L2, or Linf,L2 with a radius for each. (default: the run's)")] = "",
     eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. (default: claimed and trained)")] = "",
     examples: o.Examples = None,
     seed: o.EvalSeed = 0,
@@ -51,24 +55,25 @@ def evaluate(
 ) -> None:
     """Attack weights and judge the result; masks and a log are stored beside them. The same command again continues."""
     _check(norm, merge, shard, time_limit)
+    ours, own = o.own_attacks(attack)
     wanted = {
-        "attacks": o.attacks(attack, ATTACKS),
+        "attacks": o.attacks(ours, ATTACKS) if ours or not own else (), "own": own,
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
-        "eps": o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
+        "eps": tuple(o.listed([eps])) if "," in norm else o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
-    named = partial(file.named, source, norm, model_dir, data_dir, o.radii(eps))
-    facts = _evaluate_all(named, wanted, data_dir, device)
+    named = partial(file.named, source, norm.partition(",")[0], model_dir, data_dir, wanted["eps"])
+    facts, together = _evaluate_all(named, wanted, data_dir, device)
     if json:
-        print(jsonlib.dumps({"format": 1, "evaluations": facts}, indent=2))
+        print(jsonlib.dumps({"format": 1, "evaluations": facts} | together, indent=2))
     else:
-        _print(facts)
+        show(facts, together)
     if strict:
         _refuse_unreliable(facts)
 
 
 def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:
-    if norm not in ("", "Linf", "L2"):
-        raise UsageError(f"--norm {norm}: choose Linf or L2")
+    if norm and not set(norm.split(",")) <= {"Linf", "L2"}:
+        raise UsageError(f"--norm {norm}: choose Linf or L2, or Linf,L2 with a radius for each in --eps")
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")
     o.limited(time_limit)
@@ -76,17 +81,22 @@ def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:
 
 def _evaluate_all(
     named: Callable[[], list[ModelSource]], wanted: dict[str, Any], data_dir: Path | None, device: str
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The facts of every evaluation, and what several together leave, see worst_case.together."""
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.evaluator import Evaluations
+    from robench_fire.evaluation.own_attacks.attack import named as own_attack
     from robench_fire.evaluation.resumable import evaluate_all
     from robench_fire.launching.progress_display import listening, say
 
+    wanted["own"] = tuple(own_attack(each) for each in wanted["own"])
     found = named()
     for note in (note for each in found for note in each.notes):
         say(note)
-    return evaluate_all(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
+    facts = evaluate_all(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
+    stems = {str(each.run.folder if each.run else each.weights): each.stem for each in found}
+    return facts, worst_case.together(facts, stems)
 
 
 def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:
@@ -94,60 +104,6 @@ def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:
         found = each.get("reliability", {})
         if found.get("verdict") == "unreliable":
             raise UnreliableError(f"{each['weights']}, {each['attack']}: unreliable; {'; '.join(found['reasons'])}")
-
-
-def _print(facts: list[dict[str, Any]]) -> None:
-    """One row per weights, a column per attack and radius, mean ± std below; then what the verdicts rest on."""
-    console = plain()
-    columns = list(dict.fromkeys((each["attack"], each["norm"], each["eps"]) for each in facts))
-    weights = list(dict.fromkeys(each["weights"] for each in facts))
-    at = {(each["weights"], (each["attack"], each["norm"], each["eps"])): each for each in facts}
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=_title(facts), title_justify="left", title_style="")
-    drawn.add_column("Weights", overflow="fold")
-    for name in ("Clean", *(f"{attack}\n{norm} {eps}" for attack, norm, eps in columns), "Verdict"):
-        drawn.add_column(name, justify="left" if name == "Verdict" else "right")
-    for path in weights:
-        row = [at.get((path, column)) for column in columns]
-        known = [each for each in row if each]
-        cells = [f"{each['robust']:.2f}" if each else "–" for each in row]
-        drawn.add_row(path, f"{known[0]['clean']:.2f}", *cells, _verdict(known))
-    if len(weights) > 1 and len({Path(path).parent for path in weights}) == 1:  # the seeds of one plan
-        over = [mean_std([at[path, column]["robust"] for path in weights]) for column in columns]
-        clean = mean_std([at[path, columns[0]]["clean"] for path in weights])
-        drawn.add_section()
-        drawn.add_row("mean ± std", f"{clean}", *(f"{each}" for each in over), "")
-    console.print(drawn)
-    for each in facts:
-        _print_reasons(console, each)
-
-
-def _title(facts: list[dict[str, Any]]) -> str:
-    images = sorted({each["examples"] for each in facts})
-    shards = sorted({f"{each['shard'][0]}/{each['shard'][1]}" for each in facts if "shard" in each})
-    part = f", shard {', '.join(shards)} only: join with --merge" if shards else ""
-    return f"accuracy in percent on {' or '.join(f'{each:,}' for each in images)} test images{part}"
-
-
-def _verdict(row: list[dict[str, Any]]) -> str:
-    """Of the complete AutoAttacks of a row."""
-    found = [
-        each["reliability"]["verdict"] for each in row if each["attack"].startswith("aa") and "reliability" in each
-    ]
-    return ", ".join(dict.fromkeys(found))
-
-
-def _print_reasons(console: Console, facts: dict[str, Any]) -> None:
-    if missing := facts.get("images_missing"):
-        said = (
-            f"{len(missing)} parts of the perturbed images are missing, such as {missing[0]}: a submission needs them"
-        )
-        console.print(f"{facts['weights']}, {facts['attack']} {facts['eps']}: {said}", highlight=False, soft_wrap=True)
-    found = facts.get("reliability", {"verdict": "reliable", "reasons": []})
-    if found["verdict"] != "reliable" and facts["attack"].startswith("aa"):
-        name = f"{facts['weights']}, {facts['attack']} {facts['eps']}: {found['verdict']}"
-        console.print(
-            "\n".join([name, *(f"  {reason}" for reason in found["reasons"])]), highlight=False, soft_wrap=True
-        )
 
 
 def transfer(

@@ -18,6 +18,7 @@ from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack
 from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
 from robench_fire.evaluation.autoattack.units import Crew, Ended, here
+from robench_fire.evaluation.own_attacks.uncounted import Uncounted, together
 from robench_fire.evaluation.record import Block, Record, numbers
 from robench_fire.evaluation.reliability_text import SQUARE, ZERO_GRADIENTS
 from robench_fire.problem.dataset import Split
@@ -28,6 +29,8 @@ from robench_fire.training.setup import frozen
 
 SETS: dict[str, tuple[Attack, ...]] = {**{name: (Attack(name),) for name in PLAIN}, **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""
+KNOWN = {attack.name for attacks in SETS.values() for attack in attacks}
+"""Attacks that are none of a user's own."""
 
 
 def attacks_of(name: str, num_classes: int) -> tuple[Attack, ...]:
@@ -45,6 +48,7 @@ class Result:
 
     ``after``: accuracy in percent after each attack. ``seconds``: of each attack, summed over blocks and interruptions.
     ``largest``: size of the largest perturbation that counted. ``flags``: AutoAttack's signs of an unreliable result.
+    ``uncounted``: what attacks of the user's own returned that does not count.
     """
 
     clean: NDArray[Any]
@@ -53,6 +57,7 @@ class Result:
     seconds: dict[str, float]
     largest: float
     flags: list[str]
+    uncounted: Uncounted = Uncounted()
 
 
 def fill(
@@ -92,6 +97,7 @@ def _fill(
             block.after[attack.name] = ended.outcome.robust
             block.seconds[attack.name] = ended.seconds
             block.largest = max(block.largest, ended.outcome.largest)
+            block.uncounted = together([block.uncounted, ended.outcome.uncounted])
             record.flags |= {ZERO_GRADIENTS} if ended.outcome.zero_gradients else set()
             save(attack.name, ended)
         _show(record, attack.name, todo, report, float(len(todo)))
@@ -129,7 +135,9 @@ def result(record: Record) -> Result:
     clean = np.concatenate([block.clean for block in blocks])
     robust = masks[names[-1]]
     flags = set(record.flags)
-    only_square = int(masks[names[-2]].sum()) - int(robust.sum()) if names[1:] and names[-1] == "square" else 0
+    known = [name for name in names if name in KNOWN]
+    last = known[1:] and known[-1] == "square"
+    only_square = int((masks[names[names.index("square") - 1]] & ~masks["square"]).sum()) if last else 0
     if noticeable(only_square, len(clean)):
         flags.add(SQUARE)
     return Result(
@@ -139,6 +147,7 @@ def result(record: Record) -> Result:
         seconds={name: sum(block.seconds[name] for block in blocks) for name in names},
         largest=max(block.largest for block in blocks),
         flags=sorted(flags),
+        uncounted=together(block.uncounted for block in blocks),
     )
 
 

@@ -18,6 +18,7 @@ from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack.attack_sets import LEAST_CLASSES, VERSION, Attack
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.evaluate import SETS, attacks_of
+from robench_fire.evaluation.own_attacks.attack import OwnAttack
 from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat
 from robench_fire.quantity import Quantity
@@ -30,6 +31,7 @@ class Evaluations:
     """Which evaluations to run, on the first ``examples`` test images (None: the data set's default)."""
 
     attacks: tuple[str, ...] = ("pgd20", "aa")
+    own: tuple[OwnAttack, ...] = ()  # those of the user's, after these
     examples: int | None = None
     seed: int = 0
     batch_size: int = folders.BATCH_SIZE
@@ -39,6 +41,11 @@ class Evaluations:
     merge: bool = False  # only join shards
     shuffled: bool = False  # the images in an order drawn by the seed, so that the first ones stand for all
     jobs: int = 1  # processes that share the blocks of one evaluation; 0: as many as are useful here
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All evaluations, in order."""
+        return (*self.attacks, *(each.name for each in self.own))
 
     def check(self, dataset: str, num_classes: int) -> None:
         """Whether a data set can be attacked like that.
@@ -65,6 +72,8 @@ class Evaluations:
         Raises:
             UsageError: for another norm than the claimed one without a radius, or a radius that cannot be.
         """
+        if "," in self.norm:
+            return self._one_each()
         claim = source.claim
         if self.norm and self.norm != claim.norm and not self.eps:
             raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
@@ -74,6 +83,17 @@ class Evaluations:
             own.append(str(trained.eps))
         try:
             return [kind(eps=Quantity(each)) for each in self.eps or own]
+        except ValueError as fault:
+            raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
+
+    def _one_each(self) -> list[Threat]:
+        """Of several norms, each with its radius."""
+        norms = self.norm.split(",")
+        if len(norms) != len(self.eps):
+            given = f"--norm {self.norm} needs {len(norms)} radii in --eps, in that order, like 8/255,0.5"
+            raise UsageError(f"{given}; there are {len(self.eps)}")
+        try:
+            return list(dict.fromkeys(THREATS[norm](eps=Quantity(eps)) for norm, eps in zip(norms, self.eps, strict=True)))
         except ValueError as fault:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
 
@@ -122,7 +142,12 @@ class Evaluator:
 
     def attacks(self, name: str) -> tuple[Attack, ...]:
         """Those of an evaluation, in order."""
-        return attacks_of(name, self.dataset.num_classes)
+        own = self.own(name)
+        return (Attack(name, own=own),) if own else attacks_of(name, self.dataset.num_classes)
+
+    def own(self, name: str) -> OwnAttack | None:
+        """The user's attack that an evaluation is of, if it is."""
+        return next((each for each in self.evaluations.own if each.name == name), None)
 
     def name(self, attack: str, threat: Threat) -> str:
         wanted = self.evaluations
@@ -151,6 +176,8 @@ class Evaluator:
             "images_sha256": self.images,
         }
         found |= {"order": SHUFFLED} if self.evaluations.shuffled else {}
+        if own := self.own(attack):
+            found |= {"attack_function": own.shown, "attack_sha256": own.sha256}
         return found | ({"weights_key": self.source.key} if self.source.key else {})
 
 

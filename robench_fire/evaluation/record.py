@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
+from robench_fire.evaluation.own_attacks.uncounted import Uncounted
 from robench_fire.files import write_json
 from robench_fire.runs.folders import read_json
 
@@ -32,6 +33,7 @@ class Block:
     after: dict[str, NDArray[Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     largest: float = 0.0  # size of the largest perturbation that counted, in the threat's norm
+    uncounted: Uncounted = Uncounted()  # of an attack of the user's own
 
     @property
     def robust(self) -> NDArray[Any]:
@@ -84,6 +86,7 @@ def _plain(block: Block) -> dict[str, Any]:
         "after": {name: _text(mask) for name, mask in block.after.items()},
         "seconds": block.seconds,
         "largest": block.largest,
+        **({"uncounted": block.uncounted._asdict()} if block.uncounted.attacked else {}),
     }
 
 
@@ -178,7 +181,8 @@ def _block(plain: Mapping[str, Any]) -> Block:
         if len(mask) != len(clean) or (mask & ~before).any():
             raise ValueError(f"the mask after {name} does not follow from the one before it")
         before = mask
-    return Block(clean, after, {str(k): float(v) for k, v in plain["seconds"].items()}, float(plain["largest"]))
+    seconds = {str(k): float(v) for k, v in plain["seconds"].items()}
+    return Block(clean, after, seconds, float(plain["largest"]), Uncounted(**plain.get("uncounted", {})))
 
 
 def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], blocks: int) -> Record:

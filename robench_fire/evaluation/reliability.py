@@ -6,7 +6,7 @@ The checks follow Athalye et al. 2018 ("Obfuscated gradients give a false sense 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ COMPLETE = ("aa", "aa-plus")
 TRANSFER = "transfer is weaker than white-box"
 STEPS, NOISE = "more steps do not help the defense", "random noise is weaker than PGD"
 RADIUS = "accuracy reaches 0 as eps grows"
+OWN_ATTACKS = "attacks of your own are weaker than AutoAttack"
 DOUBT = dict.fromkeys((TRANSFER, STEPS, NOISE, RADIUS), f"; {MASKED}")
 """What a failed check means, after what was found."""
 
@@ -140,6 +141,20 @@ def judged(
         checks.append(Check("a radius above 0", None, "eps is 0"))
     else:
         checks += [*_chance(percent(clean), attacked.num_classes), *battery(attacked, robust, siblings)]
+    return _verdict(checks)
+
+
+def with_own(verdict: Mapping[str, Any], broken: Mapping[str, int], images: int) -> dict[str, Any]:
+    """A verdict on a complete AutoAttack that knows what attacks of the user's own broke, ``broken``, of what it had left."""
+    if not broken or "checks" not in verdict:
+        return dict(verdict)
+    said = "; ".join(f"{name} broke {count} of {images} images that AutoAttack left" for name, count in broken.items())
+    check = Check(OWN_ATTACKS, not any(noticeable(count, images) for count in broken.values()), said)
+    checks = [Check(**each) for each in verdict["checks"] if each["name"] != OWN_ATTACKS]
+    return {**verdict, **_verdict([*checks, check])}
+
+
+def _verdict(checks: Sequence[Check]) -> dict[str, Any]:
     failed = [each for each in checks if each.passed is False]
     open_ = [each for each in checks if each.passed is None]
     unknown = any(each.name != TRANSFER for each in open_)

@@ -21,8 +21,9 @@ from robench_fire.evaluation.autoattack.forwards import forward_of
 from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
 from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
+from robench_fire.evaluation.own_attacks.judging import count_own
 from robench_fire.evaluation.record import Record
-from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
+from robench_fire.evaluation.stored import facts_of, finish, is_current, keeps_images, masks_of
 from robench_fire.files import held, sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
@@ -75,13 +76,13 @@ def evaluate_source(
     Raises:
         DataError: if the weights cannot be read or do not fit the architecture.
     """
-    if not evaluations.attacks:
+    if not evaluations.names:
         return []
     evaluator = Evaluator(source, test, evaluations, device)
     evaluations.check(source.dataset, evaluator.dataset.num_classes)
-    facts = []
+    facts: list[dict[str, Any] | tuple[str, Threat]] = []  # of what is stored, which
     for threat in evaluations.threats(source):
-        for attack in evaluations.attacks:
+        for attack in evaluations.names:
             stored = evaluator.path(evaluator.name(attack, threat), ".json")
             if is_current(evaluator, attack, threat):
                 stored.with_suffix(".state").unlink(missing_ok=True)  # left if it was ended in the last moment
@@ -92,8 +93,10 @@ def evaluate_source(
                     continue
             if judge:
                 judge_stored(evaluator, attack, threat, report)
-            facts.append(facts_of(evaluator, attack, threat))
-    return facts
+            facts.append((attack, threat))
+        if evaluations.own and judge:
+            count_own(evaluator, threat)  # also in what was found before
+    return [each if isinstance(each, dict) else facts_of(evaluator, *each) for each in facts]
 
 
 def _attacked(evaluator: Evaluator, attack: str, threat: Threat, report: Report) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def saving(evaluator: Evaluator, found: Record, state: Path, threat: Threat) -> 
     folder = evaluator.path(evaluator.name(attack, threat), ".adv")
 
     def save(name: str, ended: Ended) -> None:
-        if attack in reliability.COMPLETE:
+        if keeps_images(found.identity):
             adversarial_images.keep(
                 folder, ended.number, name, evaluator.weights, ended.outcome.broken, ended.outcome.images
             )
@@ -210,6 +213,7 @@ def judge_stored(evaluator: Evaluator, attack: str, threat: Threat, report: Repo
     forwards = [forward_of(each, attacked.images, attacked.num_classes) for each in others] if attacked else []
     verdict = reliability.judged(attack, attacked, masks[0], masks[1], reliability_text.signs(facts), forwards)
     write_json(stored, sealed(facts | {"reliability": verdict | {"siblings": siblings}}))
+    verdict = count_own(evaluator, threat).get(stored, verdict)
     report(f"{attack} {threat.eps}: reliability", 1, 1, verdict["verdict"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from robench_fire.files import sha256, write_text
 from robench_fire.problem.threat import Threat
 from robench_fire.runs import folders, provenance
 from robench_fire.runs.shapes import EVALUATION
+from robench_fire.runs.worst_case import is_own
 from robench_fire.statistics.summary import percent, wilson
+
+
+def keeps_images(about: Mapping[str, Any]) -> bool:
+    """Whether what broke the model is kept, as evidence: of a complete AutoAttack, and of an attack of the user's."""
+    return about["attack"] in reliability.COMPLETE or is_own(about)
 
 
 def is_current(evaluator: Evaluator, attack: str, threat: Threat) -> bool:
@@ -52,7 +59,7 @@ def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any
     name = evaluator.name(str(whole.identity["attack"]), threat)
     facts, path = _facts(name, evaluator, whole, found), evaluator.path(name, "")
     try:
-        if facts["attack"] in reliability.COMPLETE:
+        if keeps_images(whole.identity):
             parts = evaluator.path(name, ".adv")
             images = evaluator.path(name, ".adv.safetensors")
             facts["images_missing"] = adversarial_images.gather(parts, whole, evaluator.order, images)
@@ -87,6 +94,7 @@ def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dic
         "seconds": sum(found.seconds.values()),
         "largest_perturbation": found.largest,
         "flags": found.flags,
+        **({"uncounted": found.uncounted._asdict()} if is_own(about) else {}),
         "sessions": whole.sessions,
         "machines": sorted(whole.machines),
         "versions": provenance.versions(),

@@ -233,6 +233,13 @@ def launched(launcher: LauncherName, address: str, slots: int | None, together: 
     return None
 
 
+def own_attacks(text: str) -> tuple[str, tuple[str, ...]]:
+    """The evaluations of a comma-separated text that are ours, comma-separated, and attacks of the user's own."""
+    parts = [part.strip() for part in text.split(",")]
+    own = tuple(dict.fromkeys(part for part in parts if ":" in part or part.endswith(".py")))
+    return ",".join(part for part in parts if part not in own), own
+
+
 def attacks(text: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     """The evaluations among ``choices`` that a comma-separated text names, in their order.
 
@@ -242,7 +249,8 @@ def attacks(text: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     asked = tuple(part for part in text.replace(" ", "").lower().split(",") if part)
     for each in asked:
         if each not in choices:
-            raise UsageError(unknown("attack", each, choices))
+            more = "; an attack of your own is for `robench eval`" if ":" in each else ""
+            raise UsageError(unknown("attack", each, choices) + more)
     if not asked:
         raise UsageError(f"--attack is empty: choose from {', '.join(choices)}, or --no-eval")
     return tuple(each for each in choices if each in asked)

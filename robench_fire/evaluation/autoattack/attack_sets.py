@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Fab, Leaving
 from robench_fire.evaluation.autoattack.square import QUERIES, square_linf
+from robench_fire.evaluation.own_attacks.attack import OwnAttack
 from robench_fire.problem.pgd import Forward
 from robench_fire.problem.threat import Threat
 
@@ -30,11 +31,15 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack of a set; ``samples`` gradients are averaged in each step (EOT, for randomised models)."""
+    """One attack of a set; ``samples`` gradients are averaged in each step (EOT, for randomised models).
+
+    ``own``: one of the user's, which is called instead.
+    """
 
     name: str
     restarts: int = 1
     samples: int = 1
+    own: OwnAttack | None = None
 
 
 SETS: dict[str, tuple[Attack, ...]] = {

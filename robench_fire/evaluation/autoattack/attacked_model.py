@@ -16,6 +16,8 @@ from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack, AttackedBlock, Heard, Tick, inside
 from robench_fire.evaluation.autoattack.forwards import PIXELS, as_loaded, forward_of
+from robench_fire.evaluation.own_attacks import calling
+from robench_fire.evaluation.own_attacks.uncounted import Uncounted, uncounted
 from robench_fire.problem.pgd import Forward, Gain, Pgd, margin, misclassify
 from robench_fire.problem.threat import Threat
 from robench_fire.quantity import Quantity
@@ -42,7 +44,8 @@ class Outcome(NamedTuple):
     """What an attack left of a block.
 
     Which images of the block (N,) are left; which places (M,) in it were broken, by which images (M, C, H, W); the
-    largest perturbation among them; whether upstream complained of gradients.
+    largest perturbation among them; whether upstream complained of gradients; what an attack of the user's own
+    returned that does not count.
     """
 
     robust: NDArray[Any]
@@ -50,6 +53,7 @@ class Outcome(NamedTuple):
     images: NDArray[Any]
     largest: float
     zero_gradients: bool
+    uncounted: Uncounted = Uncounted()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class AttackedModel:
     """A frozen model and the test images (N, C, H, W), floats in [0, 1], that it is attacked on, cut into blocks.
 
     Attacks search with ``forward``; whether an image is classified correctly is asked of ``model`` as it was loaded.
+    Attacks of the user's own get the ``module`` itself.
     """
 
     model: Forward
@@ -67,6 +72,7 @@ class AttackedModel:
     num_classes: int
     seed: int
     batch_size: int
+    module: nn.Module
 
     @property
     def blocks(self) -> int:
@@ -110,13 +116,16 @@ class AttackedModel:
             return Outcome(left, np.zeros(0, np.int64), x[:0].cpu().numpy(), 0.0, False)
         x, label = x[index], label[index]
         x_adv = self._perturbed(attack, number, x, label, heard, tick)
+        unruly = uncounted(self.threat, x_adv, x) if attack.own else Uncounted()
         with torch.no_grad():
-            broken = inside(self.threat, x_adv, x) & ~self.correct(x_adv, label)
+            allowed = inside(self.threat, x_adv, x)
+            asked = torch.where(allowed.view(-1, 1, 1, 1), x_adv, x) if attack.own else x_adv
+            broken = allowed & ~self.correct(asked, label)
             sizes = self.threat.distance(x_adv, x)[broken]
         places = index[broken].cpu().numpy()
         left[places] = False
         found = x_adv[broken].float().cpu().numpy()
-        return Outcome(left, places, found, float(sizes.max()) if len(sizes) else 0.0, bool(heard))
+        return Outcome(left, places, found, float(sizes.max()) if len(sizes) else 0.0, bool(heard), unruly)
 
     def _perturbed(self, attack: Attack, number: int, x: Tensor, label: Tensor, heard: Heard, tick: Tick) -> Tensor:
         if attack.name in PLAIN:
@@ -124,6 +133,9 @@ class AttackedModel:
             pgd = Pgd(steps=steps, step=Quantity(float(self.threat.eps) / parts), start=start)
             draw = generator(x.device, self.seed, attack.name, number)
             return pgd(self.forward, gain(label), x, self.threat, draw)
+        if attack.own:
+            seed = derive(self.seed, "own attack", number)
+            return calling.perturbed(attack.own, self.module, x, label, float(self.threat.eps), seed)
         attacked = AttackedBlock(self.forward, x, label, self.threat, self.num_classes, self._room(x), heard)
         return attack_sets.perturb(attack, attacked, derive(self.seed, attack.name, number), tick)
 
@@ -150,6 +162,6 @@ def attacked_model(
     fast = forward_of(model, images, num_classes, dynamic)
     attacked = AttackedModel(
         model=plain, forward=fast, images=images, labels=labels, threat=threat, num_classes=num_classes, seed=seed,
-        batch_size=batch_size,
+        batch_size=batch_size, module=model,
     )  # fmt: skip
     return attacked, checks.flags(plain, few, its) + ["dynamic"] * dynamic

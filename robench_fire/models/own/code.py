@@ -41,16 +41,20 @@ class Code(NamedTuple):
     files: dict[str, Path]
     module: str = ""
 
-    def digest(self) -> str:
-        """The beginning of the file's SHA-256; where it imports others, of all their sums, as sha256sum writes them."""
+    def sha256(self) -> str:
+        """The file's SHA-256; where it imports others, of all their sums, as sha256sum writes them."""
         if len(self.files) == 1:
-            return sha256(self.path)[:DIGITS]
+            return sha256(self.path)
         lines = "".join(f"{sha256(path)}  {name}\n" for name, path in sorted(self.files.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def digest(self) -> str:
+        """The beginning of that."""
+        return self.sha256()[:DIGITS]
 
 
-def code_at(place: str) -> Code:
-    """The code of a file, or of a module that Python finds.
+def code_at(place: str, flag: str = "--arch", what: str = "a network") -> Code:
+    """The code of a file, or of a module that Python finds; ``flag`` and ``what``: how it was asked for, for messages.
 
     Raises:
         RecipeError: if there is none.
@@ -58,15 +62,15 @@ def code_at(place: str) -> Code:
     if place.endswith(".py"):
         path = Path(place).resolve()
         if not path.is_file():
-            raise RecipeError(f"--arch {place}: no such file; a network of your own is FILE.py:FUNCTION")
+            raise RecipeError(f"{flag} {place}: no such file; {what} of your own is FILE.py:FUNCTION")
         return Code(path, path.parent, _with_imported(path, path.parent))
     try:
         spec = importlib.util.find_spec(place)
     except Exception as fault:  # whatever the package that the module is in raises
-        raise RecipeError(f"--arch {place}: {in_a_line(fault)}") from None
+        raise RecipeError(f"{flag} {place}: {in_a_line(fault)}") from None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         hint = f"; for the file {place}.py say ./{place}.py" if Path(f"{place}.py").is_file() else ""
-        raise RecipeError(f"--arch {place}: Python finds no such module; is it installed, or in PYTHONPATH?{hint}")
+        raise RecipeError(f"{flag} {place}: Python finds no such module; is it installed, or in PYTHONPATH?{hint}")
     path = Path(spec.origin).resolve()
     root = path.parents[place.count(".") + (path.name == "__init__.py")]
     if {"site-packages", "dist-packages"} & {*path.parts}:  # installed: its version is among a run's versions

@@ -122,7 +122,7 @@ def _found(network: Written, module: Any) -> Found:
     if not callable(make):
         own = [name for name, each in vars(module).items() if _makes(each, module)]
         raise RecipeError(f"--arch {network.place}: {unknown('function or class', network.name, own)}")
-    return Found(network, make, _line(network, make))
+    return Found(network, make, line_of(network, make))
 
 
 def _makes(value: Any, module: Any) -> bool:
@@ -131,7 +131,7 @@ def _makes(value: Any, module: Any) -> bool:
     return defined and (inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, nn.Module)))
 
 
-def _line(network: Written, make: Callable[..., Any]) -> str:
+def line_of(network: Written, make: Callable[..., Any]) -> str:
     """Where it is written: net.py:12, build."""
     try:
         name = Path(inspect.getsourcefile(inspect.unwrap(make)) or network.place).name
