@@ -1,4 +1,4 @@
-"""``python -m tests.faults --kills 350`` kills train, eval, bench and publish at drawn moments; see docs/reliability.md.
+"""``python -m tests.faults --kills 350`` kills train, eval, bench and publish at drawn moments: docs/reliability.md.
 
 Exit code 1 if anything was lost, left over or said wrongly.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,9 +41,8 @@ def main() -> int:
     wanted = {title: each for title, each in campaign.shares(asked.kills).items() if asked.only in title}
     with tempfile.TemporaryDirectory(prefix="robench-faults-") as folder:
         os.environ["ROBENCH_DATA"] = os.environ["XDG_STATE_HOME"] = str(Path(folder) / "own")
-        found = campaign.run(wanted, Path(folder), asked.seed, asked.jobs, lambda text: print(text, flush=True))
-    if asked.out:
-        campaign.written(found, asked.out)
+        keep = partial(campaign.written, asked.out) if asked.out else lambda found: None
+        found = campaign.run(wanted, Path(folder), asked.seed, asked.jobs, partial(print, flush=True), keep)
     every = found["all"]
     print(f"{every['kills']} kills in {found['seconds']} s, {every['kills survived']} survived, "
           f"{every['lost']} files lost, {every['left over']} left over")  # fmt: skip

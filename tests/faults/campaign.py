@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import random
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,25 @@ def killed(command: Command, kills: int, folder: Path, seed: int, say: Callable[
 
 
 def run(
-    wanted: dict[str, tuple[Command, int]], folder: Path, seed: int, jobs: int, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Kill all that is wanted; what came of it, as JSON."""
-    began = time.monotonic()
+    wanted: dict[str, tuple[Command, int]], folder: Path, seed: int, jobs: int, say: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Kill all that is wanted; what came of it, as JSON, which ``keep`` hears after each command too."""
+    began, found, about = time.monotonic(), dict[str, list[Case]](), _about(seed)
     with ThreadPoolExecutor(jobs) as pool:
         begun = {
-            title: pool.submit(killed, command, kills, folder / str(place), seed, say)
+            pool.submit(killed, command, kills, folder / str(place), seed, say): title
             for place, (title, (command, kills)) in enumerate(wanted.items())
         }
-        found = {title: each.result() for title, each in begun.items()}
-    return _about(seed) | {
-        "seconds": round(time.monotonic() - began),
+        for each in as_completed(begun):
+            found[begun[each]] = each.result()
+            keep(result := about | {"seconds": round(time.monotonic() - began)} | _told(found, list(wanted)))
+    return result
+
+
+def _told(found: dict[str, list[Case]], order: list[str]) -> dict[str, Any]:
+    found = {title: found[title] for title in order if title in found}
+    return {
         "all": counted(case for cases in found.values() for case in cases),
         "commands": {title: counted(cases) for title, cases in found.items()},
         "moments": {title: [kill for case in cases for kill in case.kills] for title, cases in found.items()},
@@ -87,7 +94,7 @@ def counted(cases: Iterable[Case]) -> dict[str, Any]:
 def _about(seed: int) -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
-        "command": f"python -m tests.faults {' '.join(os.sys.argv[1:])}",  # type: ignore[attr-defined]
+        "command": f"python -m tests.faults {' '.join(sys.argv[1:])}",
         "seed": seed,
         "commit": commit.stdout.strip(),
         "platform": platform.platform(terse=True),
@@ -96,6 +103,6 @@ def _about(seed: int) -> dict[str, Any]:
     }
 
 
-def written(found: dict[str, Any], path: Path) -> None:
+def written(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
