@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -29,8 +30,10 @@ def replaced(path: Path) -> Iterator[Path]:
     Whoever may read other new files may read it, also where the body writes with a library that thinks otherwise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    here = f".{path.name}.{socket.gethostname()}"
+    partial = path.with_name(f"{here}.{os.getpid()}.partial")
     with stopping.deferred():
+        _swept(path.parent, here)
         try:
             partial.touch()
             mode = partial.stat().st_mode
@@ -43,6 +46,24 @@ def replaced(path: Path) -> Iterator[Path]:
             _settled(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _swept(folder: Path, here: str) -> None:
+    """Remove what killed processes of this machine left half-written of a file."""
+    for left in folder.glob(f"{glob.escape(here)}.*.partial"):
+        number = left.suffixes[-2][1:]
+        if number.isdecimal() and not _at_work(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _at_work(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
 
 
 def _settled(folder: Path) -> None:

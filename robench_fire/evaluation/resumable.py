@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def evaluate_source(
         for attack in evaluations.names:
             stored = evaluator.path(evaluator.name(attack, threat), ".json")
             if is_current(evaluator, attack, threat):
-                stored.with_suffix(".state").unlink(missing_ok=True)  # left if it was ended in the last moment
+                _tidy(stored.with_suffix(".state"))
             else:
                 made = _attacked(evaluator, attack, threat, report)
                 if evaluations.shard:
@@ -232,6 +232,17 @@ def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:
     }
 
 
+def _tidy(state: Path) -> None:
+    """Remove what a process left that ended right after the last of a finished evaluation was written."""
+    if state.exists() or any(state.parent.glob(f"{glob.escape(_lock(state).name)}*")):
+        with suppress(UsageError), _locked(state):  # else that process is still about to
+            state.unlink(missing_ok=True)
+
+
+def _lock(state: Path) -> Path:
+    return state.with_name(f".{state.name}.lock")
+
+
 @contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """Hold an evaluation, or a shard of it, against a second process.
@@ -239,7 +250,7 @@ def _locked(state: Path) -> Iterator[None]:
     Raises:
         UsageError: if another process works on it, or its folder cannot be written.
     """
-    lock = state.with_name(f".{state.name}.lock")
+    lock = _lock(state)
     busy = f"another process works on {state}; wait for it, or give each its own --shard"
     with held(lock, busy, f"cannot write beside {state}"):
         try:

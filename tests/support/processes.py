@@ -24,19 +24,18 @@ from typing import Any
 import torch
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "torch._dynamo",  # which the first optimiser imports
-        "torch.distributed.run",
-        "robench_fire.cli.measure",
-        "robench_fire.cli.attack",
-        "robench_fire.datasets.digits",
-        "robench_fire.evaluation.resumable",
-        "robench_fire.launching.bench",
-        "robench_fire.launching.distributed",
-        "robench_fire.training.engine",
-    ]
-)
+PRELOADED = [
+    "torch._dynamo",  # which the first optimiser imports
+    "torch.distributed.run",
+    "robench_fire.cli.measure",
+    "robench_fire.cli.attack",
+    "robench_fire.datasets.digits",
+    "robench_fire.evaluation.resumable",
+    "robench_fire.launching.bench",
+    "robench_fire.launching.distributed",
+    "robench_fire.training.engine",
+]
+FORKS.set_forkserver_preload(PRELOADED)
 
 
 class Started:
@@ -77,6 +76,10 @@ class Started:
         return code
 
 
+def _nothing() -> None:
+    pass
+
+
 @contextmanager
 def interpreted(folder: Path, *words: str, module: str = "robench_fire") -> Iterator[Started]:
     """``python -m MODULE WORDS`` in ``folder``; killed when the body is left."""
@@ -88,10 +91,12 @@ def interpreted(folder: Path, *words: str, module: str = "robench_fire") -> Iter
 
 
 @contextmanager
-def forked(folder: Path, *words: str, module: str = "robench_fire") -> Iterator[Started]:
-    """The same in a process that has everything imported."""
+def forked(
+    folder: Path, *words: str, module: str = "robench_fire", begin: Callable[[], None] = _nothing
+) -> Iterator[Started]:
+    """The same in a process that has everything imported, and calls ``begin`` first."""
     with tempfile.TemporaryDirectory() as told:
-        process: Any = FORKS.Process(target=_run, args=(module, words, folder, told, _environment()))
+        process: Any = FORKS.Process(target=_run, args=(module, words, folder, told, _environment(), begin))
         process.start()
         with _killed_at_last(started := Started(process.pid, lambda: process.exitcode, Path(told))):
             yield started
@@ -113,7 +118,9 @@ def _killed_at_last(started: Started) -> Iterator[None]:
         started.wait()
 
 
-def _run(name: str, words: tuple[str, ...], folder: Path, told: str, environment: dict[str, str]) -> None:
+def _run(
+    name: str, words: tuple[str, ...], folder: Path, told: str, environment: dict[str, str], begin: Callable[[], None]
+) -> None:
     """What an interpreter does from its start to its end."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the process that this one was forked from may hear nothing
@@ -127,6 +134,7 @@ def _run(name: str, words: tuple[str, ...], folder: Path, told: str, environment
     module = module if hasattr(module, "main") else import_module(f"{name}.__main__")
     sys.modules["__main__"], sys.argv = module, [module.__file__, *words]  # the former is what workers import, too
     code = 0
+    begin()
     try:
         module.main()
     except SystemExit as leaving:
