@@ -23,11 +23,12 @@ from robench_fire.launching.bench import bench
 from robench_fire.launching.seed import run_folder
 from robench_fire.launching.training_stage import workplace
 from robench_fire.problem.plan import Profile
-from robench_fire.quantity import Quantity
+from robench_fire.quantity import Quantity, seconds
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.evaluations import ROWS, TABLED
 from robench_fire.runs.folders import BATCH_SIZE, SEEDS
 from robench_fire.statistics.summary import MeanStd
+from robench_fire.training.saving import EVERY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,8 @@ def train(
     extra_data: Source | None = None, hide_labels: bool = False, start: Source = "", teacher: Source = "",
     resize: int | None = None, channels: int | None = None,
     attacks: str | Sequence[str] = ROWS, examples: int | None = None, eval_seed: int = 0, eval_batch: int = BATCH_SIZE,
-    device: str = "auto", compiling: bool | None = None, jobs: int = 0, together: bool = False,
+    device: str = "auto", compiling: bool | None = None, deterministic: bool | None = None, jobs: int = 0,
+    together: bool = False, save_every: str | float = EVERY,
     output: Source | None = None, data_dir: Source | None = None, progress: bool = True,
 ) -> Runs:  # fmt: skip
     """Train a method on a data set over its seeds and evaluate each: the same runs as `robench train` makes.
@@ -134,8 +136,10 @@ def train(
         eval_batch: test images attacked at a time.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         compiling: use torch.compile; None: on one GPU.
+        deterministic: the same weights, bit by bit; None: on a CPU, by OMP_NUM_THREADS threads or else one.
         jobs: runs at a time, in processes of their own if more than one; 0: as many as this machine can use.
         together: train the seeds side by side, in ``jobs`` groups.
+        save_every: seconds between two saves of a training's state within an epoch, or text: "90s", "5m".
         output: folder for run folders; None: the variable ROBENCH_RUNS, or runs.
         data_dir: folder of the data; None: the variable ROBENCH_DATA, or the user's cache.
         progress: show it on stderr.
@@ -155,7 +159,10 @@ def train(
         )  # fmt: skip
         numbers, chosen = _seeds(seeds), evaluations(attacks, examples, eval_seed, eval_batch)
         folder = Path(output or os.environ.get("ROBENCH_RUNS") or "runs")
-        place, first = workplace(folder, data, resolve(device), compiling), run_folder(compose(request), folder, 0)
+        place = workplace(
+            folder, data, resolve(device), compiling, save_every=_every(save_every), deterministic=deterministic
+        )
+        first = run_folder(compose(request), folder, 0)
         _, failed = bench([request], numbers, chosen, place, jobs, listening, say, together)
         raise_failed(failed, len(numbers))
         return Runs(first.folder.parent, tuple(numbers))
@@ -198,6 +205,13 @@ def _epochs(asked: int | None) -> int | None:
     if asked is not None and asked < 1:
         raise RecipeError(f"epochs {asked}: expected an integer of at least 1")
     return asked
+
+
+def _every(asked: str | float) -> float:
+    try:
+        return seconds(str(asked))
+    except ValueError as fault:
+        raise UsageError(f"save_every {fault}") from None
 
 
 def _profile(asked: Profile) -> Profile:

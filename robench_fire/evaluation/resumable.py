@@ -23,7 +23,7 @@ from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
-from robench_fire.files import held, sealed, write_json
+from robench_fire.files import sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
@@ -128,7 +128,7 @@ def opened(evaluator: Evaluator, attack: str, threat: Threat, state: Path) -> It
     """
     _ = evaluator.attacked  # what is wrong with weights or images is found before anything is written
     identity, part = evaluator.identity(attack, threat), evaluator.evaluations.shard or (1, 1)
-    with _locked(state):
+    with record.locked(state, "give each its own --shard"):
         for left in state.parent.glob(f".{glob.escape(state.name)}.*.partial"):  # of a process killed while it wrote
             left.unlink(missing_ok=True)
         attacks = [each.name for each in evaluator.attacks(attack)]
@@ -226,19 +226,3 @@ def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:
         "seconds": sum(sum(block.seconds.values()) for block in blocks),
         "flags": sorted(found.flags),
     }
-
-
-@contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    """Hold an evaluation, or a shard of it, against a second process.
-
-    Raises:
-        UsageError: if another process works on it, or its folder cannot be written.
-    """
-    lock = state.with_name(f".{state.name}.lock")
-    busy = f"another process works on {state}; wait for it, or give each its own --shard"
-    with held(lock, busy, f"cannot write beside {state}"):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
