@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +18,6 @@ from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, att
 from robench_fire.evaluation.autoattack.units import here
 from robench_fire.evaluation.evaluate import Save, attacks_of, fill, result
 from robench_fire.evaluation.record import Record
-from robench_fire.files import held
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Report
@@ -67,7 +64,7 @@ def run(own: Given, asked: Asked, folder: Path | None, report: Report) -> Evalua
     count = len(own.labels)
     stem = evaluation_name(asked.name, asked.threat.norm, str(asked.threat.eps), count, asked.seed, asked.batch_size)
     path, state = folder / f"{stem}.json", folder / f"{stem}.state"
-    with _held(state):
+    with record.locked(state, "choose another folder"):
         if path.exists():
             found = Evaluation.read(path)
             record.check_identity(path, found.facts, identity)
@@ -80,18 +77,6 @@ def run(own: Given, asked: Asked, folder: Path | None, report: Report) -> Evalua
         found.write(path)
         state.unlink(missing_ok=True)
     return found
-
-
-@contextmanager
-def _held(state: Path) -> Iterator[None]:
-    """Hold an evaluation against a second process."""
-    lock = state.with_name(f".{state.name}.lock")
-    busy = f"another process works on {state}; wait for it, or choose another folder"
-    with held(lock, busy, f"cannot write in {state.parent}", "; choose another folder"):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
 
 
 def _made(begun: Record, attacked: AttackedModel, asked: Asked, save: Save, report: Report) -> Evaluation:

@@ -131,15 +131,18 @@ def show(
     composed = compose(recipe.request(defense, dataset, data_dir))
     from robench_fire.costs.estimate import estimate
     from robench_fire.costs.work import per_update
+    from robench_fire.devices import determinism
     from robench_fire.devices.device import resolve
     from robench_fire.models.architectures import chosen_of_timm
 
-    plan = composed.plan
+    plan, place = composed.plan, resolve(device)
+    with determinism.deterministic(determinism.wanted(None, place), place, determinism.threads()):
+        seconds = estimate(composed, place)
     cost = {
         "fingerprint": fingerprint(plan),
         "forward_equivalents_per_update": per_update(plan.defense, plan.recipe),
-        "training_seconds_per_seed": round(estimate(composed, resolve(device)), 1),
-        "device": str(resolve(device)),
+        "training_seconds_per_seed": round(seconds, 1),
+        "device": str(place),
         "timm": chosen_of_timm(plan.recipe.arch, composed.dataset.shape),
     }
     if json:

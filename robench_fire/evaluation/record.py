@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,33 @@ from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
 from robench_fire.evaluation.own_attacks.uncounted import Uncounted
-from robench_fire.files import write_json
+from robench_fire.files import held, write_json
 from robench_fire.runs.folders import read_json
 
 FORMAT = 1
 Identity = Mapping[str, str | int]
 """What a record is bound to: weights, images, norm, eps, attack, version, seed, block size, number of images."""
+
+
+def lock_of(state: Path) -> Path:
+    """Where the lock of the record at ``state`` lies."""
+    return state.with_name(f".{state.name}.lock")
+
+
+@contextmanager
+def locked(state: Path, otherwise: str) -> Iterator[None]:
+    """Hold the record at ``state`` against a second process, which hears that it may wait, or do ``otherwise``.
+
+    Raises:
+        UsageError: if another process works on it, or its folder cannot be written.
+    """
+    lock = lock_of(state)
+    busy = f"another process works on {state}; wait for it, or {otherwise}"
+    with held(lock, busy, f"cannot write in {state.parent}", "; choose another folder"):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
 
 
 @dataclass

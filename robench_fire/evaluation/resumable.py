@@ -24,13 +24,16 @@ from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.own_attacks.judging import count_own
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.stored import facts_of, finish, is_current, keeps_images, masks_of
-from robench_fire.files import held, sealed, write_json
+from robench_fire.files import sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
 from robench_fire.runs import provenance
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import ModelSource, source_of
+
+OTHERWISE = "give each its own --shard"
+"""What whoever finds an evaluation's record held may do."""
 
 
 def evaluate_all(
@@ -131,7 +134,7 @@ def opened(evaluator: Evaluator, attack: str, threat: Threat, state: Path) -> It
     """
     _ = evaluator.attacked  # what is wrong with weights or images is found before anything is written
     identity, part = evaluator.identity(attack, threat), evaluator.evaluations.shard or (1, 1)
-    with _locked(state):
+    with record.locked(state, OTHERWISE):
         for left in state.parent.glob(f".{glob.escape(state.name)}.*.partial"):  # of a process killed while it wrote
             left.unlink(missing_ok=True)
         attacks = [each.name for each in evaluator.attacks(attack)]
@@ -234,26 +237,6 @@ def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:
 
 def _tidy(state: Path) -> None:
     """Remove what a process left that ended right after the last of a finished evaluation was written."""
-    if state.exists() or any(state.parent.glob(f"{glob.escape(_lock(state).name)}*")):
-        with suppress(UsageError), _locked(state):  # else that process is still about to
+    if state.exists() or any(state.parent.glob(f"{glob.escape(record.lock_of(state).name)}*")):
+        with suppress(UsageError), record.locked(state, OTHERWISE):  # else that process is still about to
             state.unlink(missing_ok=True)
-
-
-def _lock(state: Path) -> Path:
-    return state.with_name(f".{state.name}.lock")
-
-
-@contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    """Hold an evaluation, or a shard of it, against a second process.
-
-    Raises:
-        UsageError: if another process works on it, or its folder cannot be written.
-    """
-    lock = _lock(state)
-    busy = f"another process works on {state}; wait for it, or give each its own --shard"
-    with held(lock, busy, f"cannot write beside {state}"):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone

@@ -12,8 +12,9 @@ import torch
 from robench_fire.boards.rows import Row, collect, ranked
 from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
+from robench_fire.devices.determinism import deterministic
 from robench_fire.devices.device import use
-from robench_fire.devices.workers import useful
+from robench_fire.devices.workers import cores, useful
 from robench_fire.errors import RecipeError, RobenchError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.launching import ray_cluster, ray_runs
@@ -42,6 +43,7 @@ Say = Callable[[str], None]
 Start = Callable[[Stage, Mapping[str, Cell], Listen], dict[str, RobenchError]]
 """Runs a stage of every cell: the errors by cell."""
 
+WORTH = 600.0  # seconds: what takes longer hears how all cores would be used
 LONG = 86400.0  # seconds: a bench that takes longer is warned about
 
 
@@ -247,7 +249,8 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
     for each in composed:
         left = [seed for seed in seeds if not run_folder(each, place.output, seed).trained]
         if left:
-            total += len(left) * estimate(each, device, per_forward)
+            with deterministic(place.deterministic, device, place.threads):
+                total += len(left) * estimate(each, device, per_forward)
     if not total:
         return
     if device.type == "cuda":
@@ -257,6 +260,8 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
     total /= jobs
     where = f"{provenance.device_name(device)}, {jobs} at a time" if jobs > 1 else provenance.device_name(device)
     say(f"training: about {duration(total)} on {where}, evaluation not counted")
+    if total > WORTH and device.type == "cpu" and place.deterministic and (idle := cores() - jobs * place.threads) > 0:
+        say(f"{idle} cores are idle, so that weights are the same bits each time; --no-deterministic uses all")
     if total > LONG:
         say(
             "That is long. What makes it feasible: a GPU (--device cuda), a smaller network (--arch resnet-18, "

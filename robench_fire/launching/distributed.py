@@ -13,6 +13,7 @@ from robench_fire.boards.rows import Row
 from robench_fire.costs.estimate import estimate
 from robench_fire.data import extra_images, fetching
 from robench_fire.devices import torchrun
+from robench_fire.devices.determinism import deterministic
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import DivergedError, RecipeError, RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
@@ -98,7 +99,8 @@ def _begin(
     left = [seed for seed in seeds if not run_folder(composed, place.output, seed).trained]
     if left:
         device = torch.device(place.device)
-        seconds = len(left) * estimate(composed, device) / group.size
+        with deterministic(place.deterministic, device, place.threads):
+            seconds = len(left) * estimate(composed, device) / group.size
         where = f"{group.size} processes, {provenance.device_name(device)}"
         say(f"training: about {duration(seconds)} on {where}, evaluation not counted")
 

@@ -35,13 +35,15 @@ class Cluster:
 
     ``address``: of the cluster's head, HOST:PORT (empty: the variable RAY_ADDRESS, or else Ray is started on this
     machine alone). ``slots``: CPU cores of a run. ``device``: auto, cpu or cuda. ``compiling``: whether torch.compile
-    is used (None: on GPUs). ``data``: the data folder on every machine (None: each machine's own).
+    is used (None: on GPUs). ``deterministic``: as Workplace has it (None: on CPUs). ``data``: the data folder on every
+    machine (None: each machine's own).
     """
 
     address: str = ""
     slots: int = 1
     device: str = "auto"
     compiling: bool | None = None
+    deterministic: bool | None = None
     data: Path | None = None
 
     def __post_init__(self) -> None:

@@ -160,6 +160,7 @@ class _Launch:
             code=Path(request.defense).read_bytes() if request.defense.endswith(".py") else b"",
             device="cuda" if "GPU" in self.needs else "cpu",
             compiling=self.cluster.compiling,
+            deterministic=self.cluster.deterministic,
             threads=self.cluster.slots,
             data=self.cluster.data,
             command=tuple(sys.argv),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from robench_fire import stopping
 from robench_fire.data import fetching
+from robench_fire.devices.determinism import wanted
 from robench_fire.devices.device import resolve
 from robench_fire.errors import RobenchError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
@@ -66,6 +67,7 @@ class RayTask:
     data: Path | None
     command: tuple[str, ...]
     debug: bool
+    deterministic: bool | None = None
 
 
 class Message(NamedTuple):
@@ -149,11 +151,14 @@ def _done(task: RayTask, extra: NDArray[Any] | None, output: Path, report: Repor
             f"{socket.gethostname()} makes another plan of {task.request.defense}: its robench_fire differs; "
             "install the same version on every machine"
         )
+    device = resolve(task.device)
     place = Workplace(
         output=output,
         data=task.data or fetching.data_folder(),
-        device=str(resolve(task.device)),
+        device=str(device),
         compiling=task.device == "cuda" if task.compiling is None else task.compiling,
+        deterministic=wanted(task.deterministic, device),
+        threads=task.threads,
     )
     _bring(composed, place.data, report)
     try:

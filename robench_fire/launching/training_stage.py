@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from robench_fire.costs import account
 from robench_fire.data import extra_images, fetching
 from robench_fire.data.batches import batches_per_epoch
-from robench_fire.devices import torchrun
+from robench_fire.devices import determinism, torchrun
 from robench_fire.devices.meters import energy_counter
 from robench_fire.devices.precision import resolve
 from robench_fire.devices.process_group import ALONE, ProcessGroup
@@ -53,7 +53,7 @@ class Workplace:
 
     ``log``: where else each run's curve goes, see trackers. ``save_every``: seconds between two saves of a state.
     ``streaming``: whether batches of images are copied to the device one by one, see data.pool; None: where they do not
-    fit.
+    fit. ``deterministic``: see devices.determinism; ``threads``: by how many a training on a CPU then computes.
     """
 
     output: Path
@@ -63,11 +63,13 @@ class Workplace:
     log: tuple[str, ...] = ()
     save_every: float = saving.EVERY
     streaming: bool | None = None
+    deterministic: bool = False
+    threads: int = 1
 
 
 def workplace(
     output: Path, data: Path | None, device: torch.device, compiling: bool | None = None, log: Sequence[str] = (),
-    save_every: float = saving.EVERY, streaming: bool | None = None,
+    save_every: float = saving.EVERY, streaming: bool | None = None, deterministic: bool | None = None,
 ) -> Workplace:  # fmt: skip
     """A place with what is usual there: the user's data folder, and torch.compile on a GPU.
 
@@ -77,6 +79,7 @@ def workplace(
     return Workplace(
         output=output, data=data or fetching.data_folder(), device=str(device),
         compiling=usual if compiling is None else compiling, log=tuple(log), save_every=save_every, streaming=streaming,
+        deterministic=determinism.wanted(deterministic, device), threads=determinism.threads(),
     )  # fmt: skip
 
 
@@ -90,12 +93,16 @@ def train_runs(
         RobenchError: whatever stops the training; finished epochs stay.
     """
     share = len(runs)
-    spent = [_session(run, composed, request, device, group, share) if group.first else lambda: None for run in runs]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    started = time.perf_counter()
-    problem, facts = _problem(runs[0], composed, request, splits, device, place, report, group)
     with ExitStack() as open_:
+        open_.enter_context(determinism.deterministic(place.deterministic, device, place.threads))
+        spent = [
+            _session(run, composed, request, device, group, share, report) if group.first else lambda: None
+            for run in runs
+        ]
+        started = time.perf_counter()
+        problem, facts = _problem(runs[0], composed, request, splits, device, place, report, group)
         tracked = _tracked(runs, problem, place.log, open_) if group.first else []
         epoch_done = partial(_epoch_done, runs, tracked) if group.first else lambda number, curve: None
         shown = (lambda number, epoch, *pair: tracked[number].pictures(epoch, *pair)) if tracked else None
@@ -172,22 +179,24 @@ def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
 
 
 def _session(
-    run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup, share: int
-) -> Callable[[], float | None]:
+    run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup, share: int,
+    report: Report,
+) -> Callable[[], float | None]:  # fmt: skip
     """Record a session of a training; what its devices have spent since it began, shared by ``share`` seeds."""
-    first = _record_session(run, composed, request, device, group) == 1
+    sessions = _record_session(run, composed, request, device, group)
+    if other := provenance.other_sums(sessions):
+        report(NOTE, 0, 1, f"seed {run.seed} {other}")
+    first = len(sessions) == 1
     counters = [energy_counter(each) for each in torchrun.local_devices(device)]
     known = [each for each in counters if each is not None]
     every = (lambda: sum(each() for each in known) / share) if known and len(known) == len(counters) else None
     return account.energy_account(run.folder / ENERGY, first, every)
 
 
-def _record_session(run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup) -> int:
-    """Say who trains this, with what, on what; a resumed run keeps what it began with and adds a session.
-
-    Returns:
-        How many sessions there are now.
-    """
+def _record_session(
+    run: Run, composed: Composed, request: Request, device: torch.device, group: ProcessGroup
+) -> list[dict[str, Any]]:
+    """Say who trains this, with what, on what: every session; a resumed run keeps those that it has."""
     usual = next(threat.eps for threat in composed.dataset.recipes if threat.norm == composed.plan.claim.norm)
     about = {
         "paper": composed.paper._asdict() | {"reported": [each._asdict() for each in composed.paper.reported]},
@@ -201,8 +210,9 @@ def _record_session(run: Run, composed: Composed, request: Request, device: torc
     known = run.read("provenance.json")["sessions"] if (run.folder / "provenance.json").exists() else []
     formats = asdict(resolve(composed.plan.recipe, device))
     session = provenance.describe(device) | {"processes": group.size, "arithmetic": formats}
-    run.write("provenance.json", about | {"sessions": [*known, session]})
-    return len(known) + 1
+    sessions = [*known, session]
+    run.write("provenance.json", about | {"sessions": sessions})
+    return sessions
 
 
 def _problem(

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -85,6 +86,23 @@ def code() -> str:
     return digest.hexdigest()
 
 
+def other_sums(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """What a training's last session does that keeps it from the bits of a whole one; "" where nothing is known."""
+    if len(sessions) < 2:
+        return ""
+    before, now = sessions[-2:]
+    if not before.get("deterministic"):
+        return ""
+    if not now["deterministic"]:
+        return "was begun --deterministic and goes on without: its weights will not be the same again"
+    if now["cuda"] is None and before["threads"] != now["threads"]:
+        return (
+            f"was begun by {before['threads']} threads and goes on by {now['threads']}: its weights will be those of "
+            f"neither; OMP_NUM_THREADS={before['threads']} keeps them"
+        )
+    return ""
+
+
 def describe(device: torch.device) -> dict[str, Any]:
     """Everything about this process that can change a number."""
     return {
@@ -94,6 +112,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cores": os.cpu_count(),
         "commit": commit(),
         "code": code(),

@@ -1,4 +1,4 @@
 """Whether runs and boards still hold what was written: hashes, aggregates, and predictions made again.
 
-Imports: statistics, problem, data, runs, evaluation, boards, tables.
+Imports: statistics, problem, data, models, runs, evaluation, boards, tables.
 """

@@ -19,7 +19,7 @@ from robench_fire.runs.folders import read_json
 from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import wilson
 from robench_fire.verification.finding import Finding, far, lacking, listed, numbers_apart, tried, unlike
-from robench_fire.verification.images import Images
+from robench_fire.verification.images import Images, own_of
 
 UNSEALED = "no seal is recorded: what its masks and plan do not give, like training times, is taken as it stands"
 
@@ -100,11 +100,12 @@ def mask_sha256(masks: Any) -> str:
 
 def _images(path: Path, found: Row, images: Images) -> list[Finding]:
     given = found.facts.get("images_sha256", [])
+    own = own_of(found.plan)
     if not given:
-        return [images.same(found.dataset, found.examples, None, path)]
+        return [images.same(found.dataset, found.examples, None, path, own)]
     if len(given) > 1:
         return [listed("test images", path, [f"its seeds were evaluated on {len(given)} sets of images"], "")]
-    return [images.same(found.dataset, found.examples, given[0], path)]
+    return [images.same(found.dataset, found.examples, given[0], path, own)]
 
 
 def _recorded(path: Path, found: Row) -> Finding:

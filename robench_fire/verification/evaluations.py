@@ -13,17 +13,18 @@ from robench_fire.files import sha256
 from robench_fire.runs.folders import evaluation_name, read_masks, read_sealed
 from robench_fire.statistics.summary import percent, wilson
 from robench_fire.verification.finding import Finding, far, lacking, listed, tried, unlike
-from robench_fire.verification.images import Images
+from robench_fire.verification.images import Images, own_of
 
 NAMED = ("attack", "norm", "eps", "examples", "seed", "batch_size", "order")
 """Facts that an evaluation's name is made of."""
 UNSEALED = "no seal is recorded: what nothing else here gives, like its seconds and its verdict, is taken as it stands"
 
 
-def evaluation(path: Path, weights: str | None, images: Images) -> list[Finding]:
+def evaluation(path: Path, weights: str | None, images: Images, own: str | None = None) -> list[Finding]:
     """Everything that can be said of the evaluation ``path``, a JSON, without its model.
 
-    ``weights``: the hash of those that it should be of; None where that is not known.
+    ``weights``: the hash of those that it should be of; ``own``: that of its plan's images, see own_of; None where
+    they are not known.
     """
     found = tried("evaluation", path, lambda: [_sealed(path)])
     if not found[0].passed and found[0].passed is not None:
@@ -32,7 +33,7 @@ def evaluation(path: Path, weights: str | None, images: Images) -> list[Finding]
     steps = {
         ("accuracies", path): lambda: [_accuracies(path, facts, weights)],
         ("masks", path.with_suffix(".npy")): lambda: [_masks(path.with_suffix(".npy"), facts)],
-        ("test images", path): lambda: [_images(path, facts, images)],
+        ("test images", path): lambda: [_images(path, facts, images, own)],
         ("perturbed images", _beside(path, ".adv.safetensors")): lambda: _perturbed(path, facts),
         ("log", path.with_suffix(".log")): lambda: [_log(path.with_suffix(".log"), facts)],
     }
@@ -120,11 +121,13 @@ def hashed(what: str, path: Path, given: str | None, *, needed: bool = False) ->
     return listed(what, path, [f"its SHA-256 is {now[:12]}, recorded {given[:12]}"] * (now != given), "its SHA-256")
 
 
-def _images(path: Path, facts: dict[str, Any], images: Images) -> Finding:
-    dataset = facts.get("dataset")
+def _images(path: Path, facts: dict[str, Any], images: Images, own: str | None) -> Finding:
+    dataset, its = facts.get("dataset"), own_of(facts) or own or ""
     if dataset is None:
         return lacking("test images", path, "no data set is recorded")
-    return images.same(dataset, facts["examples"], facts.get("images_sha256"), path)
+    if own is not None and its != own:
+        return listed("test images", path, unlike({"the SHA-256 of its data": (its, own or "of a bundled one")}), "")
+    return images.same(dataset, facts["examples"], facts.get("images_sha256"), path, its)
 
 
 def _perturbed(path: Path, facts: dict[str, Any]) -> list[Finding]:

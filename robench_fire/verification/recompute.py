@@ -21,7 +21,7 @@ from robench_fire.quantity import Quantity
 from robench_fire.runs.folders import BATCH_SIZE, Run, read_json, read_masks
 from robench_fire.runs.model_source import source_of
 from robench_fire.verification.finding import Finding, lacking, listed, tried
-from robench_fire.verification.images import Images
+from robench_fire.verification.images import Images, own_of
 
 NEAR = 1e-3
 """The two largest logits are this near, as a part of the larger: another device or batch may then say otherwise."""
@@ -41,7 +41,7 @@ def recompute(run: Run, count: int, images: Images, device: torch.device) -> lis
 
 def _again(path: Path, count: int, images: Images, model: nn.Module, device: torch.device) -> list[Finding]:
     facts = read_json(path)
-    test = images.test(str(facts["dataset"]))
+    test = images.test(str(facts["dataset"]), own_of(facts))
     if isinstance(test, str):
         return [lacking("clean predictions", path, test)]
     test = head(test, facts["examples"]).to(device)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.files import from_json
+from robench_fire.models.own import text
+from robench_fire.models.own.code import Code
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.runs.folders import PLAN, Run, read_json, read_sealed
 from robench_fire.verification.evaluations import evaluation, hashed
 from robench_fire.verification.finding import Finding, lacking, listed, tried, unlike
-from robench_fire.verification.images import Images
+from robench_fire.verification.images import Images, own_of
 
 OWN = ("plan.json", "provenance.json", "train.json", "curve.jsonl", "weights.safetensors", "labeller.json",
        "pseudo_labels.npy", ".lock")  # fmt: skip
@@ -27,9 +29,29 @@ def run(found: Run, images: Images) -> list[Finding]:
         return [*told, lacking("training", train, "it is not finished")]
     told += tried("training", train, lambda: _training(found))
     weights = known.get("weights_sha256") if (known := _readable(train)) else None
+    own = own_of(_readable(plan))
     for path in sorted(found.folder.glob("eval.*.json")):
-        told += evaluation(path, weights, images)
-    return told + _others(found)
+        told += evaluation(path, weights, images, own)
+    copies, code = _code(found)
+    return told + code + _others(found, copies)
+
+
+def _code(found: Run) -> tuple[list[str], list[Finding]]:
+    """The copies of the code of a network of the user's own, against the beginning of its SHA-256 in the plan."""
+    network = text.read(str(_readable(found.folder / PLAN).get("recipe", {}).get("arch", "")))
+    if network is None:
+        return [], []
+    noted = _readable(found.folder / "provenance.json").get("network", {}).get("files", "")
+    names = [name for name in str(noted).split(", ") if name]
+    files = {name: found.folder / name for name in names}
+    if not files:
+        return [], [lacking("network code", found.folder / PLAN, "no copy of it is recorded")]
+    if gone := [name for name, path in files.items() if not path.is_file()]:
+        return names, [Finding("network code", str(files[gone[0]]), False, "it is not here")]
+    first = files[names[0]]
+    now = Code(first, found.folder, files).digest()
+    wrong = unlike({"the beginning of its SHA-256": (now, network.digest)})
+    return names, [listed("network code", first, wrong, "the SHA-256 in its plan")]
 
 
 def _readable(path: Path) -> dict[str, Any]:
@@ -106,11 +128,11 @@ def _labeller(path: Path, facts: dict[str, Any]) -> list[Finding]:
     return [listed("labeller", path, ["train.json says otherwise"] * (not alike), "train.json")]
 
 
-def _others(found: Run) -> list[Finding]:
+def _others(found: Run, copies: list[str]) -> list[Finding]:
     """Files that nothing here is read from."""
     known = {path.name.removesuffix(".json") for path in found.folder.glob("eval.*.json")}
     ends = (".json", ".npy", ".log", ".adv.safetensors")
-    mine = {*OWN, *(name + end for name in known for end in ends)}
+    mine = {*OWN, *(Path(name).parts[0] for name in copies), *(name + end for name in known for end in ends)}
     return [
         lacking("other files", path, "no result is read from it")
         for path in sorted(found.folder.iterdir()) if path.name not in mine

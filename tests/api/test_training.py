@@ -19,6 +19,7 @@ from own_images import class_folders
 import robench_fire as rb
 from robench_fire.files import sha256
 from robench_fire.runs.folders import Run, find
+from robench_fire.training import saving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("brief_attacks")]
 QUICK: dict[str, Any] = {"epochs": 1, "attacks": "pgd20", "examples": 20, "jobs": 1, "progress": False}
@@ -117,6 +118,7 @@ def test_training_alone_and_then_its_evaluation(tmp_path: Path) -> None:
         ({"norm": "L1"}, "digits has no L1 recipe"),
         ({"hide_labels": True, "extra_data": "x.npz"}, "^extra_data and hide_labels: choose one source"),
         ({"start": "none.pt"}, "none.pt"),
+        ({"save_every": "often"}, "^save_every 'often' is no duration; write it like 90s"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_anything_is(
@@ -135,6 +137,16 @@ def test_settings_are_python_values(tmp_path: Path) -> None:
     one = rb.train("fire", "digits", eps="0.1", set=python, **asked)
     other = rb.train("fire", "digits", eps=0.1, set=dict(zip(python, text, strict=True)), **asked)
     assert one == other
+
+
+def test_a_state_is_saved_as_often_as_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every step, here."""
+    written, write = [], saving.write
+    monkeypatch.setattr(saving, "write", lambda path, plain: (written.append(path.name), write(path, plain)))
+    (run,) = rb.train("madry", "digits", seeds=1, save_every="0s", **{**QUICK, "attacks": (), "output": tmp_path})
+    assert len(written) > 5
+    (session,) = Run(run).read("provenance.json")["sessions"]
+    assert (session["deterministic"], session["threads"]) == (True, 1)
 
 
 def _interrupt_when_an_epoch_is_done(folder: Path) -> None:

@@ -259,7 +259,7 @@ def test_the_options_are_what_the_docs_promise(
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--log", "--start", "--teacher", "--help",
         "--save-every", "--time-limit",
-        "--resize", "--channels", "--stream", "--no-stream",
+        "--resize", "--channels", "--stream", "--no-stream", "--deterministic", "--no-deterministic",
     }  # fmt: skip
 
 

@@ -186,6 +186,7 @@ class PlaceOptions:
     save_every: o.SaveEvery = o.USUALLY
     time_limit: o.TimeLimit = ""
     streaming: o.Stream = None
+    deterministic: o.Deterministic = None
 
     def check(self) -> None:
         """Refuse options that do not go with each other, or with torchrun; from now on the time limit runs.
@@ -217,8 +218,9 @@ class PlaceOptions:
         device = torchrun.device("cpu" if self.launcher is o.LauncherName.ray else self.device)
         every = o.duration("--save-every", self.save_every)
         return workplace(
-            self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every, self.streaming
-        )
+            self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every, self.streaming,
+            self.deterministic,
+        )  # fmt: skip
 
     def there(self) -> Cluster | None:
         """The cluster, if one is asked for."""
@@ -228,7 +230,10 @@ class PlaceOptions:
         if ray is None:
             return None
         (address, slots), data = ray, self.data_dir and self.data_dir.absolute()
-        return Cluster(address=address, slots=slots, device=self.device, compiling=self.compiling, data=data)
+        return Cluster(
+            address=address, slots=slots, device=self.device, compiling=self.compiling,
+            deterministic=self.deterministic, data=data,
+        )  # fmt: skip
 
 
 GROUPS = {

@@ -146,6 +146,10 @@ Stream = Annotated[
     bool | None,
     typer.Option("--stream/--no-stream", help="Copy batches of images to the device. (default: if they do not fit)"),
 ]
+Deterministic = Annotated[
+    bool | None,
+    typer.Option("--deterministic/--no-deterministic", help="The same weights, bit by bit. (default: on a CPU)"),
+]
 Figure = Annotated[
     Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF by suffix, without one PNG and SVG; CSV beside.")
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from fractions import Fraction
 from functools import partial
@@ -16,7 +18,7 @@ from robench_fire.data.own.stored import FACTS, PARTS, facts_at, place_of
 from robench_fire.errors import DataError, RecipeError
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Dataset, Split, Splits
-from robench_fire.problem.own_data import OwnData
+from robench_fire.problem.own_data import OwnData, own_data
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, Recipe
 from robench_fire.problem.threat import THREATS, Threat
@@ -96,6 +98,27 @@ def load(own: OwnData, folder: Path) -> Splits:
     if facts_at(place)["sha256"] != own.sha256:
         raise DataError(f"{place} holds other images than {own.name}'s; move it away and run `robench data PATH`")
     return Splits(*(_split(place, name, own, getattr(own, name)) for name in PARTS))
+
+
+def verified(name: str, sha256: str, folder: Path) -> Splits | str:
+    """The prepared images that a plan knows by ``sha256``, read once to see that they are; or why they are not here.
+
+    Raises:
+        DataError: if what lies in their place is not what was prepared.
+    """
+    place = place_of(folder, name, sha256)
+    if not (place / FACTS).exists():
+        return f"the images of {name} ({sha256[:16]}) are not in {folder}: `robench data PATH{elsewhere(folder)}`"
+    facts, own = facts_at(place), own_data(facts_at(place))
+    assert own is not None
+    found = load(own, folder)
+    digest = hashlib.sha256(json.dumps([facts["format"], facts["shape"], facts["class_names"]]).encode())
+    for part in found:
+        for each in part:
+            digest.update(each.numpy().data)
+    if (now := digest.hexdigest()) != sha256:
+        raise DataError(f"{place} holds other images: their SHA-256 is {now[:12]}, not {sha256[:12]}; bring them back")
+    return found
 
 
 def _split(place: Path, name: str, own: OwnData, count: int) -> Split:
