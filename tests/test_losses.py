@@ -12,15 +12,18 @@ from divergences import (
     CLEAN,
     DIVERGENCES,
     Divergence,
+    Pair,
     each_angle,
     each_divergence,
+    generic,
     one_hot,
+    pairs,
     seeded,
+    tensors,
     value_and_gradients,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.special import log_softmax as scipy_log_softmax
 from scipy.special import rel_entr
@@ -30,35 +33,19 @@ from torch import Tensor
 from robench_fire.losses import (
     cross_entropy,
     distance,
+    jensen_shannon,
     kl,
     log_softmax,
     squared_fisher_rao,
     squared_half_angle,
     squared_hellinger,
+    total_variation,
 )
-
-Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
-
 
 LABEL = torch.tensor([0, 2])
 
 
 THRESHOLD = 0.01  # of t = sin²(θ/2), where the series hands over to the closed form
-
-
-generic = settings(deadline=None, max_examples=60)
-
-
-@st.composite
-def pairs(draw: st.DrawFn, largest: float = 30.0) -> Pair:
-    """Two (N, C) arrays of logits."""
-    shape = (draw(st.integers(1, 4)), draw(st.integers(2, 12)))
-    logits = arrays(np.float64, shape, elements=st.floats(-largest, largest))
-    return draw(logits), draw(logits)
-
-
-def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
 
 
 def arccos_form(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,6 +78,8 @@ def test_golden_cross_entropy() -> None:
         (squared_half_angle, [0.30721300, 0.04861260]),
         (squared_fisher_rao, [1.22885201, 0.19445040]),
         (squared_hellinger, [0.29942812, 0.04841599]),
+        (jensen_shannon, [0.14482821, 0.02278849]),
+        (total_variation, [0.51229577, 0.10350180]),
     ],
 )
 def test_golden_rows(divergence: Divergence, rows: list[float]) -> None:

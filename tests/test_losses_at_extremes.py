@@ -8,9 +8,9 @@ import pytest
 import torch
 from divergences import (
     ADV,
+    ANGLES,
     CLEAN,
     Divergence,
-    each_angle,
     each_divergence,
     one_hot,
     seeded,
@@ -21,11 +21,14 @@ from torch import Tensor
 from robench_fire.losses import (
     cross_entropy,
     distance,
+    jensen_shannon,
     kl,
     log_softmax,
     squared_fisher_rao,
     squared_half_angle,
     squared_hellinger,
+    total_variation,
+    weighted_mse,
 )
 
 
@@ -101,6 +104,8 @@ def test_finite_and_at_its_limit_at_opposite_logits(dtype: torch.dtype, gap: flo
     assert assert_finite(squared_fisher_rao, a, b).item() == pytest.approx(math.pi**2, abs=2e-3 if gap == 20 else 1e-5)
     assert assert_finite(squared_half_angle, a, b).item() == pytest.approx(math.pi**2 / 4, abs=1e-3)
     assert assert_finite(squared_hellinger, a, b).item() == pytest.approx(2, abs=1e-3)
+    assert assert_finite(jensen_shannon, a, b).item() == pytest.approx(math.log(2), abs=1e-5)
+    assert assert_finite(total_variation, a, b).item() == pytest.approx(1, abs=1e-5)
     assert assert_finite(kl, a, b).item() == pytest.approx(gap, rel=1e-5)
     assert cross_entropy(b, one_hot(torch.tensor([0]), 10)).item() == pytest.approx(gap, rel=1e-5)
 
@@ -113,8 +118,20 @@ def test_finite_where_only_one_side_is_saturated(divergence: Divergence) -> None
         assert_finite(divergence, sure, uniform)
 
 
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_weighted_mse_is_finite_in_float32(dtype: torch.dtype, gap: float) -> None:
+    a, b, weight = confident(gap, 0, dtype), confident(gap, 1, dtype), torch.full((1, 10), 0.1)
+
+    def weighted(x: Tensor, y: Tensor) -> Tensor:
+        return weighted_mse(x, y, weight)
+
+    assert assert_finite(weighted, a, a).item() == 0
+    assert assert_finite(weighted, a, b).item() == pytest.approx(0.1 * gap**2, rel=1e-2)
+
+
 @pytest.mark.parametrize("shift", [1e-3, 1e-2, 1.0])
-@each_angle
+@pytest.mark.parametrize("angle", [*ANGLES, jensen_shannon, total_variation])
 def test_float32_is_accurate_near_equality(angle: Divergence, shift: float) -> None:
     a = seeded(200, 10).float()
     b = a + shift * seeded(200, 10, seed=1).float()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from robench_fire import Augment, Dataset, Linf, Pgd, Quantity, Recipe, Sgd, Split
+from robench_fire import L2, Augment, Dataset, Linf, Pgd, Quantity, Recipe, Sgd, Split
 
 TEST = 300  # a sixth, drawn by a fixed permutation: scikit-learn ships only one part of the original data
 
@@ -28,20 +29,23 @@ def _file() -> Path:
     return Path(*(package.submodule_search_locations or ()), "datasets", "data", "digits.csv.gz")
 
 
+LINF = Recipe(
+    arch="digits-cnn",
+    attack=Pgd(steps=10, step=Quantity("0.05")),
+    epochs=20,
+    batch_size=128,
+    optimiser=Sgd(lr=0.05),
+    augment=Augment(pad=0, flip=False),
+)
+
 DATASET = Dataset(
     num_classes=10,
     shape=(1, 8, 8),
     mean=(0.305,),
     std=(0.376,),
-    recipes={
-        Linf(eps=Quantity("0.2")): Recipe(
-            arch="digits-cnn",
-            attack=Pgd(steps=10, step=Quantity("0.05")),
-            epochs=20,
-            batch_size=128,
-            optimiser=Sgd(lr=0.05),
-            augment=Augment(pad=0, flip=False),
-        )
+    recipes={  # each radius is 0.28 of the median distance to the nearest image of another class; a step is a quarter
+        Linf(eps=Quantity("0.2")): LINF,
+        L2(eps=Quantity("0.5")): replace(LINF, attack=Pgd(steps=10, step=Quantity("0.125"))),
     },
     source="robench_fire (docs/data.md)",
     extra_arch="digits-cnn",

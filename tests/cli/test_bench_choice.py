@@ -11,7 +11,7 @@ from command_line import ran
 from repository import DIGITS_BOARD
 
 from robench_fire.boards.model_info import from_model_info
-from robench_fire.cli.measure import FIRE_TABLE
+from robench_fire.cli.measure import FIRE_TABLE, _chosen
 from robench_fire.problem.recipe import GivenWeights
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.folders import find
@@ -59,9 +59,33 @@ def test_given_weights_go_to_those_that_need_them(tmp_path: Path) -> None:
     assert recipes["pretraining"]["start"] == to_plain(GivenWeights(of=of, head="new"))
 
 
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ("distances", ["fire", "hellinger", "ikl", "js", "trades", "tv"]),
+        ("Distances,madry", ["fire", "hellinger", "ikl", "js", "trades", "tv", "madry"]),
+        ("tv, distances ,./mine.py,", ["tv", "fire", "hellinger", "ikl", "js", "trades", "./mine.py"]),
+        ("madry,all", ["madry", *sorted({*NAMES} - {"madry"})]),
+        ("distances,distances", ["fire", "hellinger", "ikl", "js", "trades", "tv"]),
+    ],
+)
+def test_a_group_stands_for_its_members(words: str, chosen: list[str]) -> None:
+    """Each once, where it is first meant; what is named itself may lack nothing."""
+    named, found = _chosen(words)
+    assert [found[0], *sorted(found)] == [chosen[0], *sorted(chosen)]
+    assert {*named} == {each.strip() for each in words.split(",")} & {"madry", "tv", "./mine.py"}
+
+
+def test_a_group_is_no_defense(tmp_path: Path) -> None:
+    said = ran(tmp_path, *"train distances digits".split(), *TINY, code=2).stderr
+    assert "distances is a group of defenses, which bench and sweep take: fire, hellinger, ikl" in said
+    assert ran(tmp_path, "ls", "groups").stdout.split()[:3] == ["groups", "distances", "fire,"]
+
+
 @pytest.mark.slow
 def test_all_are_those_that_need_no_weights(tmp_path: Path) -> None:
     said = ran(tmp_path, *"bench digits --defenses all --batch-size 512".split(), *TINY).stderr
     left = [line for line in said.splitlines() if "left out" in line]
-    assert left == ["left out: pretraining begins from given weights: say --start FILE|RUN"]
-    assert set(plans(tmp_path)) == set(NAMES) - {"pretraining"}
+    assert [line.split(":")[1].split()[0] for line in left] == ["hat", "pretraining"]
+    assert left[1] == "left out: pretraining begins from given weights: say --start FILE|RUN"
+    assert set(plans(tmp_path)) == set(NAMES) - {"hat", "pretraining"}

@@ -17,7 +17,7 @@ from robench_fire.errors import GivenWeightsError, RecipeError
 from robench_fire.models.architectures import last_layer
 from robench_fire.problem import registry
 from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.recipe import Augment, Extra, GivenWeights
+from robench_fire.problem.recipe import Augment, Cyclic, Extra, GivenWeights
 from robench_fire.runs.compose import Request, compose
 
 Facts = dict[str, Any]
@@ -40,6 +40,9 @@ def long(shared: Facts) -> Facts:
 
 MATCHED: dict[str, Callable[[Facts], Facts]] = {
     "hellinger": lambda shared: {"strength": {"lam": 12.0}},
+    "js": lambda shared: {"strength": {"lam": 24.0}},
+    "tv": lambda shared: {"strength": {"lam": 12.0}},
+    "ikl": lambda shared: {"strength": {"alpha": 3.0, "beta": 3.0, "power": 1.0}},
     "overfitting": lambda shared: long(shared) | {"start": "uniform", "select": "validation", "strength": {}},
     "madry_awp": lambda shared: {"start": "uniform", "strength": {}},
     "trades_awp": lambda shared: {"strength": {"beta": 6.0}},
@@ -146,7 +149,21 @@ def test_official_fire_with_extra_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize(
-    "name", ["standard", "hellinger", "mart_awp", "rst_awp", "fire_awp", "mart_rst", "fire_rst", "uat", "vat"]
+    "name",
+    [
+        "standard",
+        "hellinger",
+        "js",
+        "tv",
+        "ikl",
+        "mart_awp",
+        "rst_awp",
+        "fire_awp",
+        "mart_rst",
+        "fire_rst",
+        "uat",
+        "vat",
+    ],
 )
 def test_says_where_no_training_code_was_released(name: str, dataset: str) -> None:
     with pytest.raises(RecipeError, match=f"{name} has no released training code for {dataset} Linf"):
@@ -169,6 +186,9 @@ FGSM = (("--set", "recipe.attack.steps", "1"), ("--set", "recipe.attack.step", "
         ("standard", (), 3),
         ("overfitting", (), 23),
         ("hellinger", (), 27),
+        ("js", (), 27),
+        ("tv", (), 27),
+        ("ikl", (), 27),
         ("fire_rst", (), 27),
         ("mart_rst", (), 26),
         ("madry_awp", (), 26),
@@ -198,6 +218,32 @@ def test_pretraining_asks_for_its_weights() -> None:
     for profile in get_args(Profile):
         with pytest.raises(GivenWeightsError, match=r"^pretraining begins from given weights: say --start FILE\|RUN$"):
             plan_of("pretraining", "digits", profile)
+
+
+def test_hat_asks_for_its_teacher_and_says_which() -> None:
+    said = "hat learns from a teacher: say --teacher FILE|RUN, a network trained without attack, as `robench train "
+    with pytest.raises(GivenWeightsError) as caught:
+        plan_of("hat", "digits", "matched")
+    assert str(caught.value) == f"{said}standard DATASET` makes one"
+
+
+def test_hat_has_the_matched_recipe_the_released_one_and_a_pass_more(tmp_path: Path) -> None:
+    """31 forward-equivalents: 3 for the helper images' update and 1 for the teacher, beside TRADES's 27."""
+    taught = str(saved(tmp_path / "standard.safetensors", weights(10)))
+    plan = compose(Request(defense="hat", dataset="digits", teacher=taught)).plan
+    assert protocol(plan) == SHARED_DIGITS | {"strength": {"beta": 2.5, "gamma": 0.5}}
+    assert work(plan.defense, plan.recipe).forward_equivalents == 31
+    own = registry.load("defenses", "hat").module
+    released = own.official(replace(plan_of("trades", "cifar10", "matched"), name="hat", defense=own.DEFENSE))
+    cycle = Cyclic(peak=0.25)
+    assert (released.recipe.schedule, released.recipe.arch, released.recipe.select) == (
+        cycle,
+        "resnet-18",
+        "validation",
+    )
+    assert (released.recipe.epochs, released.recipe.batch_size, released.recipe.optimiser.lr) == (50, 128, 0.21)
+    with pytest.raises(RecipeError, match="hat has no released training code for digits Linf"):
+        own.official(plan)
 
 
 @pytest.mark.parametrize("classes", [7, 10])

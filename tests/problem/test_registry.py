@@ -121,6 +121,18 @@ def test_an_installed_plugin_is_found_by_its_entry_point(
     assert compose(Request(defense="mine-too", dataset="digits")).plan.code == found.code
 
 
+def test_an_installed_plugin_belongs_to_the_groups_that_it_says(
+    installed: Callable[..., None], plugin: Callable[[str, str], None]
+) -> None:
+    """Read, not executed; one that cannot be read is of none."""
+    plugin("my_package_mine", OWN + 'GROUPS = ("distances", "Mine")\n')
+    plugin("my_package_broken", "GROUPS = (\n")
+    installed(("mine", "my_package_mine"), ("broken", "my_package_broken"), ("gone", "my_package_gone"))
+    assert registry.groups()["mine"] == ["mine"]
+    assert registry.groups()["distances"][-1] == "mine"
+    assert "my_package_mine" not in sys.modules
+
+
 def test_an_entry_point_may_name_an_attribute(
     installed: Callable[..., None], plugin: Callable[[str, str], None]
 ) -> None:

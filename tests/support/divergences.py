@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robench_fire.losses import (
@@ -18,6 +23,9 @@ from robench_fire.losses import (
 )
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
+
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 CLEAN = torch.tensor([[2, 0, -1], [0, 1, 1.5]], dtype=torch.float64)
@@ -51,3 +59,18 @@ def value_and_gradients(divergence: Divergence, a: Tensor, b: Tensor) -> tuple[T
     value = divergence(a, b)
     grad_a, grad_b = torch.autograd.grad(value.sum(), (a, b))
     return value.detach(), grad_a, grad_b
+
+
+generic = settings(deadline=None, max_examples=60)
+
+
+@st.composite
+def pairs(draw: st.DrawFn, largest: float = 30.0) -> Pair:
+    """Two (N, C) arrays of logits."""
+    shape = (draw(st.integers(1, 4)), draw(st.integers(2, 12)))
+    logits = arrays(np.float64, shape, elements=st.floats(-largest, largest))
+    return draw(logits), draw(logits)
+
+
+def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
