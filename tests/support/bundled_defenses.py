@@ -32,12 +32,30 @@ def one_hot(label: Tensor, num_classes: int, dtype: torch.dtype = torch.float64)
     return torch.eye(num_classes, dtype=dtype)[label]
 
 
+def over_batch(defense: Defense, views: Views, problem: str = "outer") -> list[Tensor]:
+    """What it computes of the batch as a whole, in its loss or in its attack."""
+    if problem == "outer":
+        return list(defense.over_batch(views).values())
+    return [defense.inner_over_batch(views)] if defense.has_batch_gain else []
+
+
+def given_more(views: Views) -> Views:
+    """With logits and gradients of all images that any bundled defense reads; one gradient is 0."""
+    every, (n, width) = [defense_of(name) for name in NAMES], (len(views.label), 7)
+    further = sorted({view.name for each in every for view in each.further})
+    generator = torch.Generator().manual_seed(3)
+    more = {name: views.adv.flip(0) * (1 + at) for at, name in enumerate(further)}
+    made = torch.randn(len(further) + 2, n, width, generator=generator).double()
+    made[0, 0] = 0
+    return views._replace(more=more, gradients=dict(zip(["clean", "adv", *further], made, strict=True)))
+
+
 def random_views(n: int = 6, num_classes: int = 5, spread: float = 2.0) -> Views:
     generator = torch.Generator().manual_seed(0)
     clean, adv = (spread * torch.randn(n, num_classes, generator=generator, dtype=torch.float64) for _ in range(2))
     label = torch.randint(num_classes, (n,), generator=generator)
     weight = 0.5 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
-    return Views(clean, adv, weight * one_hot(label, num_classes), label)
+    return given_more(Views(clean, adv, weight * one_hot(label, num_classes), label))
 
 
 def total(terms: Terms) -> Tensor:
