@@ -78,7 +78,7 @@ def test_ten_lines_train_to_the_same_weights(name: str) -> None:
             assert torch.equal(found[key], value), key
 
 
-@pytest.mark.parametrize("name", sorted({*names("defenses")} - {"pretraining", "overfitting"}))
+@pytest.mark.parametrize("name", sorted({*names("defenses")} - {"pretraining", "overfitting", "free"}))
 def test_bundled_defenses_by_name(name: str, small: Splits) -> None:
     """As `robench train NAME digits` with one rate, on the same batches."""
     options = {"threat": "0.2", "dataset": "digits", "set": {"recipe.schedule": "steps", "recipe.epochs": 2}}
@@ -92,6 +92,11 @@ def test_bundled_defenses_by_name(name: str, small: Splits) -> None:
     found, expected = by_hand(objective, given).state_dict(), train(DigitsCNN, given, seed=0, device=CPU).weights
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
+
+
+def test_replays_are_no_objective() -> None:
+    with pytest.raises(UsageError, match="free trains on each batch several times and perturbs it by its own updates"):
+        Objective("free", threat="0.2")
 
 
 @pytest.fixture

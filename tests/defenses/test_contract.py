@@ -9,12 +9,12 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
-from bundled_defenses import NAMES, complete, defense_of, each_name, gains, one_hot, random_views, total
+from bundled_defenses import NAMES, complete, defense_of, each_name, gains, one_hot, over_batch, random_views, total
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from robench_fire.problem import registry
-from robench_fire.problem.defense import Defense, Paper, Views
+from robench_fire.problem.defense import Defense, Paper, Terms, Views
 from robench_fire.problem.targets import HardLabels
 
 KEY = re.compile(r"[A-Z][A-Za-z]+(19|20)\d{2}[A-Z][A-Za-z]*(_[A-Za-z0-9]+)?")  # NameYearWord, optionally _SUFFIX
@@ -26,7 +26,7 @@ def paper_of(name: str) -> Paper:
 
 
 def reordered(views: Views, order: Tensor) -> Views:
-    moved: Views = tree_map(lambda each: each[order] if each.dim() else each, views)
+    moved: Views = tree_map(lambda each: each[order] if isinstance(each, Tensor) and each.dim() else each, views)
     return moved
 
 
@@ -92,6 +92,9 @@ def test_losses_are_finite_and_per_example(name: str, n: int) -> None:
     for values in (*gains(defense, views), *terms.values()):
         assert values.shape == (n,)
         assert values.isfinite().all()
+    for value in (*over_batch(defense, views), *over_batch(defense, views, "inner")):
+        assert value.shape == ()
+        assert value.isfinite()
 
 
 @each_name
@@ -114,11 +117,16 @@ def test_declares_whether_it_reads_clean_logits(name: str, problem: str) -> None
     blind = views._replace(clean=None)
     if problem == "inner" and not gains(defense, views):
         return
+
+    def computed(seen: Views) -> list[object]:
+        slopes = [defense.slope(seen)] if problem == "outer" and defense.gradients_at else []
+        return [getattr(defense, problem)(seen), *slopes, *over_batch(defense, seen, problem)]
+
     if getattr(defense, f"clean_in_{problem}"):
         with pytest.raises(ValueError, match="clean_in_inner or clean_in_outer"):
-            getattr(defense, problem)(blind)
+            computed(blind)
     else:
-        torch.testing.assert_close(getattr(defense, problem)(blind), getattr(defense, problem)(views))
+        torch.testing.assert_close(computed(blind), computed(views))
 
 
 @each_name
@@ -126,11 +134,17 @@ def test_gradients_reach_the_adversarial_logits(name: str) -> None:
     defense, views = defense_of(name), random_views()
     adv = views.adv.requires_grad_()
     for value in (
-        each.sum() for each in (*gains(defense, views), *[total(defense.outer(views))] * (name != "standard"))
+        each.sum()
+        for each in (*gains(defense, views), *[total(loss_of(defense, views))] * (name != "standard"),
+                     *over_batch(defense, views, "inner"))  # fmt: skip
     ):
         (gradient,) = torch.autograd.grad(value, adv)
         assert gradient.isfinite().all()
         assert gradient.any()
+
+
+def loss_of(defense: Defense, views: Views) -> Terms:
+    return defense.outer(views) | defense.over_batch(views)
 
 
 def extreme_views(dtype: torch.dtype) -> dict[str, Views]:
@@ -161,7 +175,9 @@ def test_values_and_gradients_are_finite_at_extremes(name: str, dtype: torch.dty
     defense, views = defense_of(name), extreme_views(dtype)[scene]
     adv, clean = views.adv.clone().requires_grad_(), views.natural.clone().requires_grad_()
     seen = views._replace(clean=clean, adv=adv)
-    for value in (each.sum() for each in (*gains(defense, seen), total(defense.outer(seen)))):
+    seen = seen._replace(gradients={key: each.float() for key, each in seen.gradients.items()})
+    of_batch = over_batch(defense, seen, "inner")
+    for value in (each.sum() for each in (*gains(defense, seen), *of_batch, total(loss_of(defense, seen)))):
         assert value.isfinite()
         assert value.dtype == torch.float32
         for gradient in torch.autograd.grad(value, (adv, clean), allow_unused=True):
