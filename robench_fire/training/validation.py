@@ -25,7 +25,7 @@ Pictures = Callable[[int, int, Tensor, Tensor], None]
 def validate(
     state: State, setup: Setup, validation: Split, epoch: int, pictures: Pictures | None = None
 ) -> list[dict[str, float]]:
-    """Each seed's clean accuracy, and robust accuracy under the recipe's validation attack on cross-entropy, in percent.
+    """Each seed's clean accuracy, and robust accuracy under validation's attack on cross-entropy, in percent.
 
     Where either copy may be kept, of the better one: "averaged" says whether that is the averaged one (1 or 0), and the
     accuracies of both stand beside. In float32, whatever the recipe's precision (TF32 on a GPU). The processes of a

@@ -247,7 +247,9 @@ def test_smoothed_labels_are_the_losss_alone(small: Splits) -> None:
 
     def losses(smoothing: str, **more: Tensor) -> tuple[Tensor, Tensor]:
         objective = Objective("madry", set={"recipe.label_smoothing": smoothing}, **known)
-        (found,) = objective(initialised(DigitsCNN, 0), x, y, generator=torch.Generator().manual_seed(0), **more).values()
+        (found,) = objective(
+            initialised(DigitsCNN, 0), x, y, generator=torch.Generator().manual_seed(0), **more
+        ).values()
         assert objective.perturbed is not None
         return found.detach(), objective.perturbed
 

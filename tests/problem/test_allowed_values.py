@@ -141,7 +141,11 @@ def test_nesterov_is_switched_off_before_the_momentum() -> None:
 @pytest.mark.parametrize("field", ["peak=0", "peak=1", "peak=1.5", "div=0.5", "final_div=0"])
 def test_a_cycle_has_its_peak_within_and_is_divided_by_at_least_one(field: str) -> None:
     name, _, text = field.partition("=")
-    said = rf"recipe\.schedule\.{field}: {name} {float(text)}" if name == "peak" else f"{name} {float(text)}.*: what the rate"
+    said = (
+        rf"recipe\.schedule\.{field}: {name} {float(text)}"
+        if name == "peak"
+        else f"{name} {float(text)}.*: what the rate"
+    )
     with pytest.raises(RecipeError, match=said):
         override(override(plan(), "recipe.schedule", "onecycle"), f"recipe.schedule.{name}", text)
 

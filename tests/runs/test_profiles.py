@@ -209,7 +209,9 @@ def test_the_modern_profile_is_the_matched_one_but_for_four_words(dataset: str, 
             request, profile="matched"))  # fmt: skip
 
 
-@pytest.mark.parametrize(("defense", "profile"), [("rst_adv", "modern"), ("overfitting", "modern"), ("rst_adv", "fastat")])
+@pytest.mark.parametrize(
+    ("defense", "profile"), [("rst_adv", "modern"), ("overfitting", "modern"), ("rst_adv", "fastat")]
+)
 def test_a_method_that_trains_longer_keeps_the_profiles_cycle(defense: str, profile: Profile) -> None:
     recipe = plan(defense, profile=profile).recipe
     assert (recipe.epochs, type(recipe.schedule)) == (200, OneCycle)

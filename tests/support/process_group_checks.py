@@ -51,8 +51,11 @@ TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, de
     "trades, statistics move in the attack": ("trades", 251, {"attack_mode": "train"}),
     "mart, chosen by validation": ("mart", 251, {"select": "validation"}),
     "trades, moving average": ("trades", 251, {"ema_decay": 0.9}),
-    "trades, the better copy": ("trades", 251, {"ema_decay": 0.9, "ema_warm_up": True, "select": "copies",
-                                                "schedule": OneCycle()}),
+    "trades, the better copy": (
+        "trades",
+        251,
+        {"ema_decay": 0.9, "ema_warm_up": True, "select": "copies", "schedule": OneCycle()},
+    ),
     "fire, ghost batch norm": ("fire", 251, {"ghost_batch": 8}),
     "madry, ghost batch norm in the attack": ("madry", 193, {"ghost_batch": 16, "attack_mode": "train"}),
 }

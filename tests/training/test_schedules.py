@@ -79,7 +79,9 @@ def test_a_cyclic_rate_over_one_update_is_refused(small: Splits) -> None:
         trained(problem(small, recipe=recipe))
 
 
-@pytest.mark.parametrize(("peak", "div", "final_div", "steps"), [(0.3, 25, 1e4, 100), (0.25, 10, 100, 9), (0.6, 25, 1, 5)])
+@pytest.mark.parametrize(
+    ("peak", "div", "final_div", "steps"), [(0.3, 25, 1e4, 100), (0.25, 10, 100, 9), (0.6, 25, 1, 5)]
+)
 @pytest.mark.parametrize("per_update", [True, False])
 def test_one_cycle_is_torchs(peak: float, div: float, final_div: float, steps: int, per_update: bool) -> None:
     """Its rates; the momentum is left alone."""
@@ -177,9 +179,7 @@ def test_a_warm_up_forgets_the_random_beginning(small: Splits) -> None:
 def test_validation_chooses_the_epoch_and_the_copy(small: Splits) -> None:
     """Under an attack of its own; of equal copies the plain one, of equal epochs the later."""
     attack = Pgd(steps=1, step=Quantity("0.2"), start="zero")
-    recipe = replace(
-        RECIPE, epochs=4, ema_decay=0.6, select="copies", validation_attack=attack, optimiser=Sgd(lr=0.2)
-    )
+    recipe = replace(RECIPE, epochs=4, ema_decay=0.6, select="copies", validation_attack=attack, optimiser=Sgd(lr=0.2))
     given = problem(small, "trades", recipe)
     chosen = trained(given)
     kept: dict[tuple[int, bool], dict[str, Tensor]] = {}

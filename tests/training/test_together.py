@@ -83,8 +83,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fire", {"optimiser": Adam(lr=1e-3)}),
     ("fire_sa", {"select": "validation"}),
     ("trades", {"schedule": Cyclic()}),
-    ("fire_sa", {"schedule": OneCycle(), "ema_decay": 0.5, "ema_warm_up": True, "label_smoothing": 0.1,
-                 "select": "copies"}),
+    (
+        "fire_sa",
+        {"schedule": OneCycle(), "ema_decay": 0.5, "ema_warm_up": True, "label_smoothing": 0.1, "select": "copies"},
+    ),
 ]
 
 

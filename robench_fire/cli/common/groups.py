@@ -237,7 +237,7 @@ class TableOptions:
     """What a table shows, and of which rows."""
 
     paper: Annotated[bool, typer.Option("--paper", help="Columns with what the paper and RobustBench report.")] = False
-    published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board and of benchmarks, our rank.")] = False
+    published: Annotated[bool, typer.Option("--published", help="Rows of RobustBench's board, and our rank.")] = False
     cost: Annotated[
         bool, typer.Option("--cost", help="What a seed cost (time, FLOPs, energy), not how it was trained.")
     ] = False

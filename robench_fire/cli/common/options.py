@@ -15,8 +15,7 @@ from robench_fire.quantity import seconds as seconds_of
 
 
 class ProfileName(str, Enum):
-    """matched: one protocol for all. short: it, in 3/10 of the epochs. modern: it, with averaged weights, smoothed labels
-    and one cycle of the rate. fastat: that of Pan and Yao 2026. official: each method as released."""
+    """The names of problem.plan.Profile, without loading torch."""
 
     matched = "matched"
     short = "short"
@@ -91,9 +90,7 @@ Data = Annotated[
 ]
 ExtraData = Annotated[
     Path | None,
-    typer.Option(
-        help="Further images: npz of a generator's (image, label), or pickle (data, extrapolated_targets)."
-    ),
+    typer.Option(help="Further images: npz of a generator's (image, label), or pickle (data, extrapolated_targets)."),
 ]
 HideLabels = Annotated[
     bool, typer.Option("--hide-labels", help="Hide half of the labels and pseudo-label those images (RST's protocol).")
