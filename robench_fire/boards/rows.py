@@ -258,8 +258,8 @@ def _facts(
 ) -> dict[str, Any]:
     """What a stranger needs to redo the row, beside the plan."""
     failed = {str(k): each["signs"] for k, each in sorted(times.items()) if "signs" in each}
-    known = {"signs": failed} if failed else {}
-    return known | training_notes.added(times) | {
+    return ({"signs": failed} if failed else {}) | {
+        **training_notes.added(times),
         "by_hand": first["by_hand"],
         "departures": first.get("departures", {}),
         "usual_eps": first["usual_eps"],

@@ -74,11 +74,11 @@ class Dataset:
     """A module under datasets/ holds ``DATASET``, a value of this type; the file stem is its name.
 
     ``recipes``: the matched recipe for each threat model it is benchmarked at, the first one being the default.
-    ``source``: where those recipes come from. ``protocols``: by the name of a profile, other protocols of this data set
-    that every method can take, a recipe for each threat model that they have. ``extra_arch``: the architecture used with extra data.
-    ``validation``: how many training images are held out. ``load``: (train, test), or all three parts. ``examples``:
-    how many test images an evaluation uses by default (None: all). ``test_size``: how many there are, where that is
-    known beforehand.
+    ``source``: where those recipes come from. ``protocols``: by the name of a profile, recipes of another protocol of
+    this data set that every method can take, for the threat models that it has. ``extra_arch``: the architecture used
+    with extra data. ``validation``: how many training images are held out. ``load``: (train, test), or all three
+    parts. ``examples``: how many test images an evaluation uses by default (None: all). ``test_size``: how many there
+    are, where that is known beforehand.
     """
 
     num_classes: int

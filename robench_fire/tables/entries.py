@@ -29,9 +29,10 @@ class Entry:
     """What a table shows of a method. Accuracies in percent; ``robust`` is AutoAttack's, None where it was not run.
 
     ``origin``: OURS, PUBLISHED (someone's figures), BENCHMARK (likewise, over seeds), REEVALUATED (RobustBench's
-    weights, evaluated here) or CHECKPOINT (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see rows.extra_of. ``best_known``:
-    robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign, None where it is not known.
-    ``row``: behind an entry of ours; ``seed``: of an entry that is one of its seeds. ``place``: where it was found.
+    weights, evaluated here) or CHECKPOINT (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see
+    rows.extra_of. ``best_known``: robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign,
+    None where it is not known. ``row``: behind an entry of ours; ``seed``: of an entry that is one of its seeds.
+    ``place``: where it was found.
     """
 
     origin: str

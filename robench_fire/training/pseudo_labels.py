@@ -44,9 +44,9 @@ def labeller_recipe(recipe: Recipe) -> Recipe:
 
     Nor are its weights averaged or its labels smoothed.
     """
-    bare = {name: None for name in ("attack", "extra", "ema_decay", "ema_warm_up", "label_smoothing",
-                                    "validation_attack", "start", "teacher")}  # fmt: skip
-    return replace(recipe, passes=("clean",), select="last", **bare)
+    averaging, given = ("ema_decay", "ema_warm_up"), ("start", "teacher")
+    left_out = ("attack", "validation_attack", "extra", "label_smoothing", *averaging, *given)
+    return replace(recipe, passes=("clean",), select="last", **dict.fromkeys(left_out))
 
 
 def standard(problem: Problem) -> Problem:

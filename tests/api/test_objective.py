@@ -248,3 +248,25 @@ def test_what_is_missing_or_wrong_is_said(batch: tuple[Tensor, Tensor], small: S
     misuse(UsageError, r"call restore_weights\(\) after")(lambda: perturbing(model, x, y, progress=1.0))
     taught = plan(need("teacher"))
     misuse(UsageError, "give teacher=")(lambda: Objective(taught))
+
+
+def test_smoothed_labels_are_the_losss_alone(small: Splits) -> None:
+    """The attack reads the label, and soft labels of the user's are left as they are."""
+    x, y = to_float(small.train.images[:8]), small.train.labels[:8]
+    model, soft = initialised(DigitsCNN, 0), torch.rand(8, 10).softmax(1)
+    known = {"threat": "0.2", "dataset": "digits"}
+
+    def losses(smoothing: str, **more: Tensor) -> tuple[Tensor, Tensor]:
+        objective = Objective("madry", set={"recipe.label_smoothing": smoothing}, **known)
+        (found,) = objective(
+            initialised(DigitsCNN, 0), x, y, generator=torch.Generator().manual_seed(0), **more
+        ).values()
+        assert objective.perturbed is not None
+        return found.detach(), objective.perturbed
+
+    (plain, images), (smooth, same) = losses("none"), losses("0.4")
+    assert torch.equal(images, same)
+    expected = nn.functional.cross_entropy(model(images), y, label_smoothing=0.4, reduction="none")
+    torch.testing.assert_close(smooth, expected.detach())
+    assert not torch.allclose(plain, smooth)
+    assert torch.equal(losses("none", target=soft)[0], losses("0.4", target=soft)[0])

@@ -78,6 +78,7 @@ TRAININGS = [
     "trades, statistics move in the attack",
     "mart, chosen by validation",
     "trades, moving average",
+    "trades, the better copy",
     "fire, ghost batch norm",
     "madry, ghost batch norm in the attack",
     "resumed",

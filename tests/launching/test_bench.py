@@ -227,6 +227,7 @@ def test_extra_data_is_mixed_in_and_identified(tmp_path: Path) -> None:
     assert row.extra == "file"
     assert row.plan["recipe"]["epochs"] == 2
     assert any("Not the matched recipe: recipe.epochs 2" in note for note in row.footnotes())
+    assert "Extra data: 60 generated images of a file, 70% of each batch." in row.footnotes()
     (run,) = find(tmp_path)
     assert run.read("train.json")["extra_images"] == 60
 

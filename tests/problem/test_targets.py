@@ -9,7 +9,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from robench_fire.problem.targets import ClassMeans, HardLabels, Memory, SelfAdaptive, Targets, recalled
+from robench_fire.data.mixing import Mixing
+from robench_fire.losses import cross_entropy
+from robench_fire.problem.targets import ClassMeans, HardLabels, Memory, SelfAdaptive, Targets, recalled, smoothed
 
 LABELS = torch.tensor([0, 2, 1, 1, 2, 0])
 INDEX = torch.tensor([4, 0, 3])
@@ -153,3 +155,35 @@ def test_extreme_momentum(momentum: float) -> None:
 def test_refuses_parameters_outside_their_range(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
         SelfAdaptive(**bad)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+def test_smoothing_spreads_a_share_of_a_rows_mass_evenly(share: float) -> None:
+    """(1 - s) t + s m / K of a row of mass m: an example's weight stays; torch's own cross-entropy on hard labels."""
+    target = torch.rand(5, 4) * torch.linspace(0.5, 2, 5)[:, None]
+    found = smoothed(target, share)
+    torch.testing.assert_close(found, (1 - share) * target + share * target.sum(1, keepdim=True) / 4)
+    torch.testing.assert_close(found.sum(1), target.sum(1))
+    hard, logits = torch.tensor([3, 0, 2]), torch.randn(3, 4)
+    expected = torch.nn.functional.cross_entropy(logits, hard, label_smoothing=share, reduction="none")
+    torch.testing.assert_close(cross_entropy(logits, smoothed(torch.eye(4)[hard], share)), expected)
+
+
+def test_without_a_share_targets_are_left_alone() -> None:
+    target = torch.rand(5, 4)
+    assert smoothed(target, None) is target
+
+
+def test_mixing_and_smoothing_may_change_places() -> None:
+    target, way = torch.rand(3, 4), Mixing(torch.tensor([2, 0, 1]), torch.full((3, 1, 1, 1), 0.3))
+    torch.testing.assert_close(smoothed(way.targets(target), 0.4), way.targets(smoothed(target, 0.4)))
+
+
+def test_smoothing_leaves_the_memory_and_its_weights_alone() -> None:
+    """Of self-adaptive labels: what is read is smoothed, what is remembered is not."""
+    targets = SelfAdaptive()
+    memory = targets.update(targets.init(LABELS, 3), INDEX, LOGITS, AFTER)
+    before = copied(memory)
+    read = smoothed(targets.read(memory, INDEX), 0.3)
+    assert same(memory, before)
+    torch.testing.assert_close(read.sum(1), targets.read(memory, INDEX).sum(1))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from plans import composed, extra_file, plan, source
 
+from robench_fire.cli.common.options import ProfileName
 from robench_fire.errors import DataError, RecipeError, UsageError
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.plan import fingerprint
-from robench_fire.problem.recipe import Cosine, Cyclic, Extra
+from robench_fire.problem.plan import Profile, fingerprint
+from robench_fire.problem.recipe import Cosine, Cyclic, Extra, OneCycle, Sgd
 from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Request
-from robench_fire.runs.differences import by_hand
+from robench_fire.runs.differences import by_hand, departures
+from robench_fire.training.pseudo_labels import labeller_recipe
 
 
 @pytest.mark.parametrize(
@@ -158,3 +162,98 @@ def test_the_short_profile_is_the_matched_one_but_for_epochs_and_rate(
     back = matched.recipe
     changed = short.with_recipe(epochs=back.epochs, optimiser=back.optimiser, schedule=back.schedule)
     assert replace(changed, profile="matched") == matched
+
+
+FASTAT = {
+    "arch": "resnet-18", "epochs": 100, "batch_size": 128, "optimiser": Sgd(lr=0.1, momentum=0.9, nesterov=False),
+    "schedule": OneCycle(per_update=False), "ema_decay": 0.9995, "label_smoothing": 0.4, "select": "copies",
+    "validation_attack": Pgd(steps=10, step=Quantity("2/255"), start="uniform"),
+}  # fmt: skip
+"""Pan and Yao 2026, arXiv 2604.22853, and their code."""
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("defense", ["madry", "fire", "fire_sa"])
+def test_fastat_is_the_protocol_of_pan_and_yao_for_any_method(dataset: str, defense: str) -> None:
+    found = composed(defense, dataset, profile="fastat")
+    changed = {name: value for name, value in FASTAT.items() if name not in ("epochs",)}
+    assert {name: getattr(found.plan.recipe, name) for name in FASTAT} == FASTAT
+    matched = plan(defense, dataset)
+    back = found.plan.with_recipe(**{name: getattr(matched.recipe, name) for name in changed})
+    assert replace(back, profile="matched") == matched
+    for path in ("recipe.label_smoothing", "recipe.schedule.per_update", "recipe.arch", "recipe.select"):
+        assert source(found, path) == "the fastat profile (docs/defenses.md)"
+    assert found.dataset.validation == 1000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "norm", "where"),
+    [("digits", "Linf", "digits Linf 0.2"), ("mnist", "Linf", "mnist Linf 0.3"), ("cifar10", "L2", "cifar10 L2 0.5")],
+)
+def test_fastat_says_where_it_does_not_apply(dataset: str, norm: str, where: str) -> None:
+    said = f"the fastat profile is a protocol of other data: {where} has matched, short, modern, official"
+    with pytest.raises(RecipeError) as caught:
+        plan("madry", dataset, norm=norm, profile="fastat")
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist", "cifar100"])
+@pytest.mark.parametrize("defense", ["madry", "mart", "fire_sa"])
+def test_the_modern_profile_is_the_matched_one_but_for_four_words(dataset: str, defense: str) -> None:
+    found, matched = plan(defense, dataset, profile="modern"), plan(defense, dataset)
+    words = {"schedule": OneCycle(), "ema_decay": 0.995, "ema_warm_up": True, "label_smoothing": 0.1}
+    assert replace(matched.with_recipe(**words), profile="modern") == found
+    assert fingerprint(found) != fingerprint(matched)
+    assert departures(composed(defense, dataset, profile="modern"), request := Request(
+        defense=defense, dataset=dataset, profile="modern")) == departures(composed(defense, dataset), replace(
+            request, profile="matched"))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("defense", "profile"), [("rst_adv", "modern"), ("overfitting", "modern"), ("rst_adv", "fastat")]
+)
+def test_a_method_that_trains_longer_keeps_the_profiles_cycle(defense: str, profile: Profile) -> None:
+    recipe = plan(defense, profile=profile).recipe
+    assert (recipe.epochs, type(recipe.schedule)) == (200, OneCycle)
+
+
+def test_a_radius_scales_the_steps_of_validation_too() -> None:
+    found = plan("madry", profile="fastat", eps="16/255").recipe
+    assert found.attack is not None
+    assert found.validation_attack is not None
+    assert float(found.attack.step) == float(found.validation_attack.step) == pytest.approx(4 / 255, rel=1e-5)
+
+
+def test_a_labeller_is_trained_without_what_is_said_of_its_pupil() -> None:
+    found = labeller_recipe(plan("rst_adv", profile="fastat").recipe)
+    assert (found.ema_decay, found.label_smoothing, found.validated_under, found.select) == (None, None, None, "last")
+    assert found.schedule == OneCycle(per_update=False)
+
+
+def npz(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "1m.npz", **arrays)
+    return folder / "1m.npz"
+
+
+def test_images_of_a_generator_are_mixed_seven_to_three(tmp_path: Path) -> None:
+    """By the content of the file; anything else is pseudo-labelled, half and half."""
+    path = npz(tmp_path, image=np.zeros((3, 32, 32, 3), np.uint8), label=np.arange(3))
+    found = composed("madry", extra_data=path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.plan.recipe.extra == Extra(source="file", sha256=digest, share=0.7, made_by="generator")
+    assert {source(found, f"recipe.extra.{name}") for name in ("share", "made_by", "sha256")} == {"--extra-data"}
+    other = plan("madry", extra_data=extra_file(tmp_path)).recipe.extra
+    assert other is not None
+    assert (other.share, other.made_by) == (0.5, None)
+    half = plan("madry", extra_data=path, settings=(("--set", "recipe.extra.share", "0.5"),)).recipe.extra
+    assert half is not None
+    assert (half.share, half.made_by) == (0.5, "generator")
+
+
+def test_the_network_of_a_protocol_stays_with_extra_data(tmp_path: Path) -> None:
+    assert plan("madry", profile="fastat", extra_data=extra_file(tmp_path)).recipe.arch == "resnet-18"
+    assert plan("madry", profile="modern", extra_data=extra_file(tmp_path)).recipe.arch == "wrn-28-10"
+
+
+def test_the_command_line_offers_every_profile() -> None:
+    assert [each.value for each in ProfileName] == list(get_args(Profile))

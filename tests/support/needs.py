@@ -251,6 +251,10 @@ NEEDS = {
     "perturbed weights, slopes": Need(defense=replace(Slopes(), weights=AWP)),
     "mixup": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=Mixup(alpha=0.5))}),
     "cutmix": Need(defense=Trades(), changes={"augment": Augment(pad=0, flip=False, mix=CutMix())}),
+    "mixup, smoothed labels": Need(
+        defense=TwoAttacks(),
+        changes={"augment": Augment(pad=0, flip=False, mix=Mixup(alpha=0.5)), "label_smoothing": 0.4},
+    ),
     "teacher": Need(defense=Taught()),
     "teacher of both": Need(defense=TaughtTwice()),
     "memory of classes": Need(defense=Typical(targets=ClassMeans())),

@@ -26,7 +26,7 @@ from robench_fire.errors import DataError, DivergedError, RecipeError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Augment, Recipe, Sgd
+from robench_fire.problem.recipe import Augment, OneCycle, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
 from robench_fire.training import saving
@@ -51,6 +51,11 @@ TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, de
     "trades, statistics move in the attack": ("trades", 251, {"attack_mode": "train"}),
     "mart, chosen by validation": ("mart", 251, {"select": "validation"}),
     "trades, moving average": ("trades", 251, {"ema_decay": 0.9}),
+    "trades, the better copy": (
+        "trades",
+        251,
+        {"ema_decay": 0.9, "ema_warm_up": True, "select": "copies", "schedule": OneCycle()},
+    ),
     "fire, ghost batch norm": ("fire", 251, {"ghost_batch": 8}),
     "madry, ghost batch norm in the attack": ("madry", 193, {"ghost_batch": 16, "attack_mode": "train"}),
 }
@@ -58,7 +63,8 @@ TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, de
 
 NEEDS = (
     "further image", "second attack", "features", "ramp", "coefficient of an example", "perturbed weights, late",
-    "perturbed weights, all at once", "mixup", "cutmix", "teacher of both", "start", "random image", "corners",
+    "perturbed weights, all at once", "mixup", "cutmix", "mixup, smoothed labels", "teacher of both",
+    "start", "random image", "corners",
 )  # fmt: skip
 REFUSED = ("batch term", "slopes", "batch gain", "replays")
 

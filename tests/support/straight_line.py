@@ -73,6 +73,10 @@ def features(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
     return trades(6, last(a), last(b), known.target) + (a - b).square().mean()
 
 
+def smoothed(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
+    return second(f, known._replace(target=0.6 * known.target + 0.4 / 10), adv)
+
+
 def slope(f: nn.Module, known: Known, x: Tensor) -> Tensor:
     x = x.clone().requires_grad_()
     loss = ce(f(x), known.target)
@@ -169,6 +173,7 @@ STATEMENTS: dict[str, tuple[list[Gain], Loss]] = {
     "perturbed weights, slopes": ([error], lambda f, known, adv: slope(f, known, adv[0])),
     "mixup": ([divergence], plain),
     "cutmix": ([divergence], plain),
+    "mixup, smoothed labels": ([divergence, error], smoothed),  # which the attacks do not see
     "teacher": ([disagreement], taught),
     "teacher of both": ([divergence], taught_twice),
     "memory of classes": ([divergence], typical),
@@ -242,8 +247,8 @@ def straight(name: str, given: Problem, build: Callable[[], nn.Module], perturbe
         noise, views = generator(CPU, 0, "attack", epoch), generator(CPU, 0, "augmentation", epoch)
         for rows in batches(given.recipe, len(given.train.labels), 0, generator(CPU, 0, "order", epoch)):
             x, target = given.train.images[rows].float() / 255, F.one_hot(given.train.labels[rows], 10).float()
-            if name in ("mixup", "cutmix"):
-                x, target = mixed(name, x, target, views)
+            if (way := name.partition(",")[0]) in ("mixup", "cutmix"):
+                x, target = mixed(way, x, target, views)
             own = given.train.labels[rows]
             known, turn = Known(x, target, epoch / given.recipe.epochs, teacher, means[own], [], x, turn), turn + 1
             for _ in range(3 if name.startswith("replays") else 1):

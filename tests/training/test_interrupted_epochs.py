@@ -21,7 +21,7 @@ from robench_fire import stopping
 from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
-from robench_fire.problem.recipe import Cyclic
+from robench_fire.problem.recipe import Cyclic, OneCycle
 from robench_fire.problem.registry import names
 from robench_fire.training import saving
 from robench_fire.training.engine import Trained, train, train_together
@@ -85,6 +85,8 @@ class Dropping(DigitsCNN):
 CHANGES: dict[str, dict[str, Any]] = {
     "moving average": {"ema_decay": 0.9},
     "a rate for every step": {"schedule": Cyclic()},
+    "the modern profile's": {"schedule": OneCycle(), "ema_decay": 0.9, "ema_warm_up": True, "label_smoothing": 0.1},
+    "the better copy": {"schedule": OneCycle(per_update=False), "ema_decay": 0.5, "select": "copies"},
     "statistics move in the attack": {"attack_mode": "train"},
     "chosen by validation": {"select": "validation"},
 }

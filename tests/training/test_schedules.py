@@ -15,8 +15,12 @@ from trainings import RECIPE, problem, trained
 from robench_fire.errors import RecipeError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
-from robench_fire.problem.recipe import Cosine, Cyclic, Sgd, Steps
+from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.recipe import Cosine, Cyclic, OneCycle, Sgd, Steps
+from robench_fire.quantity import Quantity
 from robench_fire.training.engine import initialised
+from robench_fire.training.state import State
+from robench_fire.training.validation import validate
 
 UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -75,6 +79,44 @@ def test_a_cyclic_rate_over_one_update_is_refused(small: Splits) -> None:
         trained(problem(small, recipe=recipe))
 
 
+@pytest.mark.parametrize(
+    ("peak", "div", "final_div", "steps"), [(0.3, 25, 1e4, 100), (0.25, 10, 100, 9), (0.6, 25, 1, 5)]
+)
+@pytest.mark.parametrize("per_update", [True, False])
+def test_one_cycle_is_torchs(peak: float, div: float, final_div: float, steps: int, per_update: bool) -> None:
+    """Its rates; the momentum is left alone."""
+    from robench_fire.training.state import fresh
+
+    schedule = OneCycle(peak=peak, div=div, final_div=final_div, per_update=per_update)
+    epochs, updates = (1, steps) if per_update else (steps, 7)
+    recipe = replace(RECIPE, schedule=schedule, epochs=epochs, optimiser=Sgd(lr=0.2))
+    state = fresh(DigitsCNN(), recipe, [], UNSCALED, updates)
+    theirs = torch.optim.SGD(DigitsCNN().parameters(), lr=0.2)
+    expected = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, 0.2, total_steps=steps, pct_start=peak, div_factor=div, final_div_factor=final_div
+    )
+    for _ in range(steps):
+        assert state.schedule.get_last_lr()[0] == pytest.approx(expected.get_last_lr()[0], rel=1e-9)
+        assert {group["momentum"] for group in state.optimiser.param_groups} == {0.9}
+        for optimiser, each in ((state.optimiser, state.schedule), (theirs, expected)):
+            optimiser.step()
+            each.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_cycle_of_few_steps_begins_at_its_peak(steps: int) -> None:
+    from robench_fire.training.state import fresh
+
+    state = fresh(DigitsCNN(), replace(RECIPE, schedule=OneCycle(), optimiser=Sgd(lr=0.2)), [], UNSCALED, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(state.schedule.get_last_lr()[0])
+        state.optimiser.step()
+        state.schedule.step()
+    assert rates[0] == pytest.approx(0.2)
+    assert rates == sorted(rates, reverse=True)
+
+
 def test_weight_decay_can_spare_biases_and_batch_norm() -> None:
     from robench_fire.training.state import fresh
 
@@ -109,3 +151,55 @@ def test_moving_average_is_what_is_evaluated(small: Splits) -> None:
     plain = trained(problem(small, "trades", replace(recipe, ema_decay=None))).weights["classifier.0.weight"]
     averaged = trained(problem(small, "trades", recipe)).weights["classifier.0.weight"]
     assert torch.allclose(averaged, 0.9 * start + 0.1 * plain, atol=1e-6)
+
+
+def test_a_warm_up_forgets_the_random_beginning(small: Splits) -> None:
+    """The decay of update t is at most (1 + t) / (10 + t), across epochs; here of four updates of two epochs."""
+    recipe = replace(RECIPE, epochs=2, batch_size=128, ema_decay=0.3, ema_warm_up=True)
+    name, path = "classifier.0.weight", [initialised(DigitsCNN, 0).state_dict()["classifier.0.weight"]]
+    inner = torch.optim.SGD.step
+
+    def step(self: torch.optim.SGD, *given: Any, **more: Any) -> Any:
+        found = inner(self, *given, **more)
+        path.extend(p.detach().clone() for group in self.param_groups for p in group["params"]
+                    if p.shape == path[0].shape)  # fmt: skip
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", step)
+        found = trained(problem(small, "trades", recipe)).weights[name]
+    expected = path[0]
+    for t, weight in enumerate(path[1:], 1):
+        decay = min(0.3, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * weight
+    assert len(path) == 5
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_validation_chooses_the_epoch_and_the_copy(small: Splits) -> None:
+    """Under an attack of its own; of equal copies the plain one, of equal epochs the later."""
+    attack = Pgd(steps=1, step=Quantity("0.2"), start="zero")
+    recipe = replace(RECIPE, epochs=4, ema_decay=0.6, select="copies", validation_attack=attack, optimiser=Sgd(lr=0.2))
+    given = problem(small, "trades", recipe)
+    chosen = trained(given)
+    kept: dict[tuple[int, bool], dict[str, Tensor]] = {}
+
+    def remember(state: State, *rest: Any) -> Any:
+        epoch = rest[2]
+        kept.update({(epoch, plain): state.weights(0, plain) for plain in (True, False)})
+        return validate(state, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robench_fire.training.engine.validate", remember)
+        trained(given)
+    for row in chosen.curve:
+        assert row["averaged"] == float(row["robust_averaged"] > row["robust_plain"])
+        copy = "averaged" if row["averaged"] else "plain"
+        assert (row["clean"], row["robust"]) == (row[f"clean_{copy}"], row[f"robust_{copy}"])
+    assert len({row["averaged"] for row in chosen.curve}) == 2  # or nothing was chosen
+    best = max(chosen.curve, key=lambda row: (row["robust"], row["epoch"]))
+    expected = kept[int(best["epoch"]), not best["averaged"]]
+    assert all(torch.equal(chosen.weights[name], value) for name, value in expected.items())
+    usual = trained(problem(small, "trades", replace(recipe, validation_attack=None)))
+    assert [row["loss"] for row in usual.curve] == [row["loss"] for row in chosen.curve]
+    assert sum(row["robust_plain"] for row in usual.curve) < sum(row["robust_plain"] for row in chosen.curve)

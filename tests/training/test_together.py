@@ -21,7 +21,7 @@ from robench_fire.models.stacked import Stacked, refuses
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.pgd import Pgd
-from robench_fire.problem.recipe import Adam, Augment, Cosine, Cyclic, Extra, Recipe, Sgd
+from robench_fire.problem.recipe import Adam, Augment, Cosine, Cyclic, Extra, OneCycle, Recipe, Sgd
 from robench_fire.problem.threat import L2, Linf
 from robench_fire.quantity import Quantity
 from robench_fire.runs.folders import find
@@ -83,6 +83,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fire", {"optimiser": Adam(lr=1e-3)}),
     ("fire_sa", {"select": "validation"}),
     ("trades", {"schedule": Cyclic()}),
+    (
+        "fire_sa",
+        {"schedule": OneCycle(), "ema_decay": 0.5, "ema_warm_up": True, "label_smoothing": 0.1, "select": "copies"},
+    ),
 ]
 
 

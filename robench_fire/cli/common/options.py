@@ -16,8 +16,7 @@ from robench_fire.quantity import seconds as seconds_of
 
 
 class ProfileName(str, Enum):
-    """matched: one protocol for all. short: it, in 3/10 of the epochs. modern: it, with averaged weights, smoothed labels
-    and one cycle of the rate. fastat: that of Pan and Yao 2026. official: each method as released."""
+    """The names of problem.plan.Profile, without loading torch."""
 
     matched = "matched"
     short = "short"
