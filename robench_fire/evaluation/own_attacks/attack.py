@@ -23,7 +23,7 @@ FORM = "FILE.py:FUNCTION or package.module:FUNCTION"
 
 @dataclass(frozen=True)
 class OwnAttack:
-    """``name``: in the names of files. ``shown``: what it is called. ``sha256``: of its code; "" where that is not known.
+    """An attack, its ``name`` in the names of files, what it is ``shown`` as, and the SHA-256 of its code.
 
     ``where``: its line, and ``files``: whose lines are its own, for messages.
     """

@@ -121,6 +121,10 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return chain(model.named_parameters(), model.named_buffers())
 
 
+def _same(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device) and torch.equal(one, other)
+
+
 def _put_back(hooks: Any, before: dict[int, Any]) -> None:
     hooks.clear()
     hooks.update(before)
@@ -130,8 +134,8 @@ def _changes(model: nn.Module, modes: Any, hooks: Any, flags: dict[str, bool], k
     now = dict(_tensors(model))
     if any(module.training != mode for module, mode in modes):
         return ["changes the model's mode; leave it in eval mode"]
-    if moved := [name for name in {**kept, **now} if name not in kept or name not in now
-                 or kept[name].shape != now[name].shape or not torch.equal(kept[name].to(now[name]), now[name])]:  # fmt: skip
+    names = {**kept, **now}
+    if moved := [name for name in names if not (name in kept and name in now and _same(kept[name], now[name]))]:
         return [f"changes the model's weights ({moved[0]}, of {len(moved)}); work on copy.deepcopy(model)"]
     open_ = [name for name, flag in flags.items() if now[name].requires_grad != flag or now[name].grad is not None]
     if open_:
