@@ -136,7 +136,7 @@ def _text(value: Any, seen: set[int]) -> str:
         parts = [_text(each, seen) for each in (value.func, *value.args, *value.keywords.values())]
         return "\n".join([*value.keywords, *parts])
     if not inspect.isfunction(value):
-        return repr(value)
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
     try:
         own = inspect.getsource(value)
     except (OSError, TypeError):
