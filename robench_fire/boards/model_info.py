@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from robench_fire.boards import worst
 from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
@@ -32,6 +33,8 @@ def to_model_info(row: Row) -> dict[str, Any]:
     """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
     clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
     claimed: dict[str, Any] = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
+    below = worst.over_seeds(row.facts, row.per_seed)
+    claimed |= {"external": f"{below.mean:.2f}"} if below and below.mean < robust.mean else {}
     claimed |= {"unreliable": row.verdict == "unreliable"} if row.verdict != "unknown" else {}
     return {
         "link": row.paper["link"],
@@ -151,6 +154,8 @@ def _impossible(row: Row) -> str:
             mask = row.facts.get("masks", {}).get(str(seed), {}).get(name)
             if mask is not None and abs(percent(unpacked(mask, row.examples)) - values[name]) > 1e-6:
                 return f"seed {seed}'s {name} accuracy of {values[name]} % is not that of its mask"
+        if wrong := worst.impossible(row.facts, seed, row.examples):
+            return wrong
         low, high = intervals.get(str(seed)) or (0.0, 100.0)
         if not low <= values["robust"] <= high:
             robust = f"seed {seed}'s robust accuracy of {values['robust']} %"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robench_fire.boards import training_notes
+from robench_fire.boards import training_notes, worst
 from robench_fire.errors import DataError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.problem.settings import plan_fingerprint, said_value
@@ -19,6 +19,7 @@ from robench_fire.statistics.summary import MeanStd, mean_std
 
 SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench's footnote for it
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
+UNJUDGED = {"verdict": "unknown", "reasons": ["not judged"]}
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
 GIVEN = {
     "start": "Training began from given weights, {}.",
@@ -151,7 +152,7 @@ class Row:
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
-        notes += self._failed()
+        notes += [*self._failed(), *worst.notes(self.facts)]
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
                 notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")
@@ -227,7 +228,8 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
             "at_training_radius": elsewhere,
             "attacks": alone(trained, scored, claim, chosen),
             "masks": masks(trained, scored),
-        },
+        }
+        | worst.facts(trained, scored),
     )
 
 
@@ -267,7 +269,10 @@ def _facts(
         "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
         "evaluator": _evaluator(scored),
         "flags": sorted({flag for each in scored.values() for flag in each.get("flags", [])}),
-        "verdicts": {str(k): _verdict(each) for k, each in sorted(scored.items())},
+        "verdicts": {
+            str(k): {name: each.get("reliability", UNJUDGED)[name] for name in UNJUDGED}
+            for k, each in sorted(scored.items())
+        },
         "evaluation_seconds": {str(k): each["seconds"] for k, each in sorted(scored.items()) if "seconds" in each},
         "images_sha256": sorted({each["images_sha256"] for each in scored.values() if "images_sha256" in each}),
         "weights_sha256": {str(k): each["weights_sha256"] for k, each in sorted(scored.items())},
@@ -293,8 +298,3 @@ def _evaluator(scored: dict[int, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(scored.values()))
     few = first["attack"] == "aa" and "apgd-t" not in first.get("after", ["apgd-t"])
     return found | ({"attacks": list(first["after"])} if few else {})
-
-
-def _verdict(evaluation: dict[str, Any]) -> dict[str, Any]:
-    found = evaluation.get("reliability", {"verdict": "unknown", "reasons": ["not judged"]})
-    return {"verdict": found["verdict"], "reasons": found["reasons"]}

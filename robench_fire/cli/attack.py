@@ -57,8 +57,9 @@ def evaluate(
     ours, own = o.own_attacks(attack)
     wanted = {
         "attacks": o.attacks(ours, ATTACKS) if ours or not own else (), "own": own,
-        "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm,
-        "eps": tuple(o.listed([eps])) if "," in norm else o.radii(eps), "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
+        "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm.replace(" ", ""),
+        "eps": tuple(o.listed([eps])) if "," in norm else o.radii(eps),
+        "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
     named = partial(file.named, source, norm.partition(",")[0], model_dir, data_dir, wanted["eps"])
     facts, together = _evaluate_all(named, wanted, data_dir, device)
@@ -71,7 +72,7 @@ def evaluate(
 
 
 def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:
-    if norm and not set(norm.split(",")) <= {"Linf", "L2"}:
+    if norm and not set(norm.replace(" ", "").split(",")) <= {"Linf", "L2"}:
         raise UsageError(f"--norm {norm}: choose Linf or L2, or Linf,L2 with a radius for each in --eps")
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")

@@ -77,7 +77,7 @@ def _uncounted(facts: Facts) -> list[str]:
     for each in facts:
         found = each.get("uncounted", {})
         parts = [
-            f"{found['outside']} leave the ball (the longest perturbation is {found['farthest']:.4g}, eps {each['eps']})"
+            f"{found['outside']} leave the ball (the longest perturbation is {found['farthest']:.4g})"
             if found.get("outside") else "",
             f"{found['beyond']} leave [0, 1] (by {found['excess']:.4g})" if found.get("beyond") else "",
             f"{found['not_finite']} are not finite" if found.get("not_finite") else "",
@@ -97,9 +97,7 @@ def _title(facts: list[dict[str, Any]]) -> str:
 
 def _verdict(row: list[dict[str, Any]]) -> str:
     """Of the complete AutoAttacks of a row."""
-    found = [
-        each["reliability"]["verdict"] for each in row if _complete(each) and "reliability" in each
-    ]
+    found = [each["reliability"]["verdict"] for each in row if _complete(each) and "reliability" in each]
     return ", ".join(dict.fromkeys(found))
 
 

@@ -93,7 +93,8 @@ class Evaluations:
             given = f"--norm {self.norm} needs {len(norms)} radii in --eps, in that order, like 8/255,0.5"
             raise UsageError(f"{given}; there are {len(self.eps)}")
         try:
-            return list(dict.fromkeys(THREATS[norm](eps=Quantity(eps)) for norm, eps in zip(norms, self.eps, strict=True)))
+            pairs = zip(norms, self.eps, strict=True)
+            return list(dict.fromkeys(THREATS[norm](eps=Quantity(eps)) for norm, eps in pairs))
         except ValueError as fault:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
 

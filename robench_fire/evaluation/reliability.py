@@ -145,7 +145,10 @@ def judged(
 
 
 def with_own(verdict: Mapping[str, Any], broken: Mapping[str, int], images: int) -> dict[str, Any]:
-    """A verdict on a complete AutoAttack that knows what attacks of the user's own broke, ``broken``, of what it had left."""
+    """A verdict on a complete AutoAttack that knows what attacks of the user's own broke of the images it had left.
+
+    ``broken``: how many, by attack, of all ``images``.
+    """
     if not broken or "checks" not in verdict:
         return dict(verdict)
     said = "; ".join(f"{name} broke {count} of {images} images that AutoAttack left" for name, count in broken.items())

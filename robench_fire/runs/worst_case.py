@@ -86,7 +86,7 @@ def over_seeds(found: Mapping[int, Sequence[Found]]) -> dict[str, Any]:
     counted = {seed: [each for each in all_ if each.shown in every] for seed, all_ in sorted(found.items())}
     masks = {str(seed): left(all_) for seed, all_ in counted.items()}
     alone = {
-        name: {str(seed): percent(left([each for each in all_ if each.shown == name])) for seed, all_ in counted.items()}
+        name: {seed: percent(left([each for each in counted[int(seed)] if each.shown == name])) for seed in masks}
         for name in every
     }
     return made | {

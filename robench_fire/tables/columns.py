@@ -13,8 +13,8 @@ from robench_fire.tables.entries import OURS, Entry
 
 ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
 """Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
-NUMBERS = {"Clean", "AutoAttack", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed", "FIRE paper", "RobustBench",
-           "Val. clean", "Val. robust", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
+NUMBERS = {"Clean", "AutoAttack", "Worst case", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed", "FIRE paper",
+           "RobustBench", "Val. clean", "Val. robust", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 
 
@@ -46,12 +46,13 @@ def columns(measured: Sequence[Entry], shown: Shown) -> list[str]:
     without_aa = any(entry.robust is None and entry.pgd20 is not None for entry in measured)
     profiles = any(entry.profile not in ("", "matched") for entry in measured)
     seed, seeds = (["Seed"], []) if shown.per_seed else ([], ["Seeds"])
-    first = ["#", "Method", *seed, "Architecture", "Clean", "AutoAttack", *(["PGD-20"] if without_aa else [])]
+    worst = ["Worst case"] if any(entry.worst for entry in measured) else []
+    first = ["#", "Method", *seed, "Architecture", "Clean", "AutoAttack", *worst, *(["PGD-20"] if without_aa else [])]
     reported = ["FIRE paper", "RobustBench"] if shown.paper else []
     if shown.attacks:
         known = [column for column, name in ALONE.items() if any(entry.alone(name) for entry in measured)]
         white = ["#", "Method", *seed, "Clean", *(column for column in ("FGSM",) if column in known), "PGD-20"]
-        return [*white, *(column for column in ("PGD-20 CW",) if column in known), "AutoAttack",
+        return [*white, *(column for column in ("PGD-20 CW",) if column in known), "AutoAttack", *worst,
                 *(column for column in ("Square", "Transfer") if column in known), *reported]  # fmt: skip
     if shown.cost:
         return [*first, *cost_columns.columns(measured), *reported]
@@ -81,6 +82,7 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         "Architecture": entry.architecture or "–",
         **{column: _accuracy(value, intervals.get(column), shown) for column, value in accuracies.items()},
         **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
+        "Worst case": _text(entry.worst),
         "Seeds": entry.seeds,
         "Seed": "–" if entry.seed is None else str(entry.seed),
         "Train time": _duration(entry.train_seconds),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from robench_fire.boards import checkpoints
+from robench_fire.boards import checkpoints, worst
 from robench_fire.boards.labels import labelled
 from robench_fire.boards.model_info import BOARD_KEY, SUFFIXES, find_rows
 from robench_fire.boards.rows import Row
@@ -31,8 +31,8 @@ class Entry:
     ``origin``: OURS, PUBLISHED (someone's figures), BENCHMARK (likewise, over seeds), REEVALUATED (RobustBench's
     weights, evaluated here) or CHECKPOINT (a file, evaluated here). ``key``: as RobustBench names it. ``extra``: see
     rows.extra_of. ``best_known``: robust accuracy under the best attack known. ``unreliable``: AutoAttack's own sign,
-    None where it is not known. ``row``: behind an entry of ours; ``seed``: of an entry that is one of its seeds.
-    ``place``: where it was found.
+    None where it is not known. ``worst``: under all attacks together, where one is a user's own. ``row``: behind an
+    entry of ours; ``seed``: of an entry that is one of its seeds. ``place``: where it was found.
     """
 
     origin: str
@@ -55,6 +55,7 @@ class Entry:
     train_seconds: MeanStd | None = None
     extra: str = ""
     best_known: float | None = None
+    worst: MeanStd | None = None
     unreliable: bool | None = None
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -101,7 +102,7 @@ class Entry:
 
 def of_row(row: Row) -> Entry:
     """A row of ours."""
-    aa, paper = row.attack == "aa", row.paper
+    aa, paper, below = row.attack == "aa", row.paper, worst.over_seeds(row.facts, row.per_seed)
     return Entry(
         origin=OURS, key=paper["key"] + SUFFIXES[row.extra], method=row.name, images=row.images,
         title=paper["title"], link=paper["link"], authors=paper["authors"], venue=paper["venue"],
@@ -109,7 +110,8 @@ def of_row(row: Row) -> Entry:
         evaluation_seed=row.evaluation_seed, clean=row.over_seeds("clean"),
         robust=row.over_seeds("robust") if aa else None,
         pgd20=mean_std([value for _, value in sorted(row.pgd20.items())]) if row.pgd20 else None,
-        average=row.average if aa else None, train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
+        worst=below, best_known=below.mean if below else None, average=row.average if aa else None,
+        train_seconds=row.over_seeds("train_seconds"), extra=row.extra,
         unreliable=None if row.verdict == "unknown" else row.verdict == "unreliable", notes=tuple(row.footnotes()),
         row=row, reported={"FIRE paper": _reported(row, "FIRE"), "RobustBench": _reported(row, "RobustBench")},
     )  # fmt: skip
@@ -168,7 +170,7 @@ def reevaluated(folder: Path, without: Collection[Path] = ()) -> list[Entry]:
         DataError: if an evaluation cannot be read.
     """
     known = {(each.dataset, each.norm, each.key): each for each in published()}
-    found: defaultdict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    found: defaultdict[tuple[Any, ...], dict[str, list[tuple[Path, dict[str, Any]]]]] = defaultdict(dict)
     for path, facts in checkpoints.evaluations(folder):
         zoo = checkpoints.of_zoo(facts)
         file = "" if zoo else path.name.partition(".eval.")[0]
@@ -178,16 +180,18 @@ def reevaluated(folder: Path, without: Collection[Path] = ()) -> list[Entry]:
             str(facts.get(name, "")) for name in sorted(checkpoints.NEEDED - {"clean", "robust"} | {"order"})
         )
         dataset = path.resolve().parent.parent.name if zoo else facts["dataset"]
-        found[dataset, file, setting][facts["attack"]] = [facts]
+        found[dataset, file, setting][facts["attack"]] = [(path, facts)]
     return [_reevaluated(dataset, file, each, known) for (dataset, file, _), each in found.items()]
 
 
 def _reevaluated(
-    dataset: str, file: str, found: Mapping[str, Sequence[dict[str, Any]]], known: Mapping[tuple[str, str, str], Entry]
-) -> Entry:
+    dataset: str, file: str, found: Mapping[str, Sequence[tuple[Path, dict[str, Any]]]],
+    known: Mapping[tuple[str, str, str], Entry],
+) -> Entry:  # fmt: skip
     """An entry of the zoo's weights, or of checkpoints called ``file``: by attack, an evaluation of each."""
-    aa, pgd20 = found.get("aa", ()), found.get("pgd20", ())
-    every = aa or pgd20
+    aa, pgd20 = ([facts for _, facts in found.get(name, ())] for name in ("aa", "pgd20"))
+    every, together = aa or pgd20, worst.of_files(found.get("aa") or found["pgd20"])
+    below = worst.over_seeds(together, range(len(every)))
     facts, count = every[0], len(every)
     key = file or facts["arch"].removeprefix("rb:")
     origin, paper = CHECKPOINT if file else REEVALUATED, None if file else known.get((dataset, facts["norm"], key))
@@ -204,21 +208,23 @@ def _reevaluated(
     if aa and "unreliable" not in said and "unknown" in said:
         notes.append(f"Whether AutoAttack's result can be believed is not known ({READ}).")
     return Entry(
-        origin=origin, method=key, images=images_of(facts), examples=facts["examples"], evaluation_seed=facts["seed"],
+        worst=below, best_known=below.mean if below else None, origin=origin, method=key,
+        images=images_of(facts), examples=facts["examples"], evaluation_seed=facts["seed"],
         clean=mean_std([each["clean"] for each in every]),
         robust=mean_std([each["robust"] for each in aa]) if aa else None,
         pgd20=mean_std([each["robust"] for each in pgd20]) if pgd20 else None,
         average=mean_std([(each["clean"] + each["robust"]) / 2 for each in aa]) if aa else None,
         extra=paper.extra if paper else "",
         unreliable=True if "unreliable" in said else False if said == {"reliable"} else None,
-        notes=tuple(notes),
+        notes=(*notes, *worst.notes(together)),
         **about,
     )  # fmt: skip
 
 
 def of_measured(measured: checkpoints.Measured) -> Entry:
     """Evaluated checkpoints of one method."""
-    return _reevaluated(measured.facts[0]["dataset"], measured.name, measured.by_attack, {})
+    found = {name: list(zip(measured.paths[name], each, strict=True)) for name, each in measured.by_attack.items()}
+    return _reevaluated(measured.facts[0]["dataset"], measured.name, found, {})
 
 
 def entries_in(sources: Sequence[Path], eps: str = "", others: Sequence[str] = ()) -> list[Entry]:

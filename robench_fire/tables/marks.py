@@ -17,9 +17,12 @@ MEASURES: dict[str, Metric] = {"Clean": "clean", "AutoAttack": "robust", "Averag
 
 
 def doubtful(entry: Entry) -> bool:
-    """Whether AutoAttack's result is unreliable, or another attack is known to break more."""
+    """Whether AutoAttack's result is unreliable, or another attack is known to break more.
+
+    What a user's own attack breaks besides of what was evaluated here makes it unreliable if it is more than noise.
+    """
     known = entry.best_known is not None and entry.robust is not None and entry.best_known < entry.robust.mean
-    return known or bool(entry.unreliable)
+    return (known and entry.worst is None) or bool(entry.unreliable)
 
 
 def best(entries: Sequence[Entry]) -> list[set[str]]:

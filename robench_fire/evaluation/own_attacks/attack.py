@@ -23,7 +23,7 @@ FORM = "FILE.py:FUNCTION or package.module:FUNCTION"
 
 @dataclass(frozen=True)
 class OwnAttack:
-    """``name``: in the names of files. ``shown``: what it is called. ``sha256``: of its code; "" where that is not known.
+    """An attack, its ``name`` in the names of files, what it is ``shown`` as, and the SHA-256 of its code.
 
     ``where``: its line, and ``files``: whose lines are its own, for messages.
     """
@@ -136,7 +136,7 @@ def _text(value: Any, seen: set[int]) -> str:
         parts = [_text(each, seen) for each in (value.func, *value.args, *value.keywords.values())]
         return "\n".join([*value.keywords, *parts])
     if not inspect.isfunction(value):
-        return repr(value)
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
     try:
         own = inspect.getsource(value)
     except (OSError, TypeError):

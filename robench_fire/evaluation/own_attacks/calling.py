@@ -95,7 +95,7 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
     """What the body changes of a model, known when it is left; then it is put back. Ctrl-C is heard between calls."""
     modes = [(each, each.training) for each in model.modules()]
     hooks = [(each, dict(each._forward_pre_hooks), dict(each._forward_hooks)) for each in model.modules()]
-    flags = {name: each.requires_grad for name, each in model.named_parameters()}
+    flags = {name: (each.requires_grad, each.grad) for name, each in model.named_parameters()}
     values = {name: (each, each.detach().clone()) for name, each in _tensors(model)}
     listening = model.register_forward_pre_hook(lambda *_: stopping.check())
     said: list[str] = []
@@ -111,8 +111,8 @@ def _watched(model: nn.Module) -> Iterator[list[str]]:
             _put_back(module._forward_hooks, after)
         for name, (own, kept) in values.items():
             if name in flags:
-                own.grad = None
-                own.requires_grad_(flags[name])
+                wanted, own.grad = flags[name]
+                own.requires_grad_(wanted)
             with torch.no_grad():
                 own.copy_(kept)
 
@@ -121,20 +121,25 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return chain(model.named_parameters(), model.named_buffers())
 
 
+def _same(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device) and torch.equal(one, other)
+
+
 def _put_back(hooks: Any, before: dict[int, Any]) -> None:
     hooks.clear()
     hooks.update(before)
 
 
-def _changes(model: nn.Module, modes: Any, hooks: Any, flags: dict[str, bool], kept: dict[str, Tensor]) -> list[str]:
+def _changes(model: nn.Module, modes: Any, hooks: Any, flags: dict[str, Any], kept: dict[str, Tensor]) -> list[str]:
+    """What is another than it was, in words."""
     now = dict(_tensors(model))
     if any(module.training != mode for module, mode in modes):
         return ["changes the model's mode; leave it in eval mode"]
-    if moved := [name for name in {**kept, **now} if name not in kept or name not in now
-                 or kept[name].shape != now[name].shape or not torch.equal(kept[name].to(now[name]), now[name])]:  # fmt: skip
+    names = {**kept, **now}
+    if moved := [name for name in names if not (name in kept and name in now and _same(kept[name], now[name]))]:
         return [f"changes the model's weights ({moved[0]}, of {len(moved)}); work on copy.deepcopy(model)"]
-    open_ = [name for name, flag in flags.items() if now[name].requires_grad != flag or now[name].grad is not None]
-    if open_:
+    if open_ := [name for name, (flag, grad) in flags.items()
+                 if now[name].requires_grad != flag or now[name].grad is not grad]:  # fmt: skip
         return [f"leaves gradients on for the model's weights ({open_[0]}, of {len(open_)}); only x needs them"]
     if any(dict(module._forward_pre_hooks) != one or dict(module._forward_hooks) != two for module, one, two in hooks):
         return ["leaves a hook on the model; remove it before it returns"]

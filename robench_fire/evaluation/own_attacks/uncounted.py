@@ -12,8 +12,10 @@ from robench_fire.problem.threat import Threat
 
 
 class Uncounted(NamedTuple):
-    """How many of the ``attacked`` images leave the ball, and how long the longest perturbation among them is; how many
-    leave [0, 1], and how far at most; how many are not finite.
+    """Of ``attacked`` images those that do not count.
+
+    How many leave the ball, and how long the longest perturbation among them is; how many leave [0, 1], and how far at
+    most; how many are not finite.
     """
 
     attacked: int = 0
