@@ -22,7 +22,6 @@ from robench_fire.runs.evaluations import ATTACKS
 from robench_fire.statistics.summary import MeanStd
 
 if TYPE_CHECKING:
-
     from robench_fire.runs.model_source import ModelSource
 
 

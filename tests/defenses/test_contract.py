@@ -135,8 +135,11 @@ def test_gradients_reach_the_adversarial_logits(name: str) -> None:
     adv = views.adv.requires_grad_()
     for value in (
         each.sum()
-        for each in (*gains(defense, views), *[total(loss_of(defense, views))] * (name != "standard"),
-                     *over_batch(defense, views, "inner"))  # fmt: skip
+        for each in (
+            *gains(defense, views),
+            *[total(loss_of(defense, views))] * (name != "standard"),
+            *over_batch(defense, views, "inner"),
+        )  # fmt: skip
     ):
         (gradient,) = torch.autograd.grad(value, adv)
         assert gradient.isfinite().all()

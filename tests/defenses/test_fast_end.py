@@ -99,7 +99,9 @@ def test_value_and_gradients_of_an_equation_restated(name: str) -> None:
         sides = [seen.natural, seen.adv]
         own, told = found(defense_of(name), seen), written(seen)
         torch.testing.assert_close(own, told, rtol=1e-12, atol=0)
-        gradients = [torch.autograd.grad(each, sides, materialize_grads=True, allow_unused=True) for each in (own, told)]
+        gradients = [
+            torch.autograd.grad(each, sides, materialize_grads=True, allow_unused=True) for each in (own, told)
+        ]
         torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
