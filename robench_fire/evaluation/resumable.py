@@ -22,7 +22,7 @@ from robench_fire.evaluation.autoattack.units import Ended, elsewhere, here
 from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import Record
-from robench_fire.evaluation.stored import facts_of, finish, is_current, masks_of
+from robench_fire.evaluation.stored import clear, facts_of, finish, is_current, masks_of
 from robench_fire.files import held, sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
@@ -84,7 +84,7 @@ def evaluate_source(
         for attack in evaluations.attacks:
             stored = evaluator.path(evaluator.name(attack, threat), ".json")
             if is_current(evaluator, attack, threat):
-                _tidy(stored.with_suffix(".state"))
+                _tidy(evaluator, attack, threat)
             else:
                 made = _attacked(evaluator, attack, threat, report)
                 if evaluations.shard:
@@ -228,10 +228,12 @@ def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:
     }
 
 
-def _tidy(state: Path) -> None:
+def _tidy(evaluator: Evaluator, attack: str, threat: Threat) -> None:
     """Remove what a process left that ended right after the last of a finished evaluation was written."""
+    state = evaluator.path(evaluator.name(attack, threat), ".state")
     if state.exists() or any(state.parent.glob(f"{glob.escape(_lock(state).name)}*")):
         with suppress(UsageError), _locked(state):  # else that process is still about to
+            clear(evaluator, facts_of(evaluator, attack, threat), threat)
             state.unlink(missing_ok=True)
 
 
