@@ -87,17 +87,37 @@ def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
         raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")
 
 
+ROOM, HANDLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EMFILE, errno.ENFILE)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_MEMORY = ("Cannot allocate memory", "failed to map segment", "can't allocate memory")
+"""What is said of it where a library cannot be loaded, and by torch."""
+
+
 def unexpected(fault: Exception) -> RobenchError:
     """What is said of any error: one of ours as it is; in a file of the user's, where it is; else its kind."""
     if isinstance(fault, RobenchError):
         return fault
-    if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" for {fault.filename}" if fault.filename else ""
-        return DataError(f"{fault.strerror}{where}; make room, the same command continues")
-    said = in_a_line(fault)
+    if isinstance(fault, OSError) and (said := _of_system(fault)):
+        return said
+    lines = str(fault).strip().splitlines()
+    if isinstance(fault, MemoryError) or any(text in line for text in NO_MEMORY for line in lines[:1]):
+        return RobenchError("out of memory; end other programs, or use fewer --jobs: the same command continues")
+    said_of_it = in_a_line(fault)
     if where := located(fault):
-        return RecipeError(f"{where}: {said}")
-    return RobenchError(f"unexpected {said}; `robench --debug ...` shows where")
+        return RecipeError(f"{where}: {said_of_it}")
+    return RobenchError(f"unexpected {said_of_it}; `robench --debug ...` shows where")
+
+
+def _of_system(fault: OSError) -> RobenchError | None:
+    """What is said where the disk is full, files are too many, or a folder is not the user's to write."""
+    where = f" for {fault.filename}" if fault.filename else ""
+    if fault.errno in ROOM:
+        return DataError(f"{fault.strerror}{where}; make room, the same command continues")
+    if fault.errno in HANDLES:
+        return RobenchError(f"{fault.strerror}{where}; allow more (`ulimit -n 4096`), the same command continues")
+    if fault.errno in FORBIDDEN:
+        return UsageError(f"{fault.strerror}{where}; choose another place, or make this one yours to use")
+    return None
 
 
 def in_a_line(fault: BaseException) -> str:

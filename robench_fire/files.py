@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -9,6 +10,7 @@ import math
 import os
 import re
 import socket
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +29,11 @@ from robench_fire.errors import CONTROL, DataError, UsageError
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that is flushed to the disk and takes its place when the body succeeds.
 
-    Whoever may read other new files may read it, also where the body writes with a library that thinks otherwise.
+    Whoever may read other new files may read it, also where the body writes with a library that thinks otherwise. The
+    body should write it by itself: some libraries rename a file of their own, which a killed process leaves behind.
+
+    Raises:
+        OSError: if it cannot be written, naming ``path``; what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     here = f".{path.name}.{socket.gethostname()}"
@@ -44,6 +50,10 @@ def replaced(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.replace(partial, path)
             _settled(path.parent)
+        except OSError as fault:
+            if fault.filename in (None, str(partial)):  # where bytes are written, no name is said
+                fault.filename = str(path)
+            raise
         finally:
             partial.unlink(missing_ok=True)
 
@@ -78,6 +88,10 @@ def _settled(folder: Path) -> None:
             os.close(handle)
 
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What some network file systems answer."""
+
+
 @contextmanager
 def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator[None]:
     """Hold ``lock_file`` against a second process. The system lets go of it when this one ends, however that is.
@@ -90,11 +104,14 @@ def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator
     lock = filelock.FileLock(lock_file, timeout=0)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where the system knows no locks: it makes do with a file of its own
+            lock.acquire()
     except filelock.Timeout:
         raise UsageError(busy.replace("another process", f"another process{_said_by(holder)}", 1)) from None
     except OSError as fault:
-        raise UsageError(f"{unwritable}: {fault.strerror}{fix}") from None
+        said = f"its file system has no locks ({fault.strerror})" if fault.errno in NO_LOCKS else fault.strerror
+        raise UsageError(f"{unwritable}: {said}{fix}") from None
     since = datetime.now().astimezone().isoformat(" ", "seconds")
     try:
         with suppress(OSError):  # of a full disk others will hear elsewhere

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from robench_fire.errors import DataError
 from robench_fire.evaluation.record import Record
@@ -27,7 +27,7 @@ def keep(folder: Path, number: int, attack: str, weights: str, index: NDArray[An
     """
     try:
         with replaced(_part(folder, number, attack, weights)) as partial:
-            save_file({"index": index, "images": found}, partial)
+            partial.write_bytes(save({"index": index, "images": found}))
     except OSError as fault:
         raise DataError(
             f"cannot write {folder}: {fault.strerror}; make room and give the same command again, it continues"
@@ -61,7 +61,7 @@ def gather(folder: Path, record: Record, order: NDArray[Any], path: Path) -> lis
     if not missing:
         together = np.concatenate(images) if images else np.zeros((0, 0, 0, 0), np.float32)
         with replaced(path) as partial:
-            save_file({"index": np.concatenate(index), "images": together}, partial)
+            partial.write_bytes(save({"index": np.concatenate(index), "images": together}))
     return missing
 
 

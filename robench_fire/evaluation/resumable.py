@@ -23,7 +23,7 @@ from robench_fire.evaluation.evaluate import Save, fill
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.own_attacks.judging import count_own
 from robench_fire.evaluation.record import Record
-from robench_fire.evaluation.stored import facts_of, finish, is_current, keeps_images, masks_of
+from robench_fire.evaluation.stored import clear, facts_of, finish, is_current, keeps_images, masks_of
 from robench_fire.files import sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
@@ -88,7 +88,7 @@ def evaluate_source(
         for attack in evaluations.names:
             stored = evaluator.path(evaluator.name(attack, threat), ".json")
             if is_current(evaluator, attack, threat):
-                _tidy(stored.with_suffix(".state"))
+                _tidy(evaluator, attack, threat)
             else:
                 made = _attacked(evaluator, attack, threat, report)
                 if evaluations.shard:
@@ -235,8 +235,10 @@ def _partial(identity: dict[str, str | int], found: Record) -> dict[str, Any]:
     }
 
 
-def _tidy(state: Path) -> None:
+def _tidy(evaluator: Evaluator, attack: str, threat: Threat) -> None:
     """Remove what a process left that ended right after the last of a finished evaluation was written."""
+    state = evaluator.path(evaluator.name(attack, threat), ".state")
     if state.exists() or any(state.parent.glob(f"{glob.escape(record.lock_of(state).name)}*")):
         with suppress(UsageError), record.locked(state, OTHERWISE):  # else that process is still about to
+            clear(evaluator, facts_of(evaluator, attack, threat), threat)
             state.unlink(missing_ok=True)

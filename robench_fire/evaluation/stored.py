@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,19 +64,26 @@ def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any
             parts = evaluator.path(name, ".adv")
             images = evaluator.path(name, ".adv.safetensors")
             facts["images_missing"] = adversarial_images.gather(parts, whole, evaluator.order, images)
-            if not (facts["images_missing"] or evaluator.evaluations.merge):  # shards stay, and so do their parts
-                adversarial_images.clear(parts)
             if images.exists():
                 facts["perturbed_sha256"] = sha256(images)
         write_text(log := evaluator.path(name, ".log"), autoattack_log.text(whole))
         facts["log_sha256"] = sha256(log)
         masks = np.stack([found.clean, found.robust])[:, np.argsort(evaluator.order)]  # in the test set's own order
-        folders.write_evaluation(path, masks, facts)  # last: says that all is there
+        folders.write_evaluation(path, masks, facts)  # says that all is there
+        clear(evaluator, facts, threat)  # what has gone into it is needed until then
     except OSError as fault:
         raise DataError(
             f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
         ) from None
     return facts
+
+
+def clear(evaluator: Evaluator, facts: dict[str, Any], threat: Threat) -> None:
+    """Remove the images of each unit, once all are in one file."""
+    name = evaluator.name(str(facts["attack"]), threat)
+    shards = evaluator.path(name, "").parent.glob(f"{glob.escape(evaluator.path(name, '').name)}.shard-*-of-*")
+    if not (facts.get("images_missing", True) or any(shards)):  # shards stay, and so do their images
+        adversarial_images.clear(evaluator.path(name, ".adv"))
 
 
 def _facts(name: str, evaluator: Evaluator, whole: Record, found: Result) -> dict[str, Any]:

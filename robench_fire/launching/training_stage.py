@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from robench_fire.costs import account
 from robench_fire.data import extra_images, fetching
@@ -171,7 +171,7 @@ def _record(run: Run, trained: Trained, about: dict[str, Any]) -> None:
         about["mfu"] = None  # a rate over two kinds of devices is no part of what one of them reaches
     run.write_curve(trained.curve)  # a kill between the last state and the last row would otherwise lose the row
     with replaced(run.weights) as partial:
-        save_file({name: value.contiguous() for name, value in trained.weights.items()}, partial)
+        partial.write_bytes(save({name: value.contiguous() for name, value in trained.weights.items()}))
     about |= {"weights_sha256": sha256(run.weights), "curve_sha256": sha256(run.folder / "curve.jsonl")}
     if (labels := run.folder / PSEUDO_LABELS).exists():
         about |= {"pseudo_labels_sha256": sha256(labels)}

@@ -62,11 +62,17 @@ def write(path: Path, plain: dict[str, Any]) -> None:
 
     Raises:
         OSError: if it cannot be written; nothing is changed.
+        DataError: if its folder is gone, in which there was more than a state.
     """
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent} was removed while it was worked on; the same command begins anew")
     with replaced(path) as partial:
-        with open(partial, "wb") as file:  # of our own: torch's hides that a disk is full
+        with open(partial, "wb") as file:
             summed = _Summed(file)
-            torch.save(plain, cast("IO[bytes]", summed))  # which is only written to
+            try:
+                torch.save(plain, cast("IO[bytes]", summed))  # which is only written to
+            except RuntimeError as fault:  # also where the disk is full, which it hides
+                raise summed.fault or fault from None
             file.write(summed.digest.digest() + MARK)
         _checked(partial)
         if path.exists():
@@ -105,14 +111,19 @@ def reached(plain: dict[str, Any]) -> tuple[int, int]:
 
 
 class _Summed:
-    """A file that is only written to, and the SHA-256 of what was written."""
+    """A file that is only written to, the SHA-256 of what was written, and why it could not be."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.digest = file, hashlib.sha256()
+        self.fault: OSError | None = None
 
     def write(self, part: bytes) -> int:
         self.digest.update(part)
-        return self._file.write(part)
+        try:
+            return self._file.write(part)
+        except OSError as fault:
+            self.fault = fault
+            raise
 
     def flush(self) -> None:
         self._file.flush()

@@ -123,16 +123,33 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, whole: Whole) -> Non
     assert continued >= 2
 
 
+def reached(source: ModelSource, whole: Whole, save: int) -> None:
+    """Let an evaluation be where it was after a save."""
+    beside(source, ".state").write_text(whole.states[save])
+    beside(source, ".adv").mkdir()
+    for name, part in whole.parts[save].items():
+        (beside(source, ".adv") / name).write_bytes(part)
+
+
+@pytest.mark.parametrize("last", ["write_text", "folders.write_evaluation", "clear"])
+def test_a_kill_while_results_are_written_keeps_the_images(
+    source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    reached(source, whole, -1)
+    with monkeypatch.context() as patch:
+        patch.delattr(f"robench_fire.evaluation.stored.{last}")
+        with pytest.raises((NameError, AttributeError)):  # in place of a kill
+            run(source)
+    whole.check(source, run(source))
+
+
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("saves", [0, 15])
 def test_two_processes_agree(source: ModelSource, whole: Whole, monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.delattr(resumable, "here")
     if saves:
-        beside(source, ".state").write_text(whole.states[saves - 1])
-        beside(source, ".adv").mkdir()
-        for name, part in whole.parts[saves - 1].items():
-            (beside(source, ".adv") / name).write_bytes(part)
+        reached(source, whole, saves - 1)
     facts = run(source, replace(FULL, jobs=2))
     whole.check(source, facts)
     assert facts["sessions"] == (2 if saves else 1)

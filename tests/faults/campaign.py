@@ -97,7 +97,7 @@ def _about(seed: int) -> dict[str, Any]:
         "command": f"python -m tests.faults {' '.join(sys.argv[1:])}",
         "seed": seed,
         "commit": commit.stdout.strip(),
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} on {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

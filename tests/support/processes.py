@@ -50,7 +50,8 @@ class Started:
 
     @property
     def stderr(self) -> str:
-        return (self._told / "2").read_text()
+        said = self._told / "2"  # not there yet, if it was killed at once
+        return said.read_text() if said.exists() else ""
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Until something has happened that it is to do."""
