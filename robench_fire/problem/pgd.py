@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from robench_fire.losses import cross_entropy
-from robench_fire.problem.threat import Threat
+from robench_fire.problem.threat import FARTHEST, Threat
 from robench_fire.quantity import Quantity
 
 Forward = Callable[[Tensor], Tensor]
@@ -57,8 +57,8 @@ class Pgd:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps {self.steps}: an attack needs at least 1 step")
-        if not self.step > 0:
-            raise ValueError(f"step {self.step}: a step must be positive")
+        if not 0 < self.step <= FARTHEST:
+            raise ValueError(f"step {self.step}: a step must be positive, and at most {FARTHEST:,.0f}")
 
     def __call__(self, forward: Forward, gain: Gain, x: Tensor, threat: Threat, generator: Generator) -> Tensor:
         """Perturbed images; exactly ``steps`` forwards and ``steps`` input gradients. Never touches parameters."""

@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robench_fire.statistics.summary import MeanStd, mean_std, more, noticeable, tied, wilson
@@ -16,7 +16,6 @@ accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
 of_1000_images = st.lists(st.integers(0, 1000).map(lambda count: count / 10), min_size=1, max_size=10)
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_agrees_with_statistics_and_numpy(values: list[float]) -> None:
     summary = mean_std(values)
@@ -27,7 +26,6 @@ def test_agrees_with_statistics_and_numpy(values: list[float]) -> None:
     assert summary.std == pytest.approx(float(np.std(values, ddof=1)), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_order_does_not_matter(values: list[float]) -> None:
     assert mean_std(values) == mean_std(values[::-1])
@@ -118,7 +116,6 @@ def test_welchs_test_weighs_each_spread_by_its_own_seeds() -> None:
     assert not tied(wide._replace(n=100), tight)
 
 
-@settings(deadline=None)
 @given(of_1000_images, of_1000_images)
 def test_a_tie_is_mutual_and_everything_ties_with_itself(one: list[float], other: list[float]) -> None:
     first, second = mean_std(one), mean_std(other)

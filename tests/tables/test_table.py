@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from measured_entries import BOLD, MNIST, column, one, ours
 
@@ -38,7 +38,6 @@ def test_ours_take_the_rank_that_they_would_have_among_the_published() -> None:
     assert remark.startswith("5 entries are published figures (AutoAttack README)")
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(60, 100), min_size=1, max_size=4))
 def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
     found = one(*(mnist(f"ours {number}", value) for number, value in enumerate(values)), shown=Shown(published=True))
