@@ -70,6 +70,17 @@ def test_wilsons_interval() -> None:
     assert wilson(10, 10)[1] == 100
 
 
+@given(st.integers(1, 2000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))), st.integers(2, 50))
+def test_wilsons_interval_holds_the_share_and_narrows_with_more_images(found: tuple[int, int], times: int) -> None:
+    count, total = found
+    low, high = wilson(count, total)
+    assert 0 <= low <= 100 * count / total * (1 + 1e-12)
+    assert 100 * count / total * (1 - 1e-12) <= high <= 100
+    nearer = wilson(times * count, times * total)
+    assert low <= nearer[0] + 1e-9 < nearer[1] <= high + 1e-9
+    assert nearer[1] - nearer[0] < high - low
+
+
 def test_what_is_noticeable_and_what_is_more() -> None:
     assert [noticeable(count, 300) for count in (2, 3)] == [False, True]
     assert [noticeable(count, 10_000) for count in (20, 21)] == [False, True]
