@@ -18,8 +18,9 @@ _LOG_2 = math.log(2)
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """(N, C) log-probabilities in float32 or wider."""
-    return torch.log_softmax(logits, 1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    """(N, C) log-probabilities in float32 or wider; finite, however far apart finite logits are."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return torch.log_softmax(logits, 1, dtype=wide).clamp_min(torch.finfo(wide).min / 4)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -33,7 +34,8 @@ def kl(reference: Tensor, logits: Tensor) -> Tensor:
     The target stays in log space: a probability that underflows to 0 would make the gradient of p log p a NaN.
     """
     log_p, log_q = log_softmax(reference), log_softmax(logits)
-    return (log_p.exp() * (log_p - log_q)).sum(1)
+    found = (log_p.exp() * (log_p - log_q)).sum(1)
+    return torch.where(found < 0, found - found.detach(), found)  # rounding near equality; its gradient is right
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:

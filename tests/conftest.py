@@ -16,6 +16,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="robench-tests-")  # nor 
 
 import pytest
 import torch
+from hypothesis import settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -31,6 +32,10 @@ from robench_fire.evaluation.autoattack import attack_sets, square
 from robench_fire.evaluation.autoattack.attack_sets import AttackedBlock
 from robench_fire.launching import local
 from robench_fire.problem.dataset import Splits
+
+settings.register_profile("ordinary", max_examples=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("ordinary")  # --hypothesis-profile thorough: other examples each time, and many
 
 
 @pytest.fixture(scope="session", autouse=True)

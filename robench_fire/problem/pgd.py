@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 
 from robench_fire.losses import cross_entropy
 from robench_fire.problem.settings import OPTIONAL
-from robench_fire.problem.threat import Threat, scaled
+from robench_fire.problem.threat import FARTHEST, Threat, scaled
 from robench_fire.quantity import Quantity
 
 Forward = Callable[[Tensor], Tensor]
@@ -63,8 +63,8 @@ class Pgd:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps {self.steps}: an attack needs at least 1 step")
-        if not self.step > 0:
-            raise ValueError(f"step {self.step}: a step must be positive")
+        if not 0 < self.step <= FARTHEST:
+            raise ValueError(f"step {self.step}: a step must be positive, and at most {FARTHEST:,.0f}")
         if self.spread is not None and self.beside:
             raise ValueError(f"spread {self.spread}: a start of {self.start} has none; set start=uniform first")
         if self.spread is not None and not 0 < self.spread < float("inf"):

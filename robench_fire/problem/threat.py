@@ -35,6 +35,10 @@ class Threat(Protocol):
         """(N,) size of each perturbation in this norm."""
 
 
+FARTHEST = 1e6
+"""The longest radius and step: no two images are so far apart, and float32 still holds the square of such lengths."""
+
+
 def _per_image(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
@@ -80,7 +84,7 @@ class L2:
     """The perturbation's Euclidean length over all pixels is at most ``eps``, as in ``L2(0.5)``; pixels are in [0, 1].
 
     Raises:
-        ValueError: if ``eps`` is no number, or negative.
+        ValueError: if ``eps`` is no number, negative, or more than FARTHEST.
     """
 
     norm: ClassVar[str] = "L2"
@@ -88,8 +92,9 @@ class L2:
 
     def __init__(self, eps: Quantity | str | float) -> None:
         object.__setattr__(self, "eps", Quantity(eps))
-        if self.eps < 0:
-            raise ValueError(f"eps {self.eps} is negative; CIFAR's L2 boards use 0.5")
+        if not 0 <= self.eps <= FARTHEST:
+            said = "negative" if self.eps < 0 else "farther than any image is from another"
+            raise ValueError(f"eps {self.eps} is {said}; CIFAR's L2 boards use 0.5")
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         return (x + self.bounded(x_adv - x)).clamp(0, 1)
@@ -99,6 +104,7 @@ class L2:
         return perturbation * _per_image((self.eps / length).clamp_max(1), perturbation)
 
     def ascend(self, x_adv: Tensor, grad: Tensor, step: float) -> Tensor:
+        grad = grad.nan_to_num(0.0)  # what is no number leads nowhere, as by the sign; infinity is very steep
         largest = _per_image(grad.flatten(1).abs().amax(1), grad)
         grad = grad / largest.clamp_min(torch.finfo(grad.dtype).tiny)  # a confident image's gradient is tiny, not zero
         return x_adv + grad * _per_image(step / grad.flatten(1).norm(dim=1).clamp_min(1), grad)

@@ -79,15 +79,13 @@ def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, 
         def of(z: Tensor) -> Tensor:
             with autocast(chosen, setup.device):
                 found = gain(z, seen)
-            if chosen != "fp16":
-                return found
             z.register_hook(lambda grad: finite.append(grad.isfinite().all()))
-            return found * GAIN_SCALE
+            return found * GAIN_SCALE if chosen == "fp16" else found
 
         return of
 
     rest = [value(formats.attack)] * (attack.steps - 1)
     x_adv = attack.climb([value(formats.first), *rest], part(drawn), begin, threat)
-    if finite:  # the sign of a NaN is 0: without this a gradient beyond fp16's range would be a step not taken
+    if finite:  # an attack does not move by what is no number: without this its step would be left out in silence
         x_adv = torch.where(torch.stack(finite).all(), x_adv, torch.full_like(x_adv, torch.nan))
     return x_adv

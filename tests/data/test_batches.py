@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,8 +19,6 @@ OFF = Augment(pad=0, flip=False)
 CROP = Augment(pad=2, flip=False)
 FLIP = Augment(pad=0, flip=True)
 EVERYTHING = Augment(pad=4, flip=True, rotate=15.0, jitter=0.25)
-
-generic = settings(deadline=None, max_examples=60)
 labelled_counts = st.integers(1, 400)
 batch_sizes = st.integers(1, 64)
 shares = st.floats(0.02, 0.98)
@@ -39,7 +37,6 @@ def pictures(n: int, channels: int = 3, height: int = 8, width: int = 8) -> Tens
     return torch.randint(256, (n, channels, height, width), generator=stream(7), dtype=torch.uint8)
 
 
-@generic
 @given(labelled_counts, batch_sizes, st.integers(0, 1000))
 def test_an_epoch_visits_every_example_once(labelled: int, batch_size: int, seed: int) -> None:
     parts = batches(recipe(batch_size), labelled, 0, stream(seed))
@@ -48,7 +45,6 @@ def test_an_epoch_visits_every_example_once(labelled: int, batch_size: int, seed
     assert 1 <= len(parts[-1]) <= batch_size
 
 
-@generic
 @given(labelled_counts, st.integers(1, 500), batch_sizes, shares, st.integers(0, 1000))
 def test_extra_data_takes_its_share_of_every_batch(
     labelled: int, pseudo: int, batch_size: int, share: float, seed: int
@@ -87,7 +83,6 @@ def test_pseudo_labelled_images_are_drawn_with_replacement() -> None:
     assert drawn.unique().numel() <= 30
 
 
-@generic
 @given(labelled_counts, batch_sizes, st.none() | shares)
 def test_batches_per_epoch_counts_batches(labelled: int, batch_size: int, share: float | None) -> None:
     assume(share is None or int(batch_size * share) >= 1)

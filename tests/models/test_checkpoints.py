@@ -93,7 +93,7 @@ prefixes = st.lists(st.sampled_from(["module", "_orig_mod", "model", "1", "net",
 
 
 @given(keys=st.lists(names, max_size=3), prefix=prefixes, kind=st.sampled_from([dict, OrderedDict]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_weights_are_found_wherever_a_script_puts_them(
     tmp_path: Path, keys: list[str], prefix: list[str], kind: type
 ) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import Tensor, nn
 
 from robench_fire.losses import cross_entropy, squared_half_angle
@@ -201,21 +204,37 @@ def test_a_generator_decides_everything(threat: Threat, start: str) -> None:
     )
 
 
-@settings(deadline=None, max_examples=40)
+class Hostile(torch.autograd.Function):
+    """A value whose gradient is whatever it is told to be."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return x.flatten(1).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> Any:
+        return ctx.gradient, None
+
+
+HOSTILE = [float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 1e-45, -1e-39, 3e38, -3e38, 1.0, -0.01]
+threats = st.one_of(st.floats(0, 1).map(Linf), st.floats(0, 1e6).map(L2), st.sampled_from([Linf("8/255"), L2("1/2")]))
+
+
 @given(
-    threat=st.one_of(
-        st.sampled_from(["0", "8/255", "0.3"]).map(lambda eps: Linf(eps=Quantity(eps))),
-        st.sampled_from(["0", "0.5", "3"]).map(lambda eps: L2(eps=Quantity(eps))),
-    ),
+    threat=threats,
     start=st.sampled_from(STARTS),
-    step=st.sampled_from(["0.007", "0.5", "20"]),
-    seed=st.integers(0, 1000),
+    step=st.floats(1e-45, 1e6),
+    x=arrays(np.float32, (2, 1, 2, 3), elements=st.floats(0, 1, width=32)),
+    gradients=st.lists(arrays(np.float32, (2, 1, 2, 3), elements=st.sampled_from(HOSTILE)), min_size=1, max_size=3),
 )
-def test_stays_in_the_ball_and_in_the_range_of_a_pixel(threat: Threat, start: str, step: str, seed: int) -> None:
-    x = images((3, 1, 4, 4), -0.1, 1.1).clamp(0, 1)
-    attack = Pgd(steps=3, step=Quantity(step), start=start)  # type: ignore[arg-type]
-    found = attack(small_network(), against_class_0(3), x, threat, stream(seed))
-    assert (threat.distance(found, x) <= threat.eps + 1e-6).all()
+def test_it_stays_in_the_ball_and_in_the_range_of_a_pixel_whatever_the_gradient(
+    threat: Threat, start: str, step: float, x: Any, gradients: list[Any]
+) -> None:
+    images, attack = torch.from_numpy(x), Pgd(steps=len(gradients), step=Quantity(step), start=start)  # type: ignore[arg-type]
+    values = [partial(lambda gradient, z: Hostile.apply(z, gradient), torch.from_numpy(each)) for each in gradients]
+    found = attack.climb(values, images, attack.begin(images, threat, stream()), threat)
+    assert (threat.distance(found, images) <= threat.eps * (1 + 1e-6) + 1e-6).all()
     assert (found >= 0).all()
     assert (found <= 1).all()
 
@@ -241,7 +260,13 @@ def test_a_divergence_has_no_gradient_at_the_image_itself(start: str, moves: boo
 
 @pytest.mark.parametrize(
     ("steps", "step", "named"),
-    [(0, "0.1", "steps 0"), (-1, "0.1", "steps -1"), (1, "0", "step 0"), (1, "-1/255", "step -1/255")],
+    [
+        (0, "0.1", "steps 0"),
+        (-1, "0.1", "steps -1"),
+        (1, "0", "step 0"),
+        (1, "-1/255", "step -1/255"),
+        (1, "1e7", "step 1e7"),
+    ],
 )
 def test_refuses_an_attack_that_cannot_move(steps: int, step: str, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}:"):

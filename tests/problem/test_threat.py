@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,8 +18,6 @@ from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
 
 TOLERANCE = 1e-6  # float32, for pixels in [0, 1]
-
-generic = settings(deadline=None, max_examples=60)
 radii = st.sampled_from(["0", "1/255", "8/255", "0.031", "0.3", "1"])
 threats = st.builds(lambda kind, eps: kind(eps=Quantity(eps)), st.sampled_from([Linf, L2]), radii)
 seeds = st.integers(0, 2**31)
@@ -45,7 +43,6 @@ def assert_inside(threat: Threat, x_adv: Tensor, x: Tensor) -> None:
     assert (x_adv <= 1).all()
 
 
-@generic
 @given(threats, seeds, shapes, st.sampled_from([0.0, 0.01, 1.0, 100.0]))
 def test_projection_lands_inside_and_stays_there(
     threat: Threat, seed: int, shape: tuple[int, ...], spread: float
@@ -57,7 +54,6 @@ def test_projection_lands_inside_and_stays_there(
     torch.testing.assert_close(threat.project(projected, x), projected, rtol=0, atol=TOLERANCE)
 
 
-@generic
 @given(threats, seeds, shapes)
 def test_projection_leaves_points_inside_alone(threat: Threat, seed: int, shape: tuple[int, ...]) -> None:
     generator = stream(seed)
@@ -66,7 +62,6 @@ def test_projection_leaves_points_inside_alone(threat: Threat, seed: int, shape:
     torch.testing.assert_close(threat.project(inside, x), inside, rtol=0, atol=TOLERANCE)
 
 
-@generic
 @given(threats, seeds, shapes, st.sampled_from([0.01, 1.0, 10.0]))
 def test_projection_never_moves_two_points_apart(
     threat: Threat, seed: int, shape: tuple[int, ...], spread: float
@@ -78,7 +73,6 @@ def test_projection_never_moves_two_points_apart(
     assert (after.flatten(1).norm(dim=1) <= before.flatten(1).norm(dim=1) * (1 + TOLERANCE) + TOLERANCE).all()
 
 
-@generic
 @given(radii, seeds, shapes, st.sampled_from([0.01, 1.0]))
 def test_linf_projection_is_the_nearest_point(eps: str, seed: int, shape: tuple[int, ...], spread: float) -> None:
     """Pixel by pixel: the nearest value of [max(0, x - eps), min(1, x + eps)]."""
@@ -102,7 +96,6 @@ def test_l2_projection_scales_what_is_outside_only() -> None:
     torch.testing.assert_close(projected[1], x_adv[1])
 
 
-@generic
 @given(threats, seeds, shapes)
 def test_samples_are_inside_and_reproducible(threat: Threat, seed: int, shape: tuple[int, ...]) -> None:
     x = images(shape, stream(seed))
@@ -129,7 +122,6 @@ def test_l2_samples_are_uniform() -> None:
     assert (sample - x).mean(0).abs().max() < 0.005
 
 
-@generic
 @given(seeds, shapes, st.floats(0.001, 1))
 def test_linf_ascends_by_the_step_in_every_pixel(seed: int, shape: tuple[int, ...], step: float) -> None:
     generator = stream(seed)
@@ -140,7 +132,6 @@ def test_linf_ascends_by_the_step_in_every_pixel(seed: int, shape: tuple[int, ..
     torch.testing.assert_close(moved[1:], step * grad[1:].sign(), rtol=0, atol=TOLERANCE)
 
 
-@generic
 @given(seeds, shapes, st.floats(0.001, 1), st.sampled_from([1e-6, 1.0, 1e6]))
 def test_l2_ascends_by_the_step_along_the_gradient(
     seed: int, shape: tuple[int, ...], step: float, scale: float
@@ -163,7 +154,7 @@ def test_distance() -> None:
     assert L2(eps=Quantity("0.5")).distance(x_adv, x).tolist() == pytest.approx([0.5, 0.2])
 
 
-@pytest.mark.parametrize(("kind", "eps"), [(Linf, "-0.1"), (Linf, "8"), (Linf, "256/255"), (L2, "-1/2")])
+@pytest.mark.parametrize(("kind", "eps"), [(Linf, "-0.1"), (Linf, "8"), (Linf, "256/255"), (L2, "-1/2"), (L2, "1e7")])
 def test_refuses_a_radius_out_of_range(kind: type[Linf] | type[L2], eps: str) -> None:
     with pytest.raises(ValueError, match=f"^eps {eps} "):
         kind(eps=Quantity(eps))
@@ -178,7 +169,6 @@ decimals = st.decimals(-100, 100, allow_nan=False, allow_infinity=False, places=
 fractions = st.tuples(st.integers(-999, 999), st.integers(1, 999)).map(lambda ab: f"{ab[0]}/{ab[1]}")
 
 
-@generic
 @given(st.one_of(decimals, fractions))
 def test_quantity_keeps_its_text(text: str) -> None:
     quantity = Quantity(text)
@@ -190,7 +180,6 @@ def test_quantity_keeps_its_text(text: str) -> None:
     assert eval(repr(quantity)).text == text
 
 
-@generic
 @given(st.floats(-1e6, 1e6))
 def test_quantity_of_a_float_is_that_float(value: float) -> None:
     assert Quantity(value) == value

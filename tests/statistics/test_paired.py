@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.random import default_rng
 from numpy.typing import NDArray
 from scipy.stats import t, ttest_ind, ttest_rel
@@ -35,14 +38,6 @@ def drawn(seeds: int, images: int, skill: float, view: float, noise: float, numb
     ]
 
 
-def test_the_value_is_the_difference_of_the_means_and_turns_with_the_order() -> None:
-    one, other = drawn(4, 50, 1, 2, 3)
-    found, turned = difference(one, other), difference(other, one)
-    assert found.value == pytest.approx(one.mean() - other.mean())
-    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
-    assert turned.p == pytest.approx(found.p)
-
-
 def test_with_one_seed_it_is_the_paired_t_test_over_images() -> None:
     one, other = (each[:1] for each in drawn(3, 40, 1, 2, 3))
     found, known = difference(one, other), ttest_rel(one[0], other[0])
@@ -69,6 +64,50 @@ def test_its_variance_is_the_one_that_the_data_were_drawn_with() -> None:
     assert variance == pytest.approx(truth, rel=0.06)
     assert np.var([each.value for each in found]) == pytest.approx(truth, rel=0.2)
     assert 0.93 < np.mean([each.low <= 0 <= each.high for each in found]) < 0.98
+
+
+masks = st.tuples(st.integers(1, 5), st.integers(2, 30)).flatmap(lambda shape: arrays(bool, shape))
+
+
+@given(masks, st.integers(2, 9))
+def test_an_interval_holds_its_value_and_narrows_with_more_images(mask: NDArray[np.bool_], times: int) -> None:
+    """The same images again and again: what is left of the variance is that between seeds.
+
+    The interval itself narrows where only images vary. With seeds it need not: once only those vary its degrees of
+    freedom are as few as they are.
+    """
+    scores = 100.0 * mask
+    found, more = mean(scores), mean(np.tile(scores, times))
+    for each in (found, more):
+        assert each.low <= each.value <= each.high
+        assert each.value == pytest.approx(scores.mean())
+    variances = [(each.seed_part or 0.0) + each.image_part for each in (found, more)]
+    assert variances[1] <= variances[0] * (1 + 1e-9) + 1e-9
+    assert (more.seed_part or 0.0) == pytest.approx(found.seed_part or 0.0, abs=1e-9)
+    if len(mask) == 1:
+        assert more.half <= found.half
+        assert more.half < found.half or not found.half
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=8), st.integers(2, 5))
+def test_an_interval_over_seeds_holds_its_value_and_narrows_with_more(values: list[float], times: int) -> None:
+    found, more = (contrast_over_seeds((each,), (1.0,), 300) for each in (values, values * times))
+    for each in (found, more):
+        assert each.low <= each.value <= each.high
+        assert each.value == pytest.approx(np.mean(values))
+    assert more.half <= found.half
+
+
+@given(masks, masks)
+def test_a_difference_turns_with_the_order(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> None:
+    images = min(one.shape[1], other.shape[1])
+    pair = [100.0 * each[:, :images] for each in (one, other)]
+    found, turned = difference(*pair), difference(*pair[::-1])
+    assert found.low <= found.value <= found.high
+    assert found.value == pytest.approx(pair[0].mean() - pair[1].mean(), abs=1e-9)
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
+    assert turned.p == pytest.approx(found.p)
+    assert 0 <= found.p <= 1
 
 
 def test_two_equal_methods_differ_by_nothing() -> None:

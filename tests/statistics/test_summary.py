@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robench_fire.statistics.summary import MeanStd, mean_std, more, noticeable, tied, wilson
@@ -16,7 +16,6 @@ accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
 of_1000_images = st.lists(st.integers(0, 1000).map(lambda count: count / 10), min_size=1, max_size=10)
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_agrees_with_statistics_and_numpy(values: list[float]) -> None:
     summary = mean_std(values)
@@ -27,7 +26,6 @@ def test_agrees_with_statistics_and_numpy(values: list[float]) -> None:
     assert summary.std == pytest.approx(float(np.std(values, ddof=1)), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_order_does_not_matter(values: list[float]) -> None:
     assert mean_std(values) == mean_std(values[::-1])
@@ -70,6 +68,17 @@ def test_wilsons_interval() -> None:
     assert wilson(count, total) == pytest.approx(expected, abs=1e-4)
     assert wilson(0, 10)[0] == 0
     assert wilson(10, 10)[1] == 100
+
+
+@given(st.integers(1, 2000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))), st.integers(2, 50))
+def test_wilsons_interval_holds_the_share_and_narrows_with_more_images(found: tuple[int, int], times: int) -> None:
+    count, total = found
+    low, high = wilson(count, total)
+    assert 0 <= low <= 100 * count / total * (1 + 1e-12)
+    assert 100 * count / total * (1 - 1e-12) <= high <= 100
+    nearer = wilson(times * count, times * total)
+    assert low <= nearer[0] + 1e-9 < nearer[1] <= high + 1e-9
+    assert nearer[1] - nearer[0] < high - low
 
 
 def test_what_is_noticeable_and_what_is_more() -> None:
@@ -118,7 +127,6 @@ def test_welchs_test_weighs_each_spread_by_its_own_seeds() -> None:
     assert not tied(wide._replace(n=100), tight)
 
 
-@settings(deadline=None)
 @given(of_1000_images, of_1000_images)
 def test_a_tie_is_mutual_and_everything_ties_with_itself(one: list[float], other: list[float]) -> None:
     first, second = mean_std(one), mean_std(other)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from measured_entries import BOLD, FIRE, one, ours
 
@@ -111,7 +111,6 @@ TOKENS = r"\\[&%#_${}]|\\text[a-z]+{}|\$\\[a-z]+(?:_(?:\\infty|2))?\$|\$\^2\$"
 SPECIAL = set("&%#_${}^~\\±–ℓ≈×≤ε∞αβλθσ²·") - {"ℓ"}
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("&%#_${}^~\\±–ℓ∞2≈×≤ε a1é-")) | st.text())
 @example(AWKWARD)
 @example("\\&")

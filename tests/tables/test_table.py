@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from measured_entries import BOLD, MNIST, column, one, ours
+from numpy.typing import NDArray
 
-from robench_fire.statistics.summary import MeanStd
+from robench_fire.statistics.summary import MeanStd, percent
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import PUBLISHED, REEVALUATED, Entry, published
 from robench_fire.tables.marks import best
+from robench_fire.tables.render import render
 from robench_fire.tables.table import Table, tables
 
 
@@ -38,7 +46,6 @@ def test_ours_take_the_rank_that_they_would_have_among_the_published() -> None:
     assert remark.startswith("5 entries are published figures (AutoAttack README)")
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(60, 100), min_size=1, max_size=4))
 def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
     found = one(*(mnist(f"ours {number}", value) for number, value in enumerate(values)), shown=Shown(published=True))
@@ -46,6 +53,24 @@ def test_no_entry_of_ours_moves_another(values: list[float]) -> None:
     expected = {f"ours {number}": 1 + sum(each > of.score for each in theirs)
                 for number, of in enumerate(mnist("", value) for value in values)}  # fmt: skip
     assert ranks(found) == {**MNIST, **expected}
+
+
+masks = st.tuples(st.integers(1, 6), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, (2, *shape)))
+
+
+@given(masks)
+def test_means_and_stds_are_those_of_pandas(found: NDArray[np.bool_]) -> None:
+    """Of the accuracies of any masks (clean and robust, seeds, images), to the digits that are written."""
+    seeds = [{"clean": percent(one), "robust": percent(other), "train_seconds": 60.0} for one, other in zip(*found)]
+    (line,) = csv.DictReader(io.StringIO(render([ours(per_seed=dict(enumerate(seeds)))], "csv")))
+    each = pd.DataFrame({"clean": 100 * found[0].mean(1), "autoattack": 100 * found[1].mean(1)})
+    each["average"] = each.mean(axis=1)
+    for name, own in each.items():
+        assert float(line[f"{name}_mean"]) == pytest.approx(own.mean(), abs=5.1e-5)
+        std = own.std()
+        assert (
+            line[f"{name}_std"] == "" if len(own) == 1 else float(line[f"{name}_std"]) == pytest.approx(std, abs=5.1e-5)
+        )
 
 
 def test_a_published_value_that_ours_equals_is_not_above_it() -> None:

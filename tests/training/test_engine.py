@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from robench_fire.defenses.madry import Madry
 from torch import Tensor, nn
 from trainings import RECIPE, defense, problem, trained
 
@@ -17,9 +18,10 @@ from robench_fire.errors import DataError, DivergedError
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Split, Splits
+from robench_fire.problem.defense import Views
 from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Adam, Augment, Cosine, Cyclic, Extra
-from robench_fire.problem.threat import L2, Linf
+from robench_fire.problem.threat import L2, Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.training.engine import Trained
 from robench_fire.training.setup import frozen
@@ -100,6 +102,20 @@ def test_a_corrupt_state_is_named_and_kept(small: Splits, tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"state\.pt cannot be read"):
         trained(problem(small), state_file=state_file)
     assert state_file.read_bytes() == b"half a state"
+
+
+class Steep(Madry):
+    """The root of 0: a finite gain whose gradient is no number."""
+
+    def inner(self, views: Views) -> Tensor:
+        return (0 * views.adv.sum(1)).abs().sqrt()
+
+
+@pytest.mark.parametrize("threat", [Linf("0.2"), L2("0.5")], ids=lambda threat: threat.norm)
+def test_an_attack_whose_gradient_is_no_number_is_never_silent(small: Splits, threat: Threat) -> None:
+    given = replace(problem(small, "madry", replace(RECIPE, precision="fp32")), defense=Steep(), threat=threat)
+    with pytest.raises(DivergedError, match=r"step 1 \(epoch 1, batch 1 of 4\)"):
+        trained(given)
 
 
 def test_non_finite_loss_stops_and_says_where(small: Splits) -> None:

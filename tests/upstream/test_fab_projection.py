@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyautoattack import fab_base
 from pyautoattack.fab_projections import projection_linf
@@ -23,7 +23,6 @@ def drawn(size: int, away: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return points, normal, (normal * points).sum(1) + away * torch.randn(40, generator=draw, dtype=torch.double)
 
 
-@settings(max_examples=60, deadline=None)
 @given(size=st.integers(2, 50), away=st.sampled_from([0.0, 0.01, 1.0, 30.0]), seed=st.integers(0, 10_000))
 def test_it_is_upstreams(size: int, away: float, seed: int) -> None:
     points, normal, offset = drawn(size, away, seed)

@@ -106,7 +106,7 @@ def test_a_seal_of_another_name_is_missed(broken: Run, name: str) -> None:
 
 
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_byte_of_any_file(broken: Run, name: str, place: float, value: int) -> None:
     path = do.the(broken, name)
     before = path.read_bytes()

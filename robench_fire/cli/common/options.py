@@ -208,16 +208,15 @@ def seeds(text: str, one: int | None = None) -> list[int]:
     text = text.replace(" ", "") or "5"
     if re.fullmatch(r"\d+", text) and int(text) > 0:
         return list(range(int(text)))
-    found: list[int] = []
+    found: list[range] = []
     if re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text) and ("," in text or "-" in text):
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
-    if not found:
+        ends = (part.partition("-") for part in text.split(","))
+        found = [range(int(first), int(last or first) + 1) for first, _, last in ends]
+    if not found or not all(found):  # one that runs backwards is of no seed
         raise UsageError(
             f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4); one seed is --seed K"
         )
-    return sorted(set(found))
+    return sorted({seed for each in found for seed in each})
 
 
 def launched(launcher: LauncherName, address: str, slots: int | None, together: bool) -> tuple[str, int] | None:
