@@ -82,9 +82,10 @@ def _evaluate_all(
     from robench_fire.launching.progress_display import listening, say
 
     found = named()
-    for note in (note for each in found for note in each.notes):
+    evaluations = Evaluations(**wanted)
+    for note in (*(note for each in found for note in each.notes), *evaluations.doubts(found[0])):
         say(note)
-    return evaluate_all(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
+    return evaluate_all(found, evaluations, data_dir or data_folder(), resolve(device), listening)
 
 
 def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:

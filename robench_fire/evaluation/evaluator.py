@@ -19,7 +19,7 @@ from robench_fire.evaluation.autoattack.attack_sets import LEAST_CLASSES, VERSIO
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.evaluate import SETS, attacks_of
 from robench_fire.problem.dataset import Split, head
-from robench_fire.problem.threat import THREATS, Threat
+from robench_fire.problem.threat import THREATS, Threat, mistaken
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
 from robench_fire.runs.model_source import ModelSource
@@ -76,6 +76,11 @@ class Evaluations:
             return [kind(eps=Quantity(each)) for each in self.eps or own]
         except ValueError as fault:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
+
+    def doubts(self, source: ModelSource) -> list[str]:
+        """What a user should know of the radii: one may be meant for another norm."""
+        pairs = [(each, mistaken(each, source.parts().recipes)) for each in self.threats(source)]
+        return [f"{each.norm} {each.eps}: on {source.dataset} it is {known}" for each, known in pairs if known]
 
 
 class Evaluator:
