@@ -61,7 +61,7 @@ BAD = [
     ("train fire digits --attack pgd", 2, "did you mean pgd20?"),
     ("train fire digits --profile official", 3, "--profile matched"),
     ("train fire mnist --norm L2", 2, "choose from Linf"),
-    ("train fire cifar10 --norm L2 --eps 8/255", 3, "on cifar10 it is usual in Linf, in L2 it is 0.5; if it is meant: --set"),
+    ("train fire cifar10 --norm L2 --eps 8/255", 3, "usual in Linf, in L2 it is 0.5; if it is meant: --set threat"),
     ("train fire digits --examples 0", 2, "--examples"),
     ("train ./mine.py digits", 2, "mine.py is not a file"),
     ("bench digits --defenses fire,foo", 2, "unknown defense 'foo'"),
