@@ -91,9 +91,10 @@ def _evaluate_all(
 
     wanted["own"] = tuple(own_attack(each) for each in wanted["own"])
     found = named()
-    for note in (note for each in found for note in each.notes):
+    evaluations = Evaluations(**wanted)
+    for note in (*(note for each in found for note in each.notes), *evaluations.doubts(found[0])):
         say(note)
-    facts = evaluate_all(found, Evaluations(**wanted), data_dir or data_folder(), resolve(device), listening)
+    facts = evaluate_all(found, evaluations, data_dir or data_folder(), resolve(device), listening)
     stems = {str(each.run.folder if each.run else each.weights): each.stem for each in found}
     return facts, worst_case.together(facts, stems)
 

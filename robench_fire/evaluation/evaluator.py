@@ -20,7 +20,7 @@ from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, att
 from robench_fire.evaluation.evaluate import SETS, attacks_of
 from robench_fire.evaluation.own_attacks.attack import OwnAttack
 from robench_fire.problem.dataset import Split, head
-from robench_fire.problem.threat import THREATS, Threat
+from robench_fire.problem.threat import THREATS, Threat, mistaken
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
 from robench_fire.runs.model_source import ModelSource
@@ -97,6 +97,11 @@ class Evaluations:
             return list(dict.fromkeys(THREATS[norm](eps=Quantity(eps)) for norm, eps in pairs))
         except ValueError as fault:
             raise UsageError(f"--eps {', '.join(self.eps)}: {fault}") from None
+
+    def doubts(self, source: ModelSource) -> list[str]:
+        """What a user should know of the radii: one may be meant for another norm."""
+        pairs = [(each, mistaken(each, source.parts().recipes)) for each in self.threats(source)]
+        return [f"{each.norm} {each.eps}: on {source.dataset} it is {known}" for each, known in pairs if known]
 
 
 class Evaluator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
@@ -130,3 +131,15 @@ def scaled(threat: Threat, radii: float) -> Threat:
 
 THREATS: dict[str, type[Linf] | type[L2]] = {"Linf": Linf, "L2": L2}
 """Threat models by norm, in RobustBench's spelling."""
+
+
+def mistaken(threat: Threat, usual: Iterable[Threat]) -> str:
+    """What a radius is that is, nearly, usual in another norm: "usual in Linf, in L2 it is 0.5"; else "".
+
+    ``usual``: the threat models of a data set, of which the first of each norm counts. Nearly: 0.031 is 8/255.
+    """
+    first = {each.norm: each.eps for each in reversed([*usual])}
+    near = [norm for norm, eps in first.items() if abs(threat.eps - eps) <= 0.02 * eps]
+    if not near or threat.norm in near or threat.norm not in first:
+        return ""
+    return f"usual in {near[0]}, in {threat.norm} it is {first[threat.norm]}"

@@ -22,7 +22,7 @@ from robench_fire.problem.own_data import OwnData
 from robench_fire.problem.plan import Plan, Profile, override
 from robench_fire.problem.recipe import Extra
 from robench_fire.problem.settings import leaves, to_plain
-from robench_fire.problem.threat import Threat
+from robench_fire.problem.threat import THREATS, Threat, mistaken
 from robench_fire.quantity import Quantity
 from robench_fire.runs import profiles
 from robench_fire.runs.given_weights import WeightFiles, beginning, given
@@ -151,6 +151,7 @@ def plan_of(request: Request) -> Plan:
 def _compose(request: Request) -> Composed:
     found, own = resolved(request)
     plan, dataset = found.plan, found.dataset
+    _meant(request, plan, dataset)
     plan.check()  # here and below: a mistake is found before anything is spent
     check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
     architectures.check(plan.recipe.arch, dataset.shape, dataset.num_classes)
@@ -254,6 +255,14 @@ def _unchanged(plan: Plan, own: Mapping[str, WeightFiles]) -> None:
         flag = f"--{name}"
         if (said.of if said else None) != (own[flag].identity.of if flag in own else None):
             raise RecipeError(f"recipe.{name} is what {flag} FILE|RUN names, and is not set in another way")
+
+
+def _meant(request: Request, plan: Plan, dataset: Dataset) -> None:
+    """Ask back for a radius that is usual in another norm: 8/255 as a length would be next to no attack."""
+    if (text := request.eps) and (known := mistaken(THREATS[request.norm](text), dataset.recipes)):
+        step = f" --set recipe.attack.step={plan.recipe.attack.step}" if plan.recipe.attack else ""
+        meant = f"--set threat.eps={text} --set claim.eps={text}{step}"
+        raise RecipeError(f"--eps {text}: on {plan.dataset} it is {known}; if it is meant: {meant}")
 
 
 def _teacher(plan: Plan, dataset: Dataset, own: WeightFiles | None) -> Callable[[int | None], nn.Module] | None:

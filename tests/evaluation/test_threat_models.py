@@ -87,6 +87,13 @@ def test_a_radius_that_cannot_be_is_refused(wanted: Evaluations, said: str) -> N
         wanted.threats(claiming(CLAIM))
 
 
+def test_a_radius_of_another_norm_is_doubted_but_attacked_at() -> None:
+    wanted, source = Evaluations(norm="L2", eps=("8/255", "0.5", "0.1")), claiming(CLAIM)
+    assert wanted.doubts(source) == ["L2 8/255: on cifar10 it is usual in Linf, in L2 it is 0.5"]
+    assert [str(each.eps) for each in wanted.threats(source)] == ["8/255", "0.5", "0.1"]
+    assert Evaluations().doubts(source) == []
+
+
 def test_the_texts_of_shards_and_radii() -> None:
     assert [shard(text) for text in ("", "2/4", " 1 / 1 ")] == [None, (2, 4), (1, 1)]
     assert radii("") == ()

@@ -99,6 +99,38 @@ def test_a_norm_with_a_recipe_is_chosen_and_another_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dataset", "norm", "eps", "said"),
+    [
+        ("cifar10", "L2", "8/255", "usual in Linf, in L2 it is 0.5"),
+        ("cifar100", "L2", "0.031", "usual in Linf, in L2 it is 0.5"),
+        ("cifar10", "Linf", "128/255", "usual in L2, in Linf it is 8/255"),
+        ("digits", "L2", "1/5", "usual in Linf, in L2 it is 0.5"),
+        ("digits", "Linf", "0.5", "usual in L2, in Linf it is 0.2"),
+    ],
+)
+def test_a_radius_of_another_norm_is_asked_back(dataset: str, norm: str, eps: str, said: str) -> None:
+    """And taken from who says it as the settings that the refusal names."""
+    with pytest.raises(RecipeError) as caught:
+        plan(dataset=dataset, norm=norm, eps=eps)
+    assert str(caught.value).startswith(f"--eps {eps}: on {dataset} it is {said}; if it is meant: --set threat.eps=")
+    words = [each.split("=") for each in str(caught.value).split() if "=" in each]
+    found = plan(dataset=dataset, norm=norm, settings=tuple(("--set", path, text) for path, text in words))
+    assert (found.threat.norm, str(found.threat.eps), str(found.claim.eps)) == (norm, eps, eps)
+    usual = plan(dataset=dataset, norm=norm)
+    assert found.recipe.attack.step / found.claim.eps == pytest.approx(
+        usual.recipe.attack.step / usual.claim.eps, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "norm", "eps"),
+    [("cifar10", "L2", "128/255"), ("cifar10", "L2", "0.1"), ("mnist", "Linf", "0.5"), ("cifar10", "Linf", "0.0314")],
+)
+def test_other_radii_are_not(dataset: str, norm: str, eps: str) -> None:
+    assert str(plan(dataset=dataset, norm=norm, eps=eps).claim.eps) == eps
+
+
+@pytest.mark.parametrize(
     ("dataset", "norm", "eps", "step"),
     [
         ("cifar10", "Linf", "16/255", 4 / 255),
