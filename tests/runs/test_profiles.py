@@ -250,6 +250,33 @@ def test_images_of_a_generator_are_mixed_seven_to_three(tmp_path: Path) -> None:
     assert (half.share, half.made_by) == (0.5, "generator")
 
 
+PIXELS = np.zeros((3, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"image": PIXELS}, "no label; it holds image"),
+        ({"x": PIXELS}, "no image and no label; it holds x"),
+        (
+            {"image": PIXELS[:, ::2, ::2], "label": np.arange(3)},
+            "images are uint8 (3, 16, 16, 3); expected uint8 (N, 32",
+        ),
+        ({"image": PIXELS / 255, "label": np.arange(3)}, "images are float64 (3, 32, 32, 3); expected uint8 (N, 32"),
+    ],
+)
+def test_a_file_that_cannot_be_mixed_in_is_refused_before_anything_is_spent(
+    tmp_path: Path, arrays: dict[str, Any], said: str
+) -> None:
+    path = npz(tmp_path, **arrays)
+    with pytest.raises(DataError) as caught:
+        plan("madry", extra_data=path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"neither a readable npz nor a pickle of arrays \(BadZipFile\)$"):
+        plan("madry", extra_data=path)
+
+
 def test_the_network_of_a_protocol_stays_with_extra_data(tmp_path: Path) -> None:
     assert plan("madry", profile="fastat", extra_data=extra_file(tmp_path)).recipe.arch == "resnet-18"
     assert plan("madry", profile="modern", extra_data=extra_file(tmp_path)).recipe.arch == "wrn-28-10"
