@@ -199,9 +199,12 @@ def test_fastat_says_where_it_does_not_apply(dataset: str, norm: str, where: str
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "cifar100"])
 @pytest.mark.parametrize("defense", ["madry", "mart", "fire_sa"])
-def test_the_modern_profile_is_the_matched_one_but_for_four_words(dataset: str, defense: str) -> None:
+def test_the_modern_profile_is_the_matched_one_but_for_five_words(dataset: str, defense: str) -> None:
     found, matched = plan(defense, dataset, profile="modern"), plan(defense, dataset)
-    words = {"schedule": OneCycle(), "ema_decay": 0.995, "ema_warm_up": True, "label_smoothing": 0.1}
+    words = {
+        "optimiser": replace(matched.recipe.optimiser, lr=2 * matched.recipe.optimiser.lr), "schedule": OneCycle(),
+        "ema_decay": 0.995, "ema_warm_up": True, "label_smoothing": 0.1,
+    }  # fmt: skip
     assert replace(matched.with_recipe(**words), profile="modern") == found
     assert fingerprint(found) != fingerprint(matched)
     assert departures(composed(defense, dataset, profile="modern"), request := Request(
