@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _ALLOWED = {
     for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
+UNREADABLE = "neither a readable npz nor a pickle of arrays"
 GENERATED = 0.7  # of a batch, in Wang et al. 2023
 KEYS = {"pickle": ("data", "extrapolated_targets"), "npz": ("image", "label")}
 
@@ -48,17 +50,37 @@ def identified(path: Path) -> str:
     return sha256(path)
 
 
-def of_file(path: Path) -> Extra:
+def of_file(path: Path, shape: tuple[int, int, int]) -> Extra:
     """What a plan says of a file: its SHA-256, who made its images, and how much of each batch they are.
 
     An npz holds images from a generator, seven to three of the data set's (Wang et al. 2023); anything else is mixed
-    half and half (Carmon et al. 2019).
+    half and half (Carmon et al. 2019). ``shape``: of the data set's images.
 
     Raises:
-        DataError: if there is no such file.
+        DataError: if there is no such file, or an npz has no labels or images of another shape, which it says up front.
     """
     known = Extra(source="file", sha256=identified(path))
-    return replace(known, share=GENERATED, made_by="generator") if _zipped(path) else known
+    if not _zipped(path):
+        return known
+    try:
+        _look(path, shape)
+    except DataError as fault:
+        raise DataError(f"{path}: {fault}") from None
+    except Exception as fault:  # as in ``load``
+        raise DataError(f"{path}: {UNREADABLE} ({type(fault).__name__})") from None
+    return replace(known, share=GENERATED, made_by="generator")
+
+
+def _look(path: Path, shape: tuple[int, int, int]) -> None:
+    """Refuse an npz by the names of its arrays and the header of its images, without reading any of them."""
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        _complete(names, KEYS["npz"])
+        with archive.open(names[KEYS["npz"][0]]) as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            found, _, dtype = header(file)
+    _like(shape, found, dtype)
 
 
 def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
@@ -74,7 +96,7 @@ def load(path: Path, shape: tuple[int, int, int], num_classes: int) -> Split:
     except DataError as fault:
         raise DataError(f"{path}: {fault}") from None
     except (Exception, MemoryError) as fault:  # whatever the readers raise on a broken file, it is unreadable
-        raise DataError(f"{path}: neither a readable npz nor a pickle of arrays ({type(fault).__name__})") from None
+        raise DataError(f"{path}: {UNREADABLE} ({type(fault).__name__})") from None
     return _checked(path, images, labels, shape, num_classes)
 
 
@@ -112,26 +134,33 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[NDArray[Any], NDArray[Any]]:
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
+    _complete(content, keys)
     found = [content[key] for key in keys]
-    for key, each in zip(
-        keys, found, strict=True
-    ):  # lists in lists may hold each other more often than memory has room
+    for key, each in zip(keys, found, strict=True):  # lists in lists may hold each other more often than there is room
         if not isinstance(each, np.ndarray) and not (isinstance(each, list) and all(type(one) is int for one in each)):
             raise DataError(f"{key} holds a {type(each).__name__} where an array was expected")
     return np.asarray(found[0]), np.asarray(found[1])
 
 
+def _complete(content: Collection[Any], keys: tuple[str, str]) -> None:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"no {' and no '.join(missing)}; it holds {', '.join(map(str, content)) or 'nothing'}")
+
+
+def _like(shape: tuple[int, int, int], found: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    channels, height, width = shape
+    if dtype != np.uint8 or len(found) != 4 or found[1:] != (height, width, channels):
+        raise DataError(f"images are {dtype} {found}; expected uint8 (N, {height}, {width}, {channels})")
+
+
 def _checked(
     path: Path, images: NDArray[Any], labels: NDArray[Any], shape: tuple[int, int, int], num_classes: int
 ) -> Split:
-    channels, height, width = shape
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
-        raise DataError(
-            f"{path}: images are {images.dtype} {images.shape}; expected uint8 (N, {height}, {width}, {channels})"
-        )
+    try:
+        _like(shape, images.shape, images.dtype)
+    except DataError as fault:
+        raise DataError(f"{path}: {fault}") from None
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         raise DataError(f"{path}: labels are {labels.dtype} {labels.shape}; expected {len(images)} integers")
     if len(labels) == 0:

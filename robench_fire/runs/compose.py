@@ -235,7 +235,7 @@ def _extended(plan: Plan, dataset: Dataset, request: Request) -> list[tuple[str,
     if request.hide_labels and request.extra_data is not None:
         raise UsageError("--extra-data and --hide-labels: choose one source of pseudo-labelled images")
     if request.extra_data is not None:
-        plan = plan.with_extra(of_file(request.extra_data))
+        plan = plan.with_extra(of_file(request.extra_data, dataset.shape))
         usual = plan.recipe.arch == dataset.recipes[plan.threat].arch  # else the profile's, which stays
         return [("--extra-data", plan.with_recipe(arch=dataset.extra_arch) if usual else plan)]
     return [("--hide-labels", plan.with_extra(Extra()))] if request.hide_labels else []

@@ -9,22 +9,28 @@ from typing import get_args
 from robench_fire.errors import RecipeError
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.recipe import Cyclic, OneCycle
+from robench_fire.problem.recipe import Adam, Cyclic, OneCycle, Sgd
 
 
 def short(plan: Plan) -> Plan:
     """Three tenths of the epochs, one triangle of the rate, up to twice its usual value (Wong et al. 2020)."""
     recipe = plan.recipe
     return plan.with_recipe(
-        epochs=max(round(0.3 * recipe.epochs), 1),
-        optimiser=replace(recipe.optimiser, lr=2 * recipe.optimiser.lr),
-        schedule=Cyclic(),
+        epochs=max(round(0.3 * recipe.epochs), 1), optimiser=_doubled(recipe.optimiser), schedule=Cyclic()
     )
 
 
 def modern(plan: Plan) -> Plan:
-    """Averaged weights, smoothed labels, one cycle of the rate: what Wang et al. 2023 train with, on any data set."""
-    return plan.with_recipe(schedule=OneCycle(), ema_decay=0.995, ema_warm_up=True, label_smoothing=0.1)
+    """Averaged weights, smoothed labels, one cycle of the rate, up to twice its usual value, as in Wang et al. 2023."""
+    optimiser = _doubled(plan.recipe.optimiser)
+    return plan.with_recipe(
+        optimiser=optimiser, schedule=OneCycle(), ema_decay=0.995, ema_warm_up=True, label_smoothing=0.1
+    )
+
+
+def _doubled(optimiser: Sgd | Adam) -> Sgd | Adam:
+    """A rate that is at its peak for a moment may be higher than one that stays."""
+    return replace(optimiser, lr=2 * optimiser.lr)
 
 
 OF_ANY: dict[str, Callable[[Plan], Plan]] = {"short": short, "modern": modern}

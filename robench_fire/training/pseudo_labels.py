@@ -45,8 +45,9 @@ def labeller_recipe(recipe: Recipe) -> Recipe:
     Nor are its weights averaged or its labels smoothed.
     """
     averaging, given = ("ema_decay", "ema_warm_up"), ("start", "teacher")
-    left_out = ("attack", "validation_attack", "extra", "label_smoothing", *averaging, *given)
-    return replace(recipe, passes=("clean",), select="last", **dict.fromkeys(left_out))
+    names = ("attack", "validation_attack", "extra", "label_smoothing", *averaging, *given)
+    left_out: dict[str, Any] = dict.fromkeys(names)
+    return replace(recipe, passes=("clean",), select="last", **left_out)
 
 
 def standard(problem: Problem) -> Problem:

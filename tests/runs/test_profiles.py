@@ -199,9 +199,12 @@ def test_fastat_says_where_it_does_not_apply(dataset: str, norm: str, where: str
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "cifar100"])
 @pytest.mark.parametrize("defense", ["madry", "mart", "fire_sa"])
-def test_the_modern_profile_is_the_matched_one_but_for_four_words(dataset: str, defense: str) -> None:
+def test_the_modern_profile_is_the_matched_one_but_for_five_words(dataset: str, defense: str) -> None:
     found, matched = plan(defense, dataset, profile="modern"), plan(defense, dataset)
-    words = {"schedule": OneCycle(), "ema_decay": 0.995, "ema_warm_up": True, "label_smoothing": 0.1}
+    words = {
+        "optimiser": replace(matched.recipe.optimiser, lr=2 * matched.recipe.optimiser.lr), "schedule": OneCycle(),
+        "ema_decay": 0.995, "ema_warm_up": True, "label_smoothing": 0.1,
+    }  # fmt: skip
     assert replace(matched.with_recipe(**words), profile="modern") == found
     assert fingerprint(found) != fingerprint(matched)
     assert departures(composed(defense, dataset, profile="modern"), request := Request(
@@ -248,6 +251,33 @@ def test_images_of_a_generator_are_mixed_seven_to_three(tmp_path: Path) -> None:
     half = plan("madry", extra_data=path, settings=(("--set", "recipe.extra.share", "0.5"),)).recipe.extra
     assert half is not None
     assert (half.share, half.made_by) == (0.5, "generator")
+
+
+PIXELS = np.zeros((3, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"image": PIXELS}, "no label; it holds image"),
+        ({"x": PIXELS}, "no image and no label; it holds x"),
+        (
+            {"image": PIXELS[:, ::2, ::2], "label": np.arange(3)},
+            "images are uint8 (3, 16, 16, 3); expected uint8 (N, 32",
+        ),
+        ({"image": PIXELS / 255, "label": np.arange(3)}, "images are float64 (3, 32, 32, 3); expected uint8 (N, 32"),
+    ],
+)
+def test_a_file_that_cannot_be_mixed_in_is_refused_before_anything_is_spent(
+    tmp_path: Path, arrays: dict[str, Any], said: str
+) -> None:
+    path = npz(tmp_path, **arrays)
+    with pytest.raises(DataError) as caught:
+        plan("madry", extra_data=path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"neither a readable npz nor a pickle of arrays \(BadZipFile\)$"):
+        plan("madry", extra_data=path)
 
 
 def test_the_network_of_a_protocol_stays_with_extra_data(tmp_path: Path) -> None:
