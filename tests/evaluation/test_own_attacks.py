@@ -240,6 +240,7 @@ def test_a_kept_evaluation_is_of_the_same_function(attacked: Callable[..., rb.Ev
         attacked(scaled(0.5), folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_an_attack_stronger_than_autoattack_makes_it_unreliable(
     attacked: Callable[..., rb.Evaluation], model: nn.Module, brief_attacks: None
 ) -> None:
