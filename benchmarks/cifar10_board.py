@@ -31,7 +31,7 @@ from safetensors.torch import load_file, save_file
 
 from robench_fire.boards.rows import collect as collected
 from robench_fire.boards.rows import ranked
-from robench_fire.cli.common.options import epochs, seeds, settings
+from robench_fire.cli.common.reading import epochs, seeds, settings
 from robench_fire.cli.measure import FIRE_TABLE
 from robench_fire.costs.estimate import estimate
 from robench_fire.costs.work import work

@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions
 from robench_fire.cli.evaluated import show
@@ -53,12 +54,12 @@ def evaluate(
 ) -> None:
     """Attack weights and judge the result; masks and a log are stored beside them. The same command again continues."""
     _check(norm, merge, shard, time_limit)
-    ours, own = o.own_attacks(attack)
+    ours, own = reading.own_attacks(attack)
     wanted = {
-        "attacks": o.attacks(ours, ATTACKS) if ours or not own else (), "own": own,
+        "attacks": reading.attacks(ours, ATTACKS) if ours or not own else (), "own": own,
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm.replace(" ", ""),
-        "eps": tuple(o.listed([eps])) if "," in norm else o.radii(eps),
-        "shard": o.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
+        "eps": tuple(reading.listed([eps])) if "," in norm else reading.radii(eps),
+        "shard": reading.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
     }  # fmt: skip
     named = partial(file.named, source, norm.partition(",")[0], model_dir, data_dir, wanted["eps"])
     facts, together = _evaluate_all(named, wanted, data_dir, device)
@@ -75,7 +76,7 @@ def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:
         raise UsageError(f"--norm {norm}: choose Linf or L2, or Linf,L2 with a radius for each in --eps")
     if merge and shard:
         raise UsageError("--merge joins finished shards; leave out --shard")
-    o.limited(time_limit)
+    reading.limited(time_limit)
 
 
 def _evaluate_all(

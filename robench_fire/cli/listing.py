@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import RecipeOptions
 from robench_fire.errors import DataError, UsageError, unknown
@@ -37,7 +38,9 @@ def ls(
         raise UsageError(unknown("list", what, choices))
     if (only or where) and what != "runs":
         raise UsageError("--only and --where choose among runs: `robench ls runs`")
-    listed = {each: _listing(each, output, o.listed(only), where or []) for each in ([what] if what else choices[:-1])}
+    listed = {
+        each: _listing(each, output, reading.listed(only), where or []) for each in ([what] if what else choices[:-1])
+    }
     if json:
         print(jsonlib.dumps({"format": 1, **listed}, indent=2, ensure_ascii=False))
         return
@@ -100,7 +103,7 @@ def rm(
             raise DataError(f"{folder} holds no run; `robench ls runs` lists them, and boards are not removed here")
         root = folder if len(runs) > 1 or runs[0].folder != folder else folder.parent
         found |= {run.folder.resolve(): (run, root) for run in runs}
-    kept = runs_with([run for run, _ in found.values()], o.listed(only), where or [])
+    kept = runs_with([run for run, _ in found.values()], reading.listed(only), where or [])
     for run in kept:
         print(f"{run.folder}  {run.status()}")
     if not kept:

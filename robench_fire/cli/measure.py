@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
@@ -33,7 +34,7 @@ def train(
     place: PlaceOptions,
 ) -> None:
     """Train a defense over its seeds, evaluate each, and print the row. The same command again resumes."""
-    _run([recipe.request(defense, dataset, place.data_dir)], o.seeds(seeds, seed), evaluation, place)
+    _run([recipe.request(defense, dataset, place.data_dir)], reading.seeds(seeds, seed), evaluation, place)
 
 
 def bench(
@@ -50,7 +51,7 @@ def bench(
 
     --start and --teacher go to those that need them; of a group, those that need one that is not given are left out.
     """
-    _run(requested(defenses, dataset, recipe, place.data_dir), o.seeds(seeds, seed), evaluation, place)
+    _run(requested(defenses, dataset, recipe, place.data_dir), reading.seeds(seeds, seed), evaluation, place)
 
 
 def requested(defenses: str, dataset: str, recipe: RecipeOptions, data_dir: Path | None = None) -> list[Request]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.cli.measure import requested
@@ -57,7 +58,7 @@ def sweep(
 
     The same command again resumes. Selection is on validation images alone, never on test images.
     """
-    evaluations, numbers, measure = evaluation.read(), o.seeds(seeds, seed), select.value if select else ""
+    evaluations, numbers, measure = evaluation.read(), reading.seeds(seeds, seed), select.value if select else ""
     place.check()
     from robench_fire.launching.progress_display import say
     from robench_fire.runs.grid import axes, grid, renamed

@@ -14,7 +14,7 @@ from repository import DIGITS_BOARD
 from written_runs import write_run
 
 from robench_fire.cli import _interrupted
-from robench_fire.cli.common.options import seeds
+from robench_fire.cli.common.reading import seeds
 from robench_fire.errors import UsageError
 from robench_fire.runs.compose import Request
 from robench_fire.runs.folders import find

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from robench_fire.cli.common.options import radii, seeds, settings, shard
+from robench_fire.cli.common.reading import radii, seeds, settings, shard
 from robench_fire.errors import UsageError
 from robench_fire.quantity import Quantity
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command_line import robench
 
-from robench_fire.cli.common.options import radii, shard
+from robench_fire.cli.common.reading import radii, shard
 from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.problem.settings import to_plain

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.cli.common.table_options import TableOptions
 from robench_fire.data.own.named import own_images
 from robench_fire.data.own.sources import is_own
@@ -77,8 +78,8 @@ class RecipeOptions:
             profile=self.profile.value,
             eps=self.eps,
             arch=self.arch,
-            epochs=o.epochs(self.epochs),
-            settings=o.settings(self.batch_size, self.lr, self.precision, self.attack_precision, self.set_),
+            epochs=reading.epochs(self.epochs),
+            settings=reading.settings(self.batch_size, self.lr, self.precision, self.attack_precision, self.set_),
             extra_data=self.extra_data,
             hide_labels=self.hide_labels,
             start=self.start,
@@ -103,7 +104,7 @@ class EvaluationOptions:
         Raises:
             UsageError: for an unknown attack.
         """
-        attacks = () if self.no_eval else o.attacks(self.attack, TABLED)
+        attacks = () if self.no_eval else reading.attacks(self.attack, TABLED)
         if attacks and not set(attacks) & set(ROWS):
             raise UsageError(f"--attack {self.attack}: add {' or '.join(ROWS)}, without which there is no row")
         from robench_fire.evaluation.evaluator import Evaluations
@@ -194,7 +195,7 @@ class PlaceOptions:
         Raises:
             UsageError: naming the option to leave out.
         """
-        ray = o.launched(self.launcher, self.address, self.slots, self.together)
+        ray = reading.launched(self.launcher, self.address, self.slots, self.together)
         torchrun.refuse_options(jobs=self.jobs if self.jobs > 1 else 0, together=self.together)
         torchrun.refuse_options(launcher="ray" if ray else "")
         if ray and self.streaming is not None:
@@ -204,21 +205,21 @@ class PlaceOptions:
         if self.log:
             from robench_fire.launching import trackers
 
-            trackers.check(o.listed([self.log]))
+            trackers.check(reading.listed([self.log]))
             if ray:
                 raise UsageError("--log is written where a run trains, and --launcher ray brings back runs alone")
-        if o.duration("--save-every", self.save_every) != o.duration("", o.USUALLY) and ray:
+        if reading.duration("--save-every", self.save_every) != reading.duration("", o.USUALLY) and ray:
             raise UsageError(f"--save-every {self.save_every}: with --launcher ray it is {o.USUALLY}; leave it out")
-        o.limited(self.time_limit)
+        reading.limited(self.time_limit)
 
     def here(self) -> Workplace:
         """This machine; on a cluster, which has devices of its own, no more than where the results go."""
         from robench_fire.launching.training_stage import workplace
 
         device = torchrun.device("cpu" if self.launcher is o.LauncherName.ray else self.device)
-        every = o.duration("--save-every", self.save_every)
+        every = reading.duration("--save-every", self.save_every)
         return workplace(
-            self.output, self.data_dir, device, self.compiling, o.listed([self.log]), every, self.streaming,
+            self.output, self.data_dir, device, self.compiling, reading.listed([self.log]), every, self.streaming,
             self.deterministic,
         )  # fmt: skip
 
@@ -226,7 +227,7 @@ class PlaceOptions:
         """The cluster, if one is asked for."""
         from robench_fire.launching.ray_cluster import Cluster
 
-        ray = o.launched(self.launcher, self.address, self.slots, self.together)
+        ray = reading.launched(self.launcher, self.address, self.slots, self.together)
         if ray is None:
             return None
         (address, slots), data = ray, self.data_dir and self.data_dir.absolute()

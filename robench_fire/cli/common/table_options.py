@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TableOptions:
 
         if self.cost and self.attacks:
             raise UsageError("--cost and --attacks: each takes the place of other columns; choose one")
-        named = tuple(o.listed([self.columns]))
+        named = tuple(reading.listed([self.columns]))
         return Shown(self.paper, self.published, self.cost, self.attacks, self.ci, self.per_seed, named, self.caption)
 
     def check(self, style: str) -> None:
@@ -70,4 +71,4 @@ class TableOptions:
         """
         from robench_fire.tables.choice import chosen_in
 
-        return chosen_in(entries, o.listed(self.only), self.where or [], self.label or [])
+        return chosen_in(entries, reading.listed(self.only), self.where or [], self.label or [])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.errors import UsageError
 
 
@@ -31,7 +32,7 @@ def report(
     from robench_fire.tables.choice import chosen_in
     from robench_fire.tables.entries import entries_in
 
-    entries = chosen_in(entries_in(sources, eps), o.listed(only), where or [])
+    entries = chosen_in(entries_in(sources, eps), reading.listed(only), where or [])
     write_text(output, made(sources, entries, data_dir or data_folder()))
     print(output)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from robench_fire.cli.common import options as o
+from robench_fire.cli.common import reading
 from robench_fire.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def plot(
     """Draw runs or a board: PNG and SVG, the data beside it as CSV, and a sentence that says what it shows."""
     from robench_fire.figures.style import save, targets
 
-    asked = Asked(sources, o.listed(only), where or [], published, eps, data_dir)
+    asked = Asked(sources, reading.listed(only), where or [], published, eps, data_dir)
     _check(kind, asked)
     paths = targets(output, force)
     drawn = _drawn(kind, asked)
