@@ -109,14 +109,14 @@ def unexpected(fault: Exception) -> RobenchError:
 
 
 def _of_system(fault: OSError) -> RobenchError | None:
-    """What is said where the disk is full, files are too many, or a folder is not the user's to write."""
-    where = f" for {fault.filename}" if fault.filename else ""
+    """What is said where the disk is full, files are too many, or a place is not the user's."""
+    where = f"{fault.filename}: " if fault.filename else ""
     if fault.errno in ROOM:
-        return DataError(f"{fault.strerror}{where}; make room, the same command continues")
+        return DataError(f"cannot write {where}{fault.strerror}; make room, the same command continues")
     if fault.errno in HANDLES:
-        return RobenchError(f"{fault.strerror}{where}; allow more (`ulimit -n 4096`), the same command continues")
+        return RobenchError(f"{where}{fault.strerror}; allow more (`ulimit -n 4096`), the same command continues")
     if fault.errno in FORBIDDEN:
-        return UsageError(f"{fault.strerror}{where}; choose another place, or make this one yours to use")
+        return UsageError(f"{where}{fault.strerror}; choose another place, or make this one yours to use")
     return None
 
 
@@ -124,6 +124,13 @@ def in_a_line(fault: BaseException) -> str:
     """The kind of any error, and the first line of what it says, not endlessly."""
     lines = str(fault).strip().splitlines()
     return ": ".join([type(fault).__name__, *(line[:300] for line in lines[:1])])
+
+
+def unwritten(path: Path, fault: OSError) -> RobenchError:
+    """What is said where ``path`` cannot be written; what was there stays."""
+    fault.filename = fault.filename or str(path)
+    usual = DataError(f"cannot write {path}: {fault.strerror}; the same command continues")
+    return _of_system(fault) or usual
 
 
 def located(fault: BaseException) -> str:

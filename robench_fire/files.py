@@ -34,6 +34,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
     Raises:
         OSError: if it cannot be written, naming ``path``; what was there stays.
+        DataError: if its folder was removed meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     here = f".{path.name}.{socket.gethostname()}"
@@ -51,11 +52,22 @@ def replaced(path: Path) -> Iterator[Path]:
             os.replace(partial, path)
             _settled(path.parent)
         except OSError as fault:
+            check_there(path.parent)
             if fault.filename in (None, str(partial)):  # where bytes are written, no name is said
                 fault.filename = str(path)
             raise
         finally:
             partial.unlink(missing_ok=True)
+
+
+def check_there(folder: Path) -> None:
+    """Refuse to go on where the folder that is worked on is gone.
+
+    Raises:
+        DataError: if it is.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} was removed while it was worked on; the same command begins anew") from None
 
 
 def _swept(folder: Path, here: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, unwritten
 from robench_fire.evaluation.record import Record
 from robench_fire.files import replaced
 from robench_fire.quantity import same
@@ -23,15 +23,13 @@ def keep(folder: Path, number: int, attack: str, weights: str, index: NDArray[An
     ``weights``: the hash of the model's, so that nothing left by another one is ever taken for this one's.
 
     Raises:
-        DataError: if it cannot be written.
+        RobenchError: if it cannot be written.
     """
     try:
         with replaced(_part(folder, number, attack, weights)) as partial:
             partial.write_bytes(save({"index": index, "images": found}))
     except OSError as fault:
-        raise DataError(
-            f"cannot write {folder}: {fault.strerror}; make room and give the same command again, it continues"
-        ) from None
+        raise unwritten(folder, fault) from None
 
 
 def _part(folder: Path, number: int, attack: str, weights: str) -> Path:

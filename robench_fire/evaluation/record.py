@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, unwritten
 from robench_fire.evaluation.own_attacks.uncounted import Uncounted
 from robench_fire.files import held, write_json
 from robench_fire.runs.folders import read_json
@@ -78,7 +78,7 @@ class Record:
         """Save atomically.
 
         Raises:
-            DataError: if the file cannot be written; what was there before stays.
+            RobenchError: if the file cannot be written; what was there before stays.
         """
         plain = {
             "format": FORMAT,
@@ -92,9 +92,7 @@ class Record:
         try:
             write_json(path, plain)
         except OSError as fault:
-            raise DataError(
-                f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
-            ) from None
+            raise unwritten(path, fault) from None
 
 
 def numbers(blocks: int, shard: tuple[int, int]) -> list[int]:

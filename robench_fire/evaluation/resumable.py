@@ -24,7 +24,7 @@ from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.own_attacks.judging import count_own
 from robench_fire.evaluation.record import Record
 from robench_fire.evaluation.stored import clear, facts_of, finish, is_current, keeps_images, masks_of
-from robench_fire.files import sealed, write_json
+from robench_fire.files import check_there, sealed, write_json
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Event, Report
@@ -156,6 +156,7 @@ def saving(evaluator: Evaluator, found: Record, state: Path, threat: Threat) -> 
     folder = evaluator.path(evaluator.name(attack, threat), ".adv")
 
     def save(name: str, ended: Ended) -> None:
+        check_there(state.parent)
         if keeps_images(found.identity):
             adversarial_images.keep(
                 folder, ended.number, name, evaluator.weights, ended.outcome.broken, ended.outcome.images

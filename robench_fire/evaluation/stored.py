@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench_fire.errors import DataError
+from robench_fire.errors import unwritten
 from robench_fire.evaluation import adversarial_images, autoattack_log, reliability
 from robench_fire.evaluation.evaluate import Result, result
 from robench_fire.evaluation.evaluator import Evaluator
@@ -54,7 +54,7 @@ def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any
     """Write masks, facts and log of a complete record.
 
     Raises:
-        DataError: if they cannot be written.
+        RobenchError: if they cannot be written.
     """
     found = result(whole)
     name = evaluator.name(str(whole.identity["attack"]), threat)
@@ -72,9 +72,7 @@ def finish(evaluator: Evaluator, threat: Threat, whole: Record) -> dict[str, Any
         folders.write_evaluation(path, masks, facts)  # says that all is there
         clear(evaluator, facts, threat)  # what has gone into it is needed until then
     except OSError as fault:
-        raise DataError(
-            f"cannot write {path}: {fault.strerror}; make room and give the same command again, it continues"
-        ) from None
+        raise unwritten(path, fault) from None
     return facts
 
 

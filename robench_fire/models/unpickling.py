@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -102,4 +104,6 @@ def _is_program(path: Path) -> bool:
 
 def unreadable(path: Path, fault: Exception) -> DataError:
     """What is said of a file that a reader of weights could not read."""
+    if (full := os.strerror(errno.EMFILE)) in str(fault):
+        return DataError(f"{path} cannot be read: {full}; allow more (`ulimit -n 4096`)")
     return DataError(f"{path} cannot be read safely ({type(fault).__name__}); it must hold tensors: {SAVE}")

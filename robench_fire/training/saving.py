@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 import torch
 
 from robench_fire.errors import DataError
-from robench_fire.files import replaced
+from robench_fire.files import check_there, replaced
 
 MARK = b"robench state 1\n"
 """The end of a file, behind its 32 bytes of SHA-256; files of before there was one have neither."""
@@ -64,8 +64,7 @@ def write(path: Path, plain: dict[str, Any]) -> None:
         OSError: if it cannot be written; nothing is changed.
         DataError: if its folder is gone, in which there was more than a state.
     """
-    if not path.parent.is_dir():
-        raise DataError(f"{path.parent} was removed while it was worked on; the same command begins anew")
+    check_there(path.parent)
     with replaced(path) as partial:
         with open(partial, "wb") as file:
             summed = _Summed(file)

@@ -130,7 +130,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match=r"^cannot write .*adv: No space left on device; make room"):
+    with pytest.raises(DataError, match=r"^cannot write .*safetensors: No space left on device; make room"):
         adversarial_images.keep(tmp_path / "adv", 0, "one", WEIGHTS, np.array([0]), pictures(0.5))
     assert list((tmp_path / "adv").iterdir()) == []
 

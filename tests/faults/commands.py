@@ -47,10 +47,14 @@ BENCHES = (
     Command("bench", "in one process", (f"{BENCH} {SHORT} --jobs 1",)),
     Command("bench", "in two processes", (f"{BENCH} {SHORT} --jobs 2",), single=False),
 )
-ATTACKED, PUBLISH = f"{BENCH} {ATTACK} --jobs 1", "table runs --publish board"
+PUBLISH = "table runs --publish board"
+ATTACKED = tuple(
+    f"train {defense} digits --seeds 1 --epochs 1 {QUICK} --attack aa --examples 6 --batch-size 6 --jobs 1"
+    for defense in ("madry", "fire")
+)
 PUBLISHED = (
-    Command("publish", "a new board", (PUBLISH,), (ATTACKED,)),
+    Command("publish", "a new board", (PUBLISH,), ATTACKED),
     Command("publish", "a board that is there", (PUBLISH,),
-            (ATTACKED, "table runs/digits/Linf/madry --publish board")),
+            (*ATTACKED, "table runs/digits/Linf/madry --publish board")),
 )  # fmt: skip
 GROUPS = {"train": TRAININGS, "eval": EVALUATIONS, "bench": BENCHES, "publish": PUBLISHED}

@@ -165,7 +165,7 @@ def test_a_run_says_the_same_as_the_command_line(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_by_its_file() -> None:
     found = unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/state.pt"))
     assert (type(found), str(found)) == (
-        DataError, "No space left on device for runs/state.pt; make room, the same command continues"
+        DataError, "cannot write runs/state.pt: No space left on device; make room, the same command continues"
     )  # fmt: skip
 
 
