@@ -76,6 +76,13 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def shortened(text: str) -> str:
+    """A message without the middle of its longest lines, where what was given is endless."""
+    half = _LONG // 2
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= _LONG else f"{line[:half]} ... {line[-half:]}" for line in lines)
+
+
 def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
     """Say which of so many runs failed, if any did.
 
@@ -87,6 +94,11 @@ def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
         raise type(fault)(f"{len(failed)} of {runs} runs failed; {name}: {fault}")
 
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+"""What a system says of files that it does not let us read or write: no defect of ours."""
+_LONG = 1_000  # characters of a line, of which both ends say more than the middle
+
+
 def unexpected(fault: Exception) -> RobenchError:
     """What is said of any error: one of ours as it is; in a file of the user's, where it is; else its kind."""
     if isinstance(fault, RobenchError):
@@ -94,6 +106,9 @@ def unexpected(fault: Exception) -> RobenchError:
     if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {fault.filename}" if fault.filename else ""
         return DataError(f"{fault.strerror}{where}; make room, the same command continues")
+    if isinstance(fault, OSError) and fault.errno in _REFUSED and fault.filename:
+        kind = UsageError if fault.errno == errno.ENAMETOOLONG else DataError
+        return kind(f"{fault.filename}: {fault.strerror}")
     said = in_a_line(fault)
     if where := located(fault):
         return RecipeError(f"{where}: {said}")

@@ -38,7 +38,7 @@ def markdown(table: Table) -> str:
 
 
 _ACTS = re.compile(r"[\\`|<>$*~]|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)")
-"""What Markdown acts on: beginnings of code, cells, tags, formulas, emphasis, entities, and the end of a link's text."""
+"""What Markdown acts on: where code, cells, tags, formulas, emphasis and entities begin, and a link's text ends."""
 
 
 def _md(text: str) -> str:

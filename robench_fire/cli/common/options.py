@@ -51,7 +51,7 @@ Channels = Annotated[
 Seeds = Annotated[
     str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4). (default: 5)")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="This one seed, as for a task of a job array.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=10**18, help="This one seed, as for a task of a job array.")]
 Profile = Annotated[
     ProfileName, typer.Option(help="matched: one protocol for all; short: in fewer epochs; official: as released.")
 ]
@@ -93,11 +93,11 @@ Start = Annotated[
 Teacher = Annotated[
     str, typer.Option(metavar="FILE|RUN", help="The network whose logits the loss reads, for a defense that does.")
 ]
-Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. (default: all)")]
+Examples = Annotated[int | None, typer.Option(min=1, max=10**9, help="Evaluate on the first N test images. (default: all)")]
 Attack = Annotated[
     str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard), fgsm, pgd20-cw, square.")
 ]
-EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
+EvalSeed = Annotated[int, typer.Option(min=0, max=10**18, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
 Shuffled = Annotated[
     bool, typer.Option("--shuffled", help="The images in a random order, as `compare --until` takes them.")
@@ -172,6 +172,9 @@ def listed(asked: list[str] | None) -> list[str]:
     return [part.strip() for text in asked or [] for part in text.split(",") if part.strip()]
 
 
+MOST_SEEDS = 10_000
+
+
 def seeds(text: str, one: int | None = None) -> list[int]:
     """``5`` is 0..4, ``0,3`` is those two, ``2-4`` is 2, 3, 4; ``one`` is of --seed, just this.
 
@@ -183,16 +186,17 @@ def seeds(text: str, one: int | None = None) -> list[int]:
             raise UsageError(f"--seed {one} is that seed, --seeds {text} says how many or which; give one of them")
         return [one]
     text = text.replace(" ", "") or "5"
-    if re.fullmatch(r"\d+", text) and int(text) > 0:
+    if re.fullmatch(r"\d{1,18}", text) and 0 < int(text) <= MOST_SEEDS:
         return list(range(int(text)))
     found: list[int] = []
-    if re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text) and ("," in text or "-" in text):
+    if re.fullmatch(r"\d{1,18}(-\d{1,18})?(,\d{1,18}(-\d{1,18})?)*", text) and ("," in text or "-" in text):
         for part in text.split(","):
             first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
-    if not found:
+            found += range(int(first), min(int(last or first), int(first) + MOST_SEEDS) + 1)
+    if not 0 < len(found) <= MOST_SEEDS:
         raise UsageError(
-            f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4); one seed is --seed K"
+            f"--seeds {text[:40]}: expected a number of seeds (5), a list (0,3) or a range (2-4), {MOST_SEEDS:,} at most; "
+            "one seed is --seed K"
         )
     return sorted(set(found))
 
@@ -236,9 +240,9 @@ def shard(text: str) -> tuple[int, int] | None:
     """
     if not text:
         return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text.replace(" ", ""))
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.replace(" ", ""))
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: expected i/n with i from 1 to n, like 2/4")
+        raise UsageError(f"--shard {text[:40]}: expected i/n with i from 1 to n, like 2/4")
     return int(match[1]), int(match[2])
 
 
@@ -255,8 +259,8 @@ def epochs(text: str) -> int | None:
     """
     if not text:
         return None
-    if not re.fullmatch(r"\d+", text) or int(text) < 1:
-        raise RecipeError(f"--epochs {text}: expected an integer of at least 1")
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) < 1:
+        raise RecipeError(f"--epochs {text[:40]}: expected an integer of at least 1")
     return int(text)
 
 
