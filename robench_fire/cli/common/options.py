@@ -51,7 +51,9 @@ Channels = Annotated[
 Seeds = Annotated[
     str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4). (default: 5)")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, max=10**18, help="This one seed, as for a task of a job array.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=10**18, help="This one seed, as for a task of a job array.")
+]
 Profile = Annotated[
     ProfileName, typer.Option(help="matched: one protocol for all; short: in fewer epochs; official: as released.")
 ]

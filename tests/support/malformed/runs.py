@@ -7,7 +7,6 @@ from malformed import DEEP, GARBAGE, Case, Make, array, cut, edited, folder, gon
 
 PLAN, TRAIN, ABOUT, AA = "plan.json", "train.json", "provenance.json", "eval.aa*.json"
 MASKS, CURVE = "eval.aa*.npy", "curve.jsonl"
-HUGE = 10**400
 
 
 def plan(*keys: str, to: object) -> Make:
@@ -81,7 +80,7 @@ WRONG: list[tuple[str, Make, str]] = [
     ("masks that are cut", cut(MASKS), "cannot be read (ValueError)"),
     ("masks that are empty", holds(MASKS, b""), "cannot be read"),
     ("masks of text", holds(MASKS, "hello"), "cannot be read"),
-    ("masks that are an npz", holds(MASKS, b"PK\x05\x06" + bytes(18)), "cannot be read"),
+    ("masks that are an npz", holds(MASKS, b"PK\x05\x06" + bytes(18)), "holds float64 (0,) where booleans"),
     ("masks of objects", array(MASKS, np.array([[None] * 40] * 2)), "cannot be read"),
     ("masks of floats", array(MASKS, np.zeros((2, 40))), "holds float64 (2, 40) where booleans"),
     ("masks of one dimension", array(MASKS, np.zeros(80, bool)), "holds bool (80,) where booleans"),
@@ -102,19 +101,14 @@ CURVES: list[tuple[str, Make, str]] = [
     ("a curve of NaN", holds(CURVE, '{"epoch": 1, "loss": NaN}\n'), "is no curve"),
     ("a curve that is a folder", folder(CURVE), "cannot be read"),
 ]
-OTHERS = [
-    Case("no run at all", "table nowhere", 4, "nowhere does not exist ... `robench train fire digits`"),
-    Case("a file for a run", "ls runs --output net.pt", 0, ""),
-    Case("an empty folder", "table empty", 4, "no evaluated run in empty", written("empty/x", "")),
-    Case("a run without a plan", "eval runs", 4, "no trained run", lambda place: None),
-    Case("a removal of no run", "rm runs/nowhere --yes", 4, "nowhere"),
-]
 CASES = [
     *(Case(f"plan.json {name}", "table runs", 4, f"plan.json ... {said}", holds(PLAN, text)) for name, text, said in TEXTS),
     *(Case(f"an evaluation {name}", "table runs", 4, said, holds(AA, text)) for name, text, said in TEXTS),
     *(Case(name, "table runs", 4, said, make) for name, make, said in WRONG),
+    Case("no run at all", "table nowhere", 4, "nowhere does not exist ... `robench train fire digits`"),
+    Case("an empty folder", "table empty", 4, "no evaluated run in empty", written("empty/x", "")),
     *(Case(name, "plot curves runs -o curves.png", 4, said, make) for name, make, said in CURVES),
     Case("a listed curve that is cut", "ls runs", 4, "is no curve", lambda place: (gone(TRAIN)(place), cut(CURVE)(place))),
 ]
-for command in ("eval runs --examples 40", "compare runs rst_adv rst_adv", "report runs", "site runs", "rm runs --only x"):
+for command in ("eval runs --examples 40", "compare runs rst_adv rst_adv", "report runs", "claims runs", "rm runs --only x"):
     CASES.append(Case(f"a plan cut, by {command}", command, 4, "is not JSON", cut(PLAN)))
