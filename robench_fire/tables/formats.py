@@ -43,7 +43,7 @@ _ACTS = re.compile(r"[\\`|<>$*~]|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)"
 
 def _md(text: str) -> str:
     """Plain text as Markdown, in one line."""
-    return _ACTS.sub(lambda found: f"\\{found[0]}", " ".join(text.split("\n")))
+    return _ACTS.sub(lambda found: f"\\{found[0]}", re.sub(r"[\r\n\v\f\x85\u2028\u2029]+", " ", text))
 
 
 def _bold(table: Table, style: str) -> list[list[str]]:

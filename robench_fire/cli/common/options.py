@@ -95,7 +95,7 @@ Start = Annotated[
 Teacher = Annotated[
     str, typer.Option(metavar="FILE|RUN", help="The network whose logits the loss reads, for a defense that does.")
 ]
-Examples = Annotated[int | None, typer.Option(min=1, max=10**9, help="Evaluate on the first N test images. (default: all)")]
+Examples = Annotated[int | None, typer.Option(min=1, max=10**9, help="Only the first N test images. (default: all)")]
 Attack = Annotated[
     str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard), fgsm, pgd20-cw, square.")
 ]
@@ -197,8 +197,8 @@ def seeds(text: str, one: int | None = None) -> list[int]:
             found += range(int(first), min(int(last or first), int(first) + MOST_SEEDS) + 1)
     if not 0 < len(found) <= MOST_SEEDS:
         raise UsageError(
-            f"--seeds {text[:40]}: expected a number of seeds (5), a list (0,3) or a range (2-4), {MOST_SEEDS:,} at most; "
-            "one seed is --seed K"
+            f"--seeds {text[:40]}: expected a number of seeds (5), a list (0,3) or a range (2-4), at most "
+            f"{MOST_SEEDS:,} seeds; one seed is --seed K"
         )
     return sorted(set(found))
 

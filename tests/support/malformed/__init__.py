@@ -34,6 +34,7 @@ class Case(NamedTuple):
     code: int
     said: str
     make: Make = nothing
+    besides: str = ""  # how the name of a file ends that may be changed all the same
 
 
 def the(place: Path, pattern: str) -> Path:

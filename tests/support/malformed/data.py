@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
 from malformed import GARBAGE, Case, Make, written
 from malformed.weights import Call, bomb, zipped
-from PIL import Image
 
 SHOW = "--eps 0.1 --data-dir ../data"
 X, Y = np.zeros((8, 8, 8, 1), np.uint8), np.array([0, 1] * 4)

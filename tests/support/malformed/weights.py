@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from malformed import DEEP, GARBAGE, Case, Make, cut, edited, folder, gone, holds, the, written
 from safetensors.torch import load_file, save_file
 
-WEIGHTS, STATE, AA = "weights.safetensors", "eval.aa-Linf-0.2-40.state", "eval.aa*.json"
+from malformed import DEEP, GARBAGE, Case, Make, cut, edited, folder, gone, holds, the, written
+
+WEIGHTS, AA = "weights.safetensors", "eval.aa*.json"
+ABOUT = "provenance.json"  # a session that begins is recorded before it reads what it goes on with
 
 
 class Call:
@@ -167,7 +169,7 @@ CASES = [
     Case("a checkpoint that is a folder", "eval digits-cnn:w.pt --dataset digits", 2, "w.pt", written("w.pt/a", "")),
     Case("a checkpoint that is not there", "eval digits-cnn:w.pt --dataset digits", 4, "w.pt does not exist"),
     Case("a checkpoint of no data set", "eval digits-cnn:net.pt", 2, "say its data set with --dataset"),
-    Case("a checkpoint of another network", "eval small-cnn:net.pt --dataset mnist", 4, "does not fit the architecture"),
+    Case("a checkpoint of another network", "eval small-cnn:net.pt --dataset mnist", 4, "does not fit"),
     Case("a key that is none", "eval digits-cnn:net.pt --dataset digits --key zzz", 4, "unknown weights 'zzz'"),
     Case("a start of garbage", "train trades digits --start w.pt --seeds 1", 4, SAFE, written("w.pt", GARBAGE)),
     Case("a start that executes", "train trades digits --start w.pt --seeds 1", 4, "not read",
@@ -175,10 +177,10 @@ CASES = [
     *(Case(name, EVAL, code, said, lambda place, make=make: (gone(AA)(place), make(place)))  # type: ignore[misc]
       for name, make, code, said in RUNS),
     *(Case(f"an evaluation's state {name}", EVAL, 4, said, unfinished(content)) for name, content, said in RECORDS),
-    Case("a training's state of garbage", SEED, 4, "state.pt cannot be read ... move", interrupted(GARBAGE)),
-    Case("a training's state that is empty", SEED, 4, "state.pt cannot be read", interrupted(b"")),
+    Case("a training's state of garbage", SEED, 4, "state.pt cannot be read ... move", interrupted(GARBAGE), ABOUT),
+    Case("a training's state that is empty", SEED, 4, "state.pt cannot be read", interrupted(b""), ABOUT),
     Case("a training's state that executes", SEED, 4, "state.pt cannot be read",
-         interrupted(torch_file(Call(os.system, "touch executed")))),
+         interrupted(torch_file(Call(os.system, "touch executed"))), ABOUT),
     Case("perturbed images that are cut", "plot gallery runs -o a.png", 4, "adv.safetensors cannot be read",
          cut("eval.aa*.adv.safetensors")),
     Case("perturbed images of another name", "plot gallery runs -o a.png", 4, "name is ",
