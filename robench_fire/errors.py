@@ -76,6 +76,13 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def shortened(text: str) -> str:
+    """A message without the middle of its longest lines, where what was given is endless."""
+    half = _LONG // 2
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= _LONG else f"{line[:half]} ... {line[-half:]}" for line in lines)
+
+
 def raise_failed(failed: Mapping[str, RobenchError], runs: int) -> None:
     """Say which of so many runs failed, if any did.
 
@@ -91,6 +98,9 @@ ROOM, HANDLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EMFILE, errno.
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_MEMORY = ("Cannot allocate memory", "failed to map segment", "can't allocate memory")
 """What is said of it where a library cannot be loaded, and by torch."""
+_ELSEWHERE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What a system says of paths that lead to no file: no defect of ours."""
+_LONG = 1_000  # characters of a line, of which both ends say more than the middle
 
 
 def unexpected(fault: Exception) -> RobenchError:
@@ -117,6 +127,9 @@ def _of_system(fault: OSError) -> RobenchError | None:
         return RobenchError(f"{where}{fault.strerror}; allow more (`ulimit -n 4096`), the same command continues")
     if fault.errno in FORBIDDEN:
         return UsageError(f"{where}{fault.strerror}; choose another place, or make this one yours to use")
+    if fault.errno in _ELSEWHERE and fault.filename:
+        kind = UsageError if fault.errno == errno.ENAMETOOLONG else DataError
+        return kind(f"{fault.filename}: {fault.strerror}")
     return None
 
 

@@ -253,7 +253,10 @@ def csv_cell(value: Any) -> Any:
 
     Numbers, also as texts, stay as they are.
     """
-    if not isinstance(value, str) or not re.match(r"\s*[=+\-@＝＋－＠]|[\t\r\n]", value):
+    if not isinstance(value, str):
+        return value
+    value = re.sub("\r\n?", "\n", value)  # which writers put between quotes, and a bare \r not always
+    if not re.match(r"\s*[=+\-@＝＋－＠]|[\t\n]", value):
         return value
     return value if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", value, re.IGNORECASE) else f"'{value}"
 

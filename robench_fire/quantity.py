@@ -71,9 +71,9 @@ def seconds(text: str) -> float:
         ValueError: for anything else, or less than nothing.
     """
     plain = text.strip().lower()
-    if match := re.fullmatch(r"(\d+\.?\d*)([smhd]?)", plain):
+    if match := re.fullmatch(r"(\d{1,7}(?:\.\d*)?)([smhd]?)", plain):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-    if match := re.fullmatch(r"(?:(\d+):)?(\d+):([0-5]\d)", plain):
+    if match := re.fullmatch(r"(?:(\d{1,5}):)?(\d{1,5}):([0-5]\d)", plain):
         hours, minutes, rest = (int(each or 0) for each in match.groups())
         return float(3600 * hours + 60 * minutes + rest)
     raise ValueError(f"{text!r} is no duration; write it like 90s, 5m, 8h or 7:59:00")

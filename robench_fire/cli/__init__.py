@@ -29,7 +29,7 @@ from robench_fire.cli.starting import demo, init
 from robench_fire.cli.submit import submit
 from robench_fire.cli.sweep import sweep
 from robench_fire.devices import torchrun
-from robench_fire.errors import printable, unexpected
+from robench_fire.errors import printable, shortened, unexpected
 
 app = typer.Typer(
     name="robench",
@@ -127,5 +127,5 @@ def _leave(text: str, code: int) -> NoReturn:
     stopping.over()
     with torchrun.last_word() as mine:
         if mine:
-            print(f"robench: {printable(text)}", file=sys.stderr, flush=True)
+            print(f"robench: {shortened(printable(text))}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -147,12 +147,22 @@ def show(
         "training_seconds_per_seed": round(seconds, 1),
         "device": str(place),
         "timm": chosen_of_timm(plan.recipe.arch, composed.dataset.shape),
+        "executes": _code_of_users(defense, dataset, plan.recipe.arch),
     }
     if json:
         values = [{"path": path, "value": value, "source": source} for path, value, source in composed.sources()]
         print(jsonlib.dumps({"format": 1, "plan": to_plain(plan), "values": values, **cost}, indent=2))
         return
     _print_plan(composed, cost)
+
+
+def _code_of_users(defense: str, dataset: str, arch: str) -> list[str]:
+    """What a user names that is executed."""
+    from robench_fire.data.own.sources import FUNCTION
+    from robench_fire.models.own import text
+
+    named = {defense: defense.endswith(".py"), dataset: bool(FUNCTION.fullmatch(dataset)), arch: bool(text.read(arch))}
+    return [each for each, is_code in named.items() if is_code]
 
 
 def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
@@ -176,5 +186,7 @@ def _print_plan(composed: Any, cost: dict[str, Any]) -> None:
     replayed = composed.plan.recipe.updates
     each = f"{cost['forward_equivalents_per_update']} forward-equivalents an update"
     console.print(f"plan {cost['fingerprint']}; {each}{f', {replayed} updates a batch' if replayed > 1 else ''}")
+    if code := ", ".join(cost["executes"]):
+        console.print(f"executes code that you name, which can do whatever you can: {code}", highlight=False)
     took = duration(cost["training_seconds_per_seed"])
     console.print(f"about {took} of training a seed on this machine's {cost['device']}, measured just now")

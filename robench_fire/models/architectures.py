@@ -86,7 +86,7 @@ def builder(arch: str, shape: Shape) -> Callable[[Shape, int], nn.Module]:
         raise RecipeError(f"unknown architecture {arch!r}: a timm model is timm/{arch.removeprefix('timm:')}")
     if text.read(arch):
         return network.builder(arch)
-    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", arch):
+    if match := re.fullmatch(r"wrn-(\d{1,4})-(\d{1,4})", arch):
         found, takes = _wrn(int(match[1]), int(match[2])), (3, 32, 32)
     elif arch in _FIXED:
         found, takes = _FIXED[arch]

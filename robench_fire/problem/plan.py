@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -209,10 +210,11 @@ def read_value(kind: Any, text: str) -> Any:
 
 
 def _read_scalar(kind: type, text: str) -> Any:
-    try:
-        return int(text) if kind is int else float(Quantity(text)) if kind is float else kind(text)
-    except ValueError as fault:
-        raise ValueError(f"expected an integer, got {text!r}" if kind is int else str(fault)) from None
+    if kind is int:
+        if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
+            raise ValueError(f"expected an integer of nine digits at most, got {text[:20]!r}")
+        return int(text)
+    return float(Quantity(text)) if kind is float else kind(text)
 
 
 def _read_kind(kinds: Sequence[Any], text: str) -> Any:

@@ -38,12 +38,12 @@ def markdown(table: Table) -> str:
 
 
 _ACTS = re.compile(r"[\\`|<>$*~]|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)")
-"""What Markdown acts on: beginnings of code, cells, tags, formulas, emphasis, entities, and the end of a link's text."""
+"""What Markdown acts on: where code, cells, tags, formulas, emphasis and entities begin, and a link's text ends."""
 
 
 def _md(text: str) -> str:
     """Plain text as Markdown, in one line."""
-    return _ACTS.sub(lambda found: f"\\{found[0]}", " ".join(text.split("\n")))
+    return _ACTS.sub(lambda found: f"\\{found[0]}", re.sub(r"[\r\n\v\f\x85\u2028\u2029]+", " ", text))
 
 
 def _bold(table: Table, style: str) -> list[list[str]]:

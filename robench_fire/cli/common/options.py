@@ -56,7 +56,9 @@ Channels = Annotated[
 Seeds = Annotated[
     str, typer.Option(help="How many seeds (5 means 0 to 4), a list (0,3) or a range (2-4). (default: 5)")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="This one seed, as for a task of a job array.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=10**18, help="This one seed, as for a task of a job array.")
+]
 Profile = Annotated[
     ProfileName,
     typer.Option(
@@ -108,11 +110,11 @@ Start = Annotated[
 Teacher = Annotated[
     str, typer.Option(metavar="FILE|RUN", help="The network whose logits the loss reads, for a defense that does.")
 ]
-Examples = Annotated[int | None, typer.Option(min=1, help="Evaluate on the first N test images. (default: all)")]
+Examples = Annotated[int | None, typer.Option(min=1, max=10**9, help="Only the first N test images. (default: all)")]
 Attack = Annotated[
     str, typer.Option(help="Evaluations, comma-separated: pgd20, aa (AutoAttack standard), fgsm, pgd20-cw, square.")
 ]
-EvalSeed = Annotated[int, typer.Option(min=0, help="Seed of the evaluation's attacks.")]
+EvalSeed = Annotated[int, typer.Option(min=0, max=10**18, help="Seed of the evaluation's attacks.")]
 EvalBatch = Annotated[int, typer.Option("--eval-batch", min=1, help="Test images attacked at a time.")]
 Shuffled = Annotated[
     bool, typer.Option("--shuffled", help="The images in a random order, as `compare --until` takes them.")

@@ -39,6 +39,9 @@ def listed(asked: list[str] | None) -> list[str]:
     return [part.strip() for text in asked or [] for part in text.split(",") if part.strip()]
 
 
+MOST_SEEDS = 10_000
+
+
 def seeds(text: str, one: int | None = None) -> list[int]:
     """``5`` is 0..4, ``0,3`` is those two, ``2-4`` is 2, 3, 4; ``one`` is of --seed, just this.
 
@@ -50,15 +53,16 @@ def seeds(text: str, one: int | None = None) -> list[int]:
             raise UsageError(f"--seed {one} is that seed, --seeds {text} says how many or which; give one of them")
         return [one]
     text = text.replace(" ", "") or "5"
-    if re.fullmatch(r"\d+", text) and int(text) > 0:
+    if re.fullmatch(r"\d{1,18}", text) and 0 < int(text) <= MOST_SEEDS:
         return list(range(int(text)))
     found: list[range] = []
-    if re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text) and ("," in text or "-" in text):
+    if re.fullmatch(r"\d{1,18}(-\d{1,18})?(,\d{1,18}(-\d{1,18})?)*", text) and ("," in text or "-" in text):
         ends = (part.partition("-") for part in text.split(","))
         found = [range(int(first), int(last or first) + 1) for first, _, last in ends]
-    if not found or not all(found):  # one that runs backwards is of no seed
+    if not found or not all(found) or sum(each.stop - each.start for each in found) > MOST_SEEDS:  # one runs backwards
         raise UsageError(
-            f"--seeds {text}: expected a number of seeds (5), a list (0,3) or a range (2-4); one seed is --seed K"
+            f"--seeds {text[:40]}: expected a number of seeds (5), a list (0,3) or a range (2-4), at most "
+            f"{MOST_SEEDS:,} seeds; one seed is --seed K"
         )
     return sorted({seed for each in found for seed in each})
 
@@ -110,9 +114,9 @@ def shard(text: str) -> tuple[int, int] | None:
     """
     if not text:
         return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text.replace(" ", ""))
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.replace(" ", ""))
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: expected i/n with i from 1 to n, like 2/4")
+        raise UsageError(f"--shard {text[:40]}: expected i/n with i from 1 to n, like 2/4")
     return int(match[1]), int(match[2])
 
 
@@ -129,8 +133,8 @@ def epochs(text: str) -> int | None:
     """
     if not text:
         return None
-    if not re.fullmatch(r"\d+", text) or int(text) < 1:
-        raise RecipeError(f"--epochs {text}: expected an integer of at least 1")
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) < 1:
+        raise RecipeError(f"--epochs {text[:40]}: expected an integer of at least 1")
     return int(text)
 
 

@@ -42,7 +42,10 @@ def from_npz(path: Path) -> Found:
 def _read(path: Path, archive: Any, name: str) -> Any:
     try:
         return archive[name]
-    except ValueError:  # an array of objects is a pickle, which could run anything
+    except ValueError as fault:
+        if "pickle" not in str(fault):
+            raise
+        # an array of objects is a pickle, which could run anything
         fix = "save a plain array: numbers, or names of one length, np.array(names, dtype=str)"
         raise DataError(f"{path}: {name} holds pickled objects, which are never read; {fix}") from None
 
@@ -68,7 +71,8 @@ def found(where: str, content: Mapping[str, Any], there: list[str] | None = None
 
 
 def _part(where: str, names: tuple[str, str], images: Any, labels: Any) -> Part:
-    pixels, numbers = _pixels(f"{where}: {names[0]}", _plain(images)), _labels(f"{where}: {names[1]}", _plain(labels))
+    one, other = (f"{where}: {name}" for name in names)
+    pixels, numbers = _pixels(one, _plain(one, images)), _labels(other, _plain(other, labels))
     if len(pixels) != len(numbers):
         raise DataError(f"{where}: {names[0]} holds {len(pixels):,} images and {names[1]} {len(numbers):,} labels")
     if not len(pixels):
@@ -76,8 +80,11 @@ def _part(where: str, names: tuple[str, str], images: Any, labels: Any) -> Part:
     return Part(numbers, [f"{names[0]}[{number}]" for number in range(len(pixels))], partial(_picture, pixels))
 
 
-def _plain(value: Any) -> NDArray[Any]:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+def _plain(what: str, value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except Exception as fault:  # whatever numpy, torch or an object of the user's raises
+        raise DataError(f"{what} is no array ({in_a_line(fault)})") from None
 
 
 def _picture(pixels: NDArray[np.uint8], number: int) -> Image.Image:

@@ -65,6 +65,8 @@ def mapped(part: Part, function: Callable[[Image.Image], Any]) -> Iterator[Any]:
                 return function(picture)
         except DataError:
             raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            return "too many pixels"
         except Exception as fault:  # whatever Pillow raises on a broken file
             return str(fault).split("\n")[0].split(" '/")[0] if isinstance(fault, OSError) else type(fault).__name__
 

@@ -1,0 +1,76 @@
+"""Malformed inputs: a message and an exit code, never a traceback, and nothing of what is there is changed.
+
+The inputs are the tables in tests/support/malformed/: a command line, what lies where it reads, and what is said.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import robench
+from malformed import Case, boards, copied, data, runs, state, weights, words
+from repository import ROOT
+from shared_folder import shared_folder
+from verified_runs import finished
+from weights_to_evaluate import initial
+
+CASES: list[Case] = [case for table in (words, runs, weights, data, boards) for case in table.CASES]
+ROWS = ("Carmon2019Unlabeled_hidden", "Picot2021Adversarial", "Zhang2019Theoretically")
+LISTS = (2, 7)  # exit codes of messages that may be lists: usage in a box, and every check of a bundle that fails
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, brief_attacks: None) -> Path:
+    """What every command finds; not to be changed."""
+
+    def make(folder: Path) -> Path:
+        place = folder / "place"
+        if not place.exists():
+            finished(place / "runs")
+            (place / "board/digits/Linf").mkdir(parents=True)
+            for name in ROWS:
+                shutil.copy(ROOT / f"leaderboards/all/digits/Linf/{name}.json", place / "board/digits/Linf")
+            torch.save(initial("digits-cnn", (1, 8, 8)).state_dict(), place / "net.pt")
+        return place
+
+    return shared_folder(tmp_path_factory, "malformed", make)
+
+
+def unlike(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_message_and_an_exit_code(case: Case, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, out = copied(made, tmp_path / "place"), io.StringIO()
+    case.make(place)
+    before = state(place)
+    monkeypatch.chdir(place)
+    with redirect_stdout(out), redirect_stderr(out):
+        code = robench(*shlex.split(case.words))
+    said = out.getvalue()
+    assert code == case.code, said[-2000:]
+    assert "Traceback" not in said
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", said)
+    message = re.sub(r"[│\s]+", " ", said)
+    assert re.search(".*".join(map(re.escape, case.said.split(" ... "))), message), message[-2000:]
+    if code not in LISTS:
+        lines = said[said.rindex("robench: ") :].splitlines()
+        assert len(lines) <= 2
+        assert max(map(len, lines)) < 1200
+    changed = [name for name in unlike(before, state(place)) if not (case.besides and name.endswith(case.besides))]
+    assert changed == []
+    assert not (place / "executed").exists()
+
+
+def test_the_page_says_how_many_there_are() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert f"{len(CASES)} malformed inputs" in page
+    assert len({case.name for case in CASES}) == len(CASES)
