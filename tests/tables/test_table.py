@@ -67,9 +67,9 @@ def test_means_and_stds_are_those_of_pandas(found: NDArray[np.bool_]) -> None:
     (line,) = csv.DictReader(io.StringIO(render([ours(per_seed=dict(enumerate(seeds)))], "csv")))
     each = pd.DataFrame({"clean": 100 * found[0].mean(1), "autoattack": 100 * found[1].mean(1)})
     each["average"] = each.mean(axis=1)
-    for name, own in each.items():
-        assert float(line[f"{name}_mean"]) == pytest.approx(own.mean(), abs=5.1e-5)
-        assert float(line[f"{name}_std"] or "nan") == pytest.approx(own.std(), abs=5.1e-5, nan_ok=True)
+    for name, values in each.items():
+        assert float(line[f"{name}_mean"]) == pytest.approx(values.mean(), abs=5.1e-5)
+        assert float(line[f"{name}_std"] or "nan") == pytest.approx(values.std(), abs=5.1e-5, nan_ok=True)
 
 
 def test_a_published_value_that_ours_equals_is_not_above_it() -> None:
