@@ -34,7 +34,7 @@ from robench_fire.launching import local
 from robench_fire.problem.dataset import Splits
 
 settings.register_profile("ordinary", max_examples=30, deadline=None, derandomize=True, database=None)
-settings.register_profile("thorough", max_examples=2000, deadline=None, print_blob=True)
+settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile("ordinary")  # --hypothesis-profile thorough: other examples each time, and many
 
 

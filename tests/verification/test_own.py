@@ -104,6 +104,17 @@ def test_a_changed_or_missing_copy_of_the_code_is_found(work: Path, name: str) -
     assert f"{name}: it is not here" in wrong(verified(work))["network code"]
 
 
+@pytest.mark.parametrize("name", ["net.py", "scale.py"])
+def test_any_byte_of_the_code_is_found(work: Path, name: str) -> None:
+    (run,) = seeds(work / "runs")
+    before, draw = (run.folder / name).read_bytes(), np.random.default_rng(0)
+    for place in draw.integers(len(before), size=30):
+        after = bytearray(before)
+        after[place] = (after[place] + draw.integers(1, 256)) % 256
+        (run.folder / name).write_bytes(after)
+        assert set(wrong(verified(work))) == {"network code"}
+
+
 def test_code_beside_it_is_no_part_of_it(work: Path) -> None:
     (run,) = seeds(work / "runs")
     (run.folder / "more.py").write_text("")
