@@ -57,8 +57,8 @@ def test_the_face_of_the_package() -> None:
     """What the pages for authors and docs/python.md teach; a name that is taken from here breaks its users' files."""
     face = (
         "Adam AdversarialWeights Augment Cosine CutMix Cyclic Dataset Defense Download Evaluation Extra File "
-        "HardLabels L2 Linf Mirror Mixup Objective Paper Pgd Plan Quantity Ramp Recipe Replay Reported RobenchError Runs "
-        "SelfAdaptive Sgd Split Standard Steps Terms Threat View Views "
+        "HardLabels L2 Linf Mirror Mixup Objective Paper Pgd Plan Quantity Ramp Recipe Replay Reported RobenchError "
+        "Runs SelfAdaptive Sgd Split Standard Steps Terms Threat View Views "
         "compare evaluate list_architectures list_datasets list_defenses load load_images table train"
     ).split()
     assert sorted(robench_fire._FACE) == face

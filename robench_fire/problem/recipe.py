@@ -160,15 +160,16 @@ def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:
 class Recipe:
     """A training recipe.
 
-    ``attack``: the inner maximisation: a search, the gradients of the updates themselves (Replay), or None, which trains
-    on clean images only. ``attack_mode``: which batch statistics the attack sees. ``passes``: train-mode forwards in order; batch-norm statistics move at each. A pass named twice is
-    repeated without gradient, as some released codes do, and the last one enters the loss. ``ema_decay``: evaluate an
-    exponential moving average of the weights. ``select``: keep the last epoch, or the epoch with the highest robust
-    accuracy on the validation split; the test split is never seen. ``precision``: the format of the update's products
-    and ``attack_precision`` of the attack's; "auto" is chosen per device (robench_fire.devices.precision).
-    ``ghost_batch``: batch norm sees each batch in slices of so many images (ghost batch norm, Hoffer et al. 2017), as
-    several devices would without synchronisation; None: the whole batch, on however many devices. ``start``: the
-    weights to begin from, else random ones; ``teacher``: of the network whose logits a loss reads.
+    ``attack``: the inner maximisation: a search, the gradients of the updates themselves (Replay), or None, which
+    trains on clean images only. ``attack_mode``: which batch statistics the attack sees. ``passes``: train-mode
+    forwards in order; batch-norm statistics move at each. A pass named twice is repeated without gradient, as some
+    released codes do, and the last one enters the loss. ``ema_decay``: evaluate an exponential moving average of the
+    weights. ``select``: keep the last epoch, or the epoch with the highest robust accuracy on the validation split; the
+    test split is never seen. ``precision``: the format of the update's products and ``attack_precision`` of the
+    attack's; "auto" is chosen per device (robench_fire.devices.precision). ``ghost_batch``: batch norm sees each batch
+    in slices of so many images (ghost batch norm, Hoffer et al. 2017), as several devices would without
+    synchronisation; None: the whole batch, on however many devices. ``start``: the weights to begin from, else random
+    ones; ``teacher``: of the network whose logits a loss reads.
     """
 
     arch: str

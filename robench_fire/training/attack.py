@@ -14,7 +14,6 @@ from robench_fire.problem.pgd import Pgd, Replay
 from robench_fire.problem.threat import Threat, scaled
 from robench_fire.training.setup import Gain, Setup, frozen
 
-
 Begin = Callable[[Tensor, Threat, Generator], Tensor]
 """Clean images, threat model and stream to images near them."""
 

@@ -93,9 +93,7 @@ def near(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
 def slopes_near(f: nn.Module, known: Known, adv: list[Tensor]) -> Tensor:
     a, c = known.x.clone().requires_grad_(), known.near.clone().requires_grad_()
     p, q, r = f(a), f(adv[0]), f(c)
-    at_a, at_c = (
-        torch.autograd.grad(ce(z, known.target).sum(), x, create_graph=True)[0] for z, x in ((p, a), (r, c))
-    )
+    at_a, at_c = (torch.autograd.grad(ce(z, known.target).sum(), x, create_graph=True)[0] for z, x in ((p, a), (r, c)))
     apart = (at_a - at_c).square().sum((1, 2, 3)).mean()
     return trades(6, p, q, known.target) + ce(r, known.target).mean() + apart
 
