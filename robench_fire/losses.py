@@ -126,7 +126,7 @@ def weighted_mse(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of the angle between the rows of ``a`` and ``b`` (N, D); a row of zeros has none: 0, and no gradient."""
+    """The cosine of the angle between the rows of ``a`` and ``b`` (N, D); 0 without a gradient for a row of zeros."""
     return (_direction(a) * _direction(b)).sum(1)
 
 

@@ -156,7 +156,7 @@ class Objective:
         self._moves = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What outlives a batch: the targets' memory, where the attack's random stream is, how many batches there were."""
+        """What outlives a batch: the targets' memory, the attack's random stream, how many batches there were."""
         noise = self._noise.get_state() if self._noise else self._begun.get("noise")
         return {"memory": self.memory, "noise": noise, "turn": self._turn}
 

@@ -14,7 +14,7 @@ from robench_fire.runs.folders import Run
 
 FALL = 20.0  # points of robust accuracy lost from one epoch to the next, as in catastrophic overfitting
 MOST = 4  # plans in one figure
-ACCURACIES = {"clean": "clean", "robust": "PGD"}
+ACCURACIES = {"clean": "clean", "robust": "PGD", "one_step": "one step"}
 
 
 class Curve(NamedTuple):
@@ -84,8 +84,14 @@ def _terms(its: Iterable[Curve]) -> list[str]:
     return names if len(names) > 1 else []
 
 
+def _measured(its: Iterable[Curve]) -> list[str]:
+    """The accuracies that there are: under one step, of trainings that take one."""
+    there = {name for curve in its for row in curve.rows for name in row}
+    return [name for name in ACCURACIES if name in there or name != "one_step"]
+
+
 def _accuracies(axes: Any, its: Sequence[Curve]) -> None:
-    for number, name in enumerate(ACCURACIES):
+    for number, name in enumerate(_measured(its)):
         _lines(axes, its, name, COLOURS[number], LINES[number])
     for curve in its:
         at = {row["epoch"]: row.get("robust", math.nan) for row in curve.rows}
@@ -115,9 +121,9 @@ def _legends(panels: Any, found: Sequence[tuple[Plan, Sequence[Curve]]]) -> None
         lines = [Line2D([], [], color=INK), *(Line2D([], [], color=COLOURS[n % 6], linestyle=LINES[1 + n % 6])
                  for n in range(len(terms)))]  # fmt: skip
         axes.legend(lines, ["loss", *(plain(name.removeprefix("loss_"), 20) for name in terms)], loc="upper right")
-    lines = [Line2D([], [], color=COLOURS[n], linestyle=LINES[n]) for n in range(2)]
-    names = list(ACCURACIES.values())
     curves_ = [curve for _, its in found for curve in its]
+    names = [ACCURACIES[name] for name in _measured(curves_)]
+    lines = [Line2D([], [], color=COLOURS[n], linestyle=LINES[n]) for n in range(len(names))]
     if any(curve.falls for curve in curves_):
         lines.append(Line2D([], [], color=PARETO, marker="X", linestyle="none"))
         names.append("catastrophic")

@@ -54,7 +54,7 @@ def named(values: Row, images: int) -> dict[str, float]:
     """An epoch's values as trackers group them; ``images``: of an epoch."""
     found = {"learning_rate": values["lr"], "loss/total": values["loss"]}
     found |= {f"loss/{name[5:]}": value for name, value in values.items() if name.startswith("loss_")}
-    found |= {f"validation/{name}": values[name] for name in ("clean", "robust") if name in values}
+    found |= {f"validation/{name}": values[name] for name in ("clean", "robust", "one_step") if name in values}
     return found | {"seconds": values["seconds"], "images_per_second": images / max(values["seconds"], 1e-9)}
 
 

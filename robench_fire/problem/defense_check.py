@@ -27,9 +27,9 @@ def check(
 
     Raises:
         RecipeError: if it lacks inner (of an attack) or outer, or one returns something else than a value per example,
-            (N,), or over_batch or inner_over_batch than one of the batch, (); if a gain does not depend on the perturbed images, or no term
-            on any image; if a value or a gradient is not finite; if a further image has another shape; if it names
-            images that it does not make; or if a coefficient is not a field.
+            (N,), or over_batch or inner_over_batch than one of the batch, (); if a gain does not depend on the
+            perturbed images, or no term on any image; if a value or a gradient is not finite; if a further image has
+            another shape; if it names images that it does not make; or if a coefficient is not a field.
     """
     for function in ("inner", "outer") if attacked else ("outer",):
         if getattr(type(defense), function) is getattr(Defense, function):

@@ -1,4 +1,4 @@
-"""Projected gradient descent, once, and replays, which need none. Geometry (threat) and objective (gain) are arguments."""
+"""Projected gradient descent, once, and replays, which need none. Threat, gain and start are arguments."""
 
 from __future__ import annotations
 

@@ -133,14 +133,8 @@ def test_declares_whether_it_reads_clean_logits(name: str, problem: str) -> None
 def test_gradients_reach_the_adversarial_logits(name: str) -> None:
     defense, views = defense_of(name), random_views()
     adv = views.adv.requires_grad_()
-    for value in (
-        each.sum()
-        for each in (
-            *gains(defense, views),
-            *[total(loss_of(defense, views))] * (name != "standard"),
-            *over_batch(defense, views, "inner"),
-        )  # fmt: skip
-    ):
+    losses = [] if name == "standard" else [total(loss_of(defense, views))]
+    for value in (each.sum() for each in (*gains(defense, views), *over_batch(defense, views, "inner"), *losses)):
         (gradient,) = torch.autograd.grad(value, adv)
         assert gradient.isfinite().all()
         assert gradient.any()
