@@ -255,8 +255,8 @@ def test_the_options_are_what_the_docs_promise(
     out = capsys.readouterr().out
     options = {word for word in out.replace("│", " ").replace(",", " ").split() if word.startswith("--")}
     assert options == {
-        "--seeds", "--seed", "--profile", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps", "--set",
-        "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
+        "--seeds", "--seed", "--profile", "--recipe", "--norm", "--arch", "--epochs", "--batch-size", "--lr", "--eps",
+        "--set", "--extra-data", "--hide-labels", "--attack", "--examples", "--eval-seed", "--eval-batch", "--no-eval",
         "--device", "--jobs", "--precision", "--attack-precision", "--compile", "--no-compile", "--together",
         "--launcher", "--address", "--slots", "--output", "--data-dir", "--log", "--start", "--teacher", "--help",
         "--save-every", "--time-limit",
