@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ def _chosen(asked: str | Function | Sequence[str | Function], classes: int) -> d
     return found
 
 
-def _own(asked: str | Function) -> Attack:
+def _own(asked: Any) -> Attack:
     if not isinstance(asked, str) and not callable(asked):
         said = f"attacks holds a {type(asked).__name__}"
         raise UsageError(f"{said}; say names, or functions (model, x, y, eps) to perturbed images")

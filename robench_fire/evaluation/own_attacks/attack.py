@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.models.own import code as codes
@@ -36,7 +36,8 @@ class OwnAttack:
     function: Function
 
 
-class _Named(NamedTuple):
+@dataclass(frozen=True)
+class _Named:
     """A function by its name and its code's hash, so that another process finds the same one."""
 
     written: Written
