@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def evaluate(
 def _chosen(asked: str | Function | Sequence[str | Function], classes: int) -> dict[str, tuple[Attack, ...]]:
     """By name, the attacks of each set that is asked for."""
     found: dict[str, tuple[Attack, ...]] = {}
-    for each in asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]:
+    for each in asked if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]:
         if not isinstance(each, str) or ":" in each:
             own = _own(each)
             if own.name in {*KNOWN, *SETS} or own.name in found:
