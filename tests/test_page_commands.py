@@ -67,7 +67,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prepare(folder: Path) -> Path:
     if not (folder / "done").exists():
-        for page in ("adding-a-defense.md", "own-data.md", "own-network.md"):
+        for page in ("adding-a-defense.md", "own-attack.md", "own-data.md", "own-network.md"):
             for name, code in EXAMPLE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
                 (folder / name).write_text(code, encoding="utf-8")
         class_folders(folder / "mydata", each=10)

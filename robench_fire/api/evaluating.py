@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def evaluate(
 def _chosen(asked: str | Function | Sequence[str | Function], classes: int) -> dict[str, tuple[Attack, ...]]:
     """By name, the attacks of each set that is asked for."""
     found: dict[str, tuple[Attack, ...]] = {}
-    for each in asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]:
+    for each in asked if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]:
         if not isinstance(each, str) or ":" in each:
             own = _own(each)
             if own.name in {*KNOWN, *SETS} or own.name in found:
@@ -88,7 +89,7 @@ def _chosen(asked: str | Function | Sequence[str | Function], classes: int) -> d
     return found
 
 
-def _own(asked: str | Function) -> Attack:
+def _own(asked: Any) -> Attack:
     if not isinstance(asked, str) and not callable(asked):
         said = f"attacks holds a {type(asked).__name__}"
         raise UsageError(f"{said}; say names, or functions (model, x, y, eps) to perturbed images")

@@ -13,7 +13,7 @@ from robench_fire.errors import DataError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.problem.settings import plan_fingerprint, said_value
 from robench_fire.quantity import same
-from robench_fire.runs.evaluations import alone, masks, pick, shared_evaluation
+from robench_fire.runs.evaluations import alone, pick, shared_evaluation
 from robench_fire.runs.folders import MORE_DATA, PLAN, SEEDS, Run, extra_of, find, images_of
 from robench_fire.statistics.summary import MeanStd, mean_std
 
@@ -227,9 +227,8 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         | {
             "at_training_radius": elsewhere,
             "attacks": alone(trained, scored, claim, chosen),
-            "masks": masks(trained, scored),
-        }
-        | worst.facts(trained, scored),
+            **worst.facts(trained, scored),
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""The worst case of a row, where its seeds were attacked by attacks of a user's own too. No torch."""
+"""The masks of a row, and its worst case, where its seeds were attacked by attacks of a user's own too. No torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.runs import worst_case
+from robench_fire.runs.evaluations import masks
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import MeanStd, mean_std, percent
@@ -15,14 +16,14 @@ NAMES = {"aa": "AutoAttack", "pgd20": "PGD-20", "square": "Square", "fgsm": "FGS
 
 
 def facts(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """What a row records of it, beside the evaluations that it is of; nothing where no attack is a user's own."""
+    """What a row records of them by seed: "masks", and "worst_case" where an attack is a user's own."""
     found = {seed: worst_case.beside(runs[seed].folder / "eval", about) for seed, about in scored.items()}
     made = worst_case.over_seeds(found)
-    return {"worst_case": made} if made else {}
+    return {"masks": masks(runs, scored)} | ({"worst_case": made} if made else {})
 
 
 def of_files(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The same of evaluated checkpoints, each by one of its evaluations, the file and what it says."""
+    """The worst case of evaluated checkpoints, each by one of its evaluations, the file and what it says."""
     stems = [path.with_name(path.name.removesuffix(f".{about.get('name', '')}.json")) for path, about in found]
     made = {at: worst_case.beside(stem, about) for at, (stem, (_, about)) in enumerate(zip(stems, found, strict=True))}
     known = worst_case.over_seeds(made)

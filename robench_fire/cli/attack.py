@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from robench_fire.runs.model_source import ModelSource
 
 
+OFFERED = f"{', '.join(ATTACKS)}; your own, ./FILE.py:FUNCTION"
+
+
 def evaluate(
     source: Annotated[str, typer.Argument(help="A run folder, a checkpoint file, ARCH:FILE, or rb:NAME (the zoo).")],
     file: FileOptions,
-    attack: Annotated[
-        str, typer.Option(help=f"Comma-separated: {', '.join(ATTACKS)}; or your own, ./FILE.py:FUNCTION.")
-    ] = "pgd20,aa",
+    attack: Annotated[str, typer.Option(help=f"Comma-separated: {OFFERED}.")] = "pgd20,aa",
     norm: Annotated[str, typer.Option(help="Linf, L2, or Linf,L2 with a radius for each. (default: the run's)")] = "",
     eps: Annotated[str, typer.Option(help="Radius, or several: 8/255,0.031. (default: claimed and trained)")] = "",
     examples: o.Examples = None,
@@ -54,9 +55,7 @@ def evaluate(
 ) -> None:
     """Attack weights and judge the result; masks and a log are stored beside them. The same command again continues."""
     _check(norm, merge, shard, time_limit)
-    ours, own = reading.own_attacks(attack)
-    wanted = {
-        "attacks": reading.attacks(ours, ATTACKS) if ours or not own else (), "own": own,
+    wanted = _attacks(attack) | {
         "examples": examples, "seed": seed, "batch_size": batch_size, "norm": norm.replace(" ", ""),
         "eps": tuple(reading.listed([eps])) if "," in norm else reading.radii(eps),
         "shard": reading.shard(shard), "merge": merge, "jobs": jobs, "shuffled": shuffled,
@@ -69,6 +68,12 @@ def evaluate(
         show(facts, together)
     if strict:
         _refuse_unreliable(facts)
+
+
+def _attacks(text: str) -> dict[str, Any]:
+    """Evaluations of ours by name, and the texts of those that are the user's own."""
+    ours, own = reading.own_attacks(text)
+    return {"attacks": reading.attacks(ours, ATTACKS) if ours or not own else (), "own": own}
 
 
 def _check(norm: str, merge: bool, shard: str, time_limit: str) -> None:

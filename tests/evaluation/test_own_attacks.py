@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from copy import deepcopy
@@ -238,6 +239,8 @@ def test_a_kept_evaluation_is_of_the_same_function(attacked: Callable[..., rb.Ev
     assert attacked(scaled(1.0), folder=tmp_path).to_json() == known.to_json()
     with pytest.raises(rb.RobenchError, match="belongs to another evaluation: its attack hash is"):
         attacked(scaled(0.5), folder=tmp_path)
+    texts = [given(functools.partial(noise, surrogate=nn.Linear(2, 2).requires_grad_(False))).sha256 for _ in range(2)]
+    assert texts[0] != texts[1]
 
 
 @pytest.mark.slow

@@ -34,6 +34,6 @@ def written(folder: Path, text: str = CLIMB, name: str = "attack.py") -> Path:
     return folder / name
 
 
-def noise(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+def noise(model: nn.Module, x: Tensor, y: Tensor, eps: float, surrogate: nn.Module | None = None) -> Tensor:
     """Random signs, from torch's global generator."""
     return (x + eps * torch.sign(torch.randn_like(x))).clamp(0, 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from robench_fire.errors import RecipeError, unknown
 from robench_fire.models.own import code as codes
@@ -36,7 +37,8 @@ class OwnAttack:
     function: Function
 
 
-class _Named(NamedTuple):
+@dataclass(frozen=True)
+class _Named:
     """A function by its name and its code's hash, so that another process finds the same one."""
 
     written: Written
@@ -128,7 +130,7 @@ def _plain(text: str) -> str:
 
 
 def _text(value: Any, seen: set[int]) -> str:
-    """What a function does: its source, its defaults and what it closes over; of other values what they say."""
+    """What a function does: its source, its defaults and what it closes over; see _said for other values."""
     if id(value) in seen:
         return ""
     seen.add(id(value))
@@ -136,10 +138,18 @@ def _text(value: Any, seen: set[int]) -> str:
         parts = [_text(each, seen) for each in (value.func, *value.args, *value.keywords.values())]
         return "\n".join([*value.keywords, *parts])
     if not inspect.isfunction(value):
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        return _said(value)
     try:
         own = inspect.getsource(value)
     except (OSError, TypeError):
         own = value.__code__.co_code.hex()
     cells = [_text(each, seen) for each in inspect.getclosurevars(value).nonlocals.values()]
-    return "\n".join([own, repr(value.__defaults__), repr(value.__kwdefaults__), *cells])
+    return "\n".join([own, _said(value.__defaults__), _said(value.__kwdefaults__), *cells])
+
+
+def _said(value: Any) -> str:
+    """A value's bytes, weights of networks too; of what cannot be written, what it says of itself."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    except Exception:  # whatever an object raises
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -45,4 +45,4 @@ def _largest(values: Tensor) -> float:
 def together(parts: Iterable[Uncounted]) -> Uncounted:
     """Of several batches."""
     rows = list(zip(Uncounted(), *parts, strict=True))
-    return Uncounted(*(max(row) if isinstance(row[0], float) else sum(row) for row in rows))  # type: ignore[arg-type]
+    return Uncounted(*(max(row) if isinstance(row[0], float) else sum(row) for row in rows))
