@@ -43,7 +43,8 @@ DATASET = Dataset(
     shape=(1, 8, 8),
     mean=(0.305,),
     std=(0.376,),
-    recipes={  # each radius is about 0.28 of the median distance to the nearest image of another class; a step is a quarter
+    # each radius is about 0.28 of the median distance to the nearest image of another class; a step is a quarter
+    recipes={
         Linf(eps=Quantity("0.2")): LINF,
         L2(eps=Quantity("0.5")): replace(LINF, attack=Pgd(steps=10, step=Quantity("0.125"))),
     },

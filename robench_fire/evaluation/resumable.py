@@ -86,7 +86,6 @@ def evaluate_source(
     facts: list[dict[str, Any] | tuple[str, Threat]] = []  # of what is stored, which
     for threat in evaluations.threats(source):
         for attack in evaluations.names:
-            stored = evaluator.path(evaluator.name(attack, threat), ".json")
             if is_current(evaluator, attack, threat):
                 _tidy(evaluator, attack, threat)
             else:

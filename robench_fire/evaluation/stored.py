@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench_fire.errors import unwritten
+from robench_fire.errors import DataError, unwritten
 from robench_fire.evaluation import adversarial_images, autoattack_log, reliability
 from robench_fire.evaluation.evaluate import Result, result
 from robench_fire.evaluation.evaluator import Evaluator

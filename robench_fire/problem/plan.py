@@ -47,7 +47,7 @@ class Plan:
         Raises:
             RecipeError: if the steps of the attack, or of validation's, cannot reach the boundary of the threat model,
                 or it starts in a ball that is none, or the recipe leaves out a pass or an attack that the loss reads,
-                mixes images whose targets are kept per image, or chooses between two copies of the weights and makes one.
+                mixes images whose targets are kept per image, or chooses between two copies and makes one.
         """
         attack, eps = self.recipe.attack, self.threat.eps
         needed = {"clean", "adv"} if self.defense.clean_in_outer else {"adv"}

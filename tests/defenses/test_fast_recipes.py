@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from needs import TwoAttacks
 from protocols import SHARED, SHARED_DIGITS, SHARED_MNIST, plan_of, protocol
+from small_defenses import TwoAttacks
 
 from robench_fire.costs.work import Work, per_update, work
 from robench_fire.errors import RecipeError

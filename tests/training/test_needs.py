@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from devices import here
-from needs import AWP, CLEAN, NEEDS, DoubleBackprop, Features, Slopes, Trades, problem
+from needs import AWP, CLEAN, NEEDS, problem
+from small_defenses import DoubleBackprop, Features, Slopes, Trades
 from straight_line import CPU, KERNELS, STATEMENTS, straight
 from torch import Tensor
 
