@@ -99,9 +99,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return LoadFileScheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that no worker is left alone with them at the end.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slow ones first, so that no worker is left alone with them at the end; long ones only if they are asked for.
 
     Of those the bundle, which other files share: while one worker makes it the next would have to wait.
     """
+    if "long" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name != "test_bundle.py"))

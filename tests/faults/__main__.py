@@ -17,8 +17,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support"), str(HERE.parents[1])]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 LATER = """
-    pydantic.type_adapter typer._adapters rich.progress rich.spinner rich._emoji_codes jsonschema
-    scipy.stats statsmodels.stats.multitest matplotlib.pyplot matplotlib.backends.backend_svg
+    rich.spinner rich._emoji_codes jsonschema
+    statsmodels.stats.multitest matplotlib.pyplot matplotlib.backends.backend_svg
     robench_fire.figures.points robench_fire.reports.report robench_fire.tables.render
     robench_fire.cli.results.table robench_fire.boards.rows
 """.split()

@@ -34,6 +34,7 @@ PRELOADED = [
     "robench_fire.launching.bench",
     "robench_fire.launching.distributed",
     "robench_fire.training.engine",
+    *"pydantic.type_adapter typer._adapters rich.progress scipy.stats".split(),  # which commands import late
 ]
 FORKS.set_forkserver_preload(PRELOADED)
 
