@@ -212,7 +212,8 @@ def read_value(kind: Any, text: str) -> Any:
 def _read_scalar(kind: type, text: str) -> Any:
     if kind is int:
         if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
-            raise ValueError(f"expected an integer of nine digits at most, got {text[:20]!r}")
+            most = " of nine digits at most" if len(text) > 9 and text.isdigit() else ""
+            raise ValueError(f"expected an integer{most}, got {text[:20]!r}")
         return int(text)
     return float(Quantity(text)) if kind is float else kind(text)
 

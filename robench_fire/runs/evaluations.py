@@ -8,7 +8,7 @@ from typing import Any
 
 from robench_fire.quantity import same
 from robench_fire.runs.folders import Run, evaluation_name, read_masks, shaped
-from robench_fire.runs.shapes import TRANSFER
+from robench_fire.runs.shapes import PASSED
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 
@@ -67,7 +67,7 @@ def transferred(run: Run, name: str, source: str, target: str, weights: Mapping[
     """
     for folder in run.folder.parents[1:6]:
         if (path := folder / f"{name}.json").exists():
-            facts = shaped(path, TRANSFER)
+            facts = shaped(path, PASSED)
             known = facts.get("weights_sha256", {})
             values = (facts["transfer"].get(source, {}).get(target) or {}).get("values", [])
             if source != target and known.get(target) == weights and values and len(values) == len(known[source]):

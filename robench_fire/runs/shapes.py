@@ -123,7 +123,7 @@ DATA = {
     "train": COUNT, "validation": COUNT, "test": COUNT, "sha256": HASH, "resize": (COUNT, NULL),
 }  # fmt: skip
 RECIPE = {
-    "arch": TEXT, "extra": (FROM_FILE, HIDDEN, NULL), "epochs?": COUNT, "select?": TEXT, "normalise?": TEXT,
+    "arch": TEXT, "extra": (FROM_FILE, HIDDEN, NULL), "epochs": COUNT, "select": TEXT, "normalise": TEXT,
     "batch_size?": COUNT, "start?": (WEIGHTS, NULL), "teacher?": (WEIGHTS, NULL),
 }  # fmt: skip
 PLAN = {
@@ -174,6 +174,7 @@ ROW = {
 """Of a board: what lies under the one key of ours."""
 BOARD = dict.fromkeys(("link", "name", "authors", "dataset", "venue", "architecture", "eps", "clean_acc"), TEXT)
 SUMMARY = {"mean": NUMBER, "std": (NUMBER, NULL), "n": COUNT, "values?": [NUMBER]}
+PASSED = {"transfer": Each(Each(({"values?": [NUMBER]}, NULL))), "weights_sha256?": Each(Each(HASH))}
 CROSSED = Each(Each((SUMMARY, NULL)))
 TRANSFER = {"transfer": CROSSED, "alone": CROSSED, "norm": TEXT, "eps": TEXT, "examples": COUNT,
             "weights_sha256?": Each(Each(HASH))}  # fmt: skip

@@ -137,7 +137,7 @@ def test_what_a_seed_cost_is_collected_where_it_is_known(tmp_path: Path) -> None
 def test_evaluations_of_other_weights_do_not_count(tmp_path: Path) -> None:
     write_five(tmp_path)
     changed = rows.find(tmp_path)[2]
-    changed.write("train.json", {"seconds": 1.0, "weights_sha256": "other"})
+    changed.write("train.json", {"seconds": 1.0, "weights_sha256": "0" * 64})
     (row,) = rows.collect(tmp_path)
     assert (sorted(row.per_seed), row.unfinished) == ([0, 1, 3, 4], (2,))
 

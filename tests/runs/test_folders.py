@@ -18,10 +18,12 @@ from run_folders import listed
 
 from robench_fire.errors import DataError, UsageError
 from robench_fire.files import sha256
+from robench_fire.problem.settings import to_plain
 from robench_fire.runs import folders
+from robench_fire.runs.compose import Request, plan_of
 from robench_fire.runs.folders import Run
 
-PLAN = {"recipe": {"epochs": 20}}
+PLAN = to_plain(plan_of(Request(defense="fire", dataset="digits", epochs=20)))
 
 
 def made(folder: Path, *names: str) -> Run:
@@ -83,7 +85,7 @@ def test_a_broken_stage_is_named_with_the_fix(tmp_path: Path, content: bytes) ->
     with pytest.raises(DataError) as caught:
         Run(tmp_path).read("train.json")
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'train.json'} is not JSON (")
+    assert message.startswith(f"{tmp_path / 'train.json'} is no")
     assert message.endswith("); move it away and run the same command again")
 
 
@@ -110,8 +112,8 @@ def test_a_stage_that_is_no_object_is_refused(tmp_path: Path, content: str, kind
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     run = made(tmp_path / "seed-0")
     value = {"epochs": 3, "ε": [0.5, None, True], "nested": {"text": "8/255"}}
-    run.write("train.json", value)
-    assert run.read("train.json") == value
+    run.write("stage.json", value)
+    assert run.read("stage.json") == value
 
 
 def test_a_run_is_trained_once_its_last_file_is_there(tmp_path: Path) -> None:
@@ -125,12 +127,13 @@ def test_a_run_is_trained_once_its_last_file_is_there(tmp_path: Path) -> None:
 
 
 def evaluation(attack: str, robust: float, examples: int) -> dict[str, Any]:
-    return {"attack": attack, "robust": robust, "examples": examples, "weights_sha256": "0"}
+    facts = {"attack": attack, "norm": "Linf", "eps": "0.2", "seed": 0, "batch_size": 500, "clean": 90.0}
+    return facts | {"robust": robust, "examples": examples, "weights_sha256": "0"}
 
 
 def train(run: Run) -> None:
     run.weights.touch()
-    run.write("train.json", {"weights_sha256": "0"})
+    run.write("train.json", {"seconds": 1.0, "weights_sha256": "0"})
 
 
 def test_the_status_says_how_far_a_run_got(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     (found,) = Run(tmp_path).evaluations()
     assert found.pop("masks_sha256") == sha256(tmp_path / "eval.aa-Linf-8_255-3.npy")
     assert found == evaluation("aa", 33.33, 3)
-    Run(tmp_path).write("train.json", {"weights_sha256": "others"})
+    Run(tmp_path).write("train.json", {"seconds": 1.0, "weights_sha256": "1"})
     assert Run(tmp_path).evaluations() == []
 
 
@@ -269,7 +272,7 @@ def test_validation_accuracy_is_that_of_the_epoch_that_is_kept(
 ) -> None:
     """Of equal epochs the last, as in training."""
     run = made(tmp_path / "seed-0")
-    run.write("plan.json", {"recipe": {"select": select}})
+    run.write("plan.json", PLAN | {"recipe": PLAN["recipe"] | {"select": select}})
     with pytest.raises(DataError, match=r"curve\.jsonl is missing"):
         run.validation()
     curve = [{"loss": 1.0, "clean": clean, "robust": robust} for clean, robust in ((91, 50), (92, 50), (93, 40))]
@@ -281,8 +284,8 @@ def test_validation_accuracy_is_that_of_the_epoch_that_is_kept(
 
 def test_a_json_that_was_changed_is_refused(tmp_path: Path) -> None:
     run = made(tmp_path / "seed-0")
-    run.write("train.json", {"seconds": 1.5})
-    assert run.read("train.json") == {"seconds": 1.5}
+    run.write("train.json", known := {"seconds": 1.5, "weights_sha256": "0"})
+    assert run.read("train.json") == known
     path = run.folder / "train.json"
     path.write_text(path.read_text(encoding="utf-8").replace("1.5", "1.6"), encoding="utf-8")
     with pytest.raises(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from typer.main import get_command
 
 from robench_fire.cli import main
 from robench_fire.devices import meters
+
+COMMAND = cache(get_command)
+"""Made anew for each command line it takes longer than most of what they refuse."""
 
 
 def robench(*words: str) -> int:
@@ -18,6 +23,7 @@ def robench(*words: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["robench", *words])
         patch.setattr("signal.signal", lambda *_: None)
+        patch.setattr("typer.main.get_command", COMMAND)
         patch.setitem(meters.SIZES, "cpu", meters.SIZES["cpu"][:1])  # the larger product takes half a second
         try:
             main()

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 from measured_entries import ours
+from repository import ROOT
 from rich.console import Console
 
 from robench_fire.files import csv_cell
@@ -170,3 +171,8 @@ def test_each_field_reaches_each_format() -> None:
     assert "zzz" in table.cells[0][table.columns.index("Method")]
     for style in ("html", "md", "latex", "csv"):
         assert render([hostile("zzz")], style).count("zzz") >= 3
+
+
+def test_the_page_says_how_many_there_are() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert f"**{len(TEXTS)} hostile texts**" in page

@@ -52,33 +52,18 @@ def test_grey_images_need_no_channel(tmp_path: Path) -> None:
 
 X, Y = GOOD["x_train"], GOOD["y_train"]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "other names": ({"data": X, "target": Y}, "holds data, target; expected images and labels, or x_train, y_train"),
-    "labels alone": ({"labels": Y}, "holds labels; expected"),
     "train alone": ({"x_train": X, "y_train": Y}, "holds x_train, y_train; expected"),
     "half a pair": ({**GOOD, "x_val": X}, "expected images and labels"),
-    "from 1": ({"images": X, "labels": Y + 1}, "labels runs from 1 to 4; classes are counted from 0: labels - 1"),
     "from 5": ({"images": X, "labels": Y + 5}, "runs from 5 to 8; classes are counted from 0: numpy.unique"),
     "gaps": ({"images": X, "labels": Y * 2}, r"runs to 6 and has no image of class 1, 3, 5; number .* without gaps"),
-    "one class": ({"images": X, "labels": Y * 0}, "holds one class alone; two are needed"),
-    "floats": ({"images": X, "labels": Y / 1}, r"labels is float64 \(24,\); expected .*: labels.astype\(int\)"),
-    "texts": ({"images": X, "labels": Y.astype(str)}, r"expected class numbers \(N,\): numpy.unique"),
-    "one-hot": ({"images": X, "labels": np.eye(4, dtype=int)[Y]}, r"one column for each class; .* labels.argmax\(1\)"),
     "other test classes": ({**GOOD, "y_test": GOOD["y_test"] + 1}, "y_test runs from 1 to 4, and the training labels"),
-    "lengths": ({"images": X, "labels": Y[1:]}, "images holds 24 images and labels 23 labels"),
-    "empty": ({"images": X[:0], "labels": Y[:0]}, "images holds no image"),
-    "channels": ({"images": np.repeat(X, 2, 3), "labels": Y}, r"uint8 \(24, 8, 8, 2\); .*: 1 or 3 channels"),
     "four channels": ({"images": np.repeat(X, 4, 3), "labels": Y}, r"uint8 \(24, 8, 8, 4\); .*: 1 or 3 channels"),
     "channels first": (
         {"images": X.transpose(0, 3, 1, 2), "labels": Y},
         r"transpose\(0, 2, 3, 1\) brings channels last",
     ),
     "floats, channels last": ({"images": X / 255, "labels": Y}, r"transpose\(0, 3, 1, 2\) brings channels first"),
-    "floats to 255": (
-        {"images": X.transpose(0, 3, 1, 2) / 1, "labels": Y},
-        "runs from 0 to 255; .*: divide them by 255",
-    ),
     "normalised": ({"images": X.transpose(0, 3, 1, 2) / 99 - 1, "labels": Y}, "undo their normalisation"),
-    "not a number": ({"images": X.transpose(0, 3, 1, 2) * np.nan, "labels": Y}, "runs from nan to nan"),
     "integers": ({"images": X.astype(int), "labels": Y}, r"is int64 .*astype\('uint8'\)"),
     "names": ({**GOOD, "class_names": np.array(["a", "b"])}, "class_names holds 2 names for 4 classes"),
 }
@@ -92,20 +77,3 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
         prepared(path, tmp_path)
     assert str(caught.value).startswith(path)
     assert "\n" not in str(caught.value)
-
-
-def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
-    class Runs:
-        def __reduce__(self) -> Any:
-            return Path.touch, (tmp_path / "executed",)
-
-    path = npz(tmp_path, **{**GOOD, "x_train": np.array([Runs()], dtype=object)})
-    with pytest.raises(DataError, match="x_train holds pickled objects, which are never read"):
-        prepared(path, tmp_path)
-    assert not (tmp_path / "executed").exists()
-
-
-def test_a_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "broken.npz").write_bytes(b"PK but no archive")
-    with pytest.raises(DataError, match=r"broken\.npz is not a readable npz .*; write it with numpy\.savez"):
-        prepared(str(tmp_path / "broken.npz"), tmp_path)

@@ -85,14 +85,15 @@ EVIDENCE = {"name": "x", "attack": "aa", "version": "1", "versions": {}, "norm":
 PAPER = {"name": "a", "authors": "b", "venue": "c", "link": "https://a.org"}
 TOLD = {"format": 1, "name": "Picot2021Adversarial_x", "link": "", "missing": [], "file": "a.pt", "dataset": "cifar10",
         "paper": PAPER, "additional_data": False}  # fmt: skip
+BESIDE = EVIDENCE | {"arch": "timm/resnet18"}
 DIGITS = TOLD | {"dataset": "digits"}
 CLAIMS: list[tuple[str, Any, Any, str]] = [
     ("an evaluation of garbage", GARBAGE, TOLD, "is no text"),
     ("an evaluation that is a list", [], TOLD, "holds a list"),
     ("an evaluation of another norm", EVIDENCE | {"norm": "../../x"}, TOLD, "names no norm of Linf, L2"),
     ("an evaluation of nothing", {"norm": "Linf"}, TOLD, "has no after, arch, attack"),
-    ("an evaluation of a network of code", EVIDENCE | {"arch": "os:system"}, DIGITS, "os:system was never named here"),
-    ("a normalisation of code", EVIDENCE | {"normalise": "__import__('os').mkdir('executed')"}, DIGITS, "normalis"),
+    ("an evaluation of a network of code", EVIDENCE | {"arch": "os:system"}, DIGITS, "a network of your own"),
+    ("a normalisation of code", BESIDE | {"normalise": "x');open('executed','w')"}, DIGITS, "normalis"),
     ("a submission of another format", EVIDENCE, TOLD | {"format": 9}, "is of format 9; this robench reads format 1"),
     ("a name that is code", EVIDENCE, TOLD | {"name": "x': __import__('os').mkdir('executed')"}, "cannot be read"),
     ("a data set that climbs", EVIDENCE, TOLD | {"dataset": "../../x"}, "unknown data set '../../x'"),

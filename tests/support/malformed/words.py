@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from malformed import Case
+from malformed import Case, written
 
 USAGE = [
     ("no command of that name", "tabel runs", "No such command 'tabel'"),
@@ -14,7 +14,7 @@ USAGE = [
     ("a defense file that is not there", "show ./mine.py digits", "mine.py is not a file ... `robench ls`"),
     ("a data set that is none", "show fire digit", "unknown data set 'digit' ... did you mean digits?"),
     ("an empty data set", "show fire ''", "unknown data set ''"),
-    ("a data set of 10,000 letters", f"show fire {'a' * 10_000}", "unknown data set"),
+    ("a data set of 10,000 letters", f"show fire {'a' * 10_000}", "File name too long"),
     ("a defense in the place of a data set", "show digits fire", "digits is a data set"),
     ("a norm that is none", "show fire digits --norm L3", "'L3' is not one of ... 'L2'"),
     ("a norm that the data set has not", "train fire mnist --norm L2", "mnist has no L2 recipe; choose from Linf"),
@@ -88,8 +88,63 @@ OVERRIDES = [
     ("a plan's own value", "code=0123", "unknown setting 'code'"),
     ("nothing behind the sign", "recipe.epochs=", "recipe.epochs="),
 ]
+LINES = [
+    ("train fir digits", 2, "did you mean fire?"),
+    ("train cifar10 fire", 2, "cifar10 is a data set; a command names the defense first"),
+    ("train fire cifar10 --arch wrn-34", 3, "did you mean wrn-34-10?"),
+    ("train fire cifar10 --arch wrn-11-1", 3, "10, 16, 22, 28, 34"),
+    ("train fire digits --arch resnet-18", 3, "--arch digits-cnn"),
+    ("train fire digits --seeds -1", 2, "--seeds -1"),
+    ("train fire digits --epochs 0", 3, "--epochs 0"),
+    ("train fire digits --epochs 1.5", 3, "--epochs 1.5"),
+    ("train fire digits --eps 9/0", 3, "'9/0' is not a number; write it like 8/255"),
+    ("train fire digits --eps abc", 3, "'abc' is not a number"),
+    ("train fire digits --eps -0.1", 3, "eps -0.1"),
+    ("train fire digits --eps 1.5", 3, "eps 1.5 is outside [0, 1]"),
+    ("train fire digits --lr zero", 3, "'zero' is not a number"),
+    ("train fire digits --batch-size 0", 3, "batch_size 0"),
+    ("train fire digits --set defense.lamb=3", 3, "did you mean lam?"),
+    ("train fire digits --set lam=3", 3, "did you mean defense.lam?"),
+    ("train fire digits --set defense.distance=geodesik", 3, "did you mean geodesic?"),
+    ("train fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
+    ("train fire digits --output afile", 2, "afile is a file"),
+    ("train fire digits --output /proc/nowhere", 2, "cannot be made"),
+    ("train fire digits --device cuda:99", 2, "--device cpu"),
+    ("train fire digits --extra-data nofile.npz", 4, "no such file"),
+    ("train fire digits --attack pgd", 2, "did you mean pgd20?"),
+    ("train fire digits --profile official", 3, "--profile matched"),
+    ("bench digits --defenses fire,foo", 2, "unknown defense 'foo'"),
+    ("profile fire digit", 2, "did you mean digits?"),
+    ("profile fire digits --device cuda:99", 2, "--device cpu"),
+    ("profile fire digits --set recipe.attack.steps=1", 3, "cannot reach eps 0.2"),
+    ("profile fire digits --trace nowhere/trace.json", 2, "name one in a folder that exists"),
+    ("data imagenet", 2, "unknown data set 'imagenet'"),
+    ("bench digits --address 127.0.0.1:6379", 2, "--address 127.0.0.1:6379 needs --launcher ray"),
+    ("bench digits --launcher ray --together", 2, "leave one out"),
+    ("train fire digits --launcher ray --device cuda:1", 2, "Ray chooses which GPU"),
+    ("ls things", 2, "choose from archs, datasets, defenses, runs"),
+    ("eval afile", 2, "say its data set with --dataset"),
+    ("eval afile --dataset digits", 2, "say its architecture with --arch, or as ARCH:FILE"),
+    ("eval digits-cnn:afile", 2, "say its data set with --dataset (cifar10, cifar100, digits, mnist)"),
+    ("eval rb:Carmon2019Unlabeld", 2, "near it are Carmon2019Unlabeled"),
+    ("eval rb:Carmon2019Unlabeled --arch wrn-28-10", 2, "leave out --arch"),
+    ("eval afile --attack aaplus", 2, "did you mean aa-plus?"),
+    ("eval afile --shard 5/4", 2, "i from 1 to n"),
+    ("eval afile --shard 1/2 --merge", 2, "leave out --shard"),
+    ("train fire digits --attack square", 2, "--attack square: add pgd20 or aa, without which there is no row"),
+    ("transfer nowhere", 4, "no trained run"),
+    ("eval . --dataset mnist", 2, "leave out --dataset and --arch"),
+    ("eval afile --dataset digits --arch digits-cnn", 4, "cannot be read"),
+    ("bench digits --defenses fire,fire", 2, "one name"),
+    ("train fire", 2, "dataset"),
+    ("table --json --format csv", 2, "--json and --format csv: choose one"),
+    ("train fire digits --device tpu", 2, "choose auto, cpu, cuda"),
+    ("eval nowhere", 4, "does not exist"),
+]
+"""Command line, exit code, and what is said; ``afile`` is a text."""
 CASES = [Case(name, words, 2, said) for name, words, said in USAGE]
 CASES += [Case("an image size beyond networks", "data ./runs --resize 100000", 4, "--resize 100000: expected 28")]
 CASES += [
     Case(f"override: {name}", f'train fire digits --seeds 1 --set "{each}"', 3, said) for name, each, said in OVERRIDES
 ]
+CASES += [Case(f"robench {line}", line, code, said, written("afile", "hello")) for line, code, said in LINES]
