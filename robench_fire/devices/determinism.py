@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -46,7 +47,8 @@ def deterministic(on: bool, device: torch.device, count: int) -> Iterator[None]:
     if not on:
         yield
         return
-    cudnn, memory, number = torch.backends.cudnn, torch.utils.deterministic, torch.get_num_threads()
+    memory: Any = torch.utils.deterministic
+    cudnn, number = torch.backends.cudnn, torch.get_num_threads()
     before = cudnn.deterministic, memory.fill_uninitialized_memory
     mode, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:

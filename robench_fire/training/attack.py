@@ -79,7 +79,7 @@ def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, 
         def of(z: Tensor) -> Tensor:
             with autocast(chosen, setup.device):
                 found = gain(z, seen)
-            z.register_hook(lambda grad: finite.append(grad.isfinite().all()))
+            z.register_hook(lambda grad: finite.append(grad.isfinite().all(dim=tuple(range(1, grad.dim())))))
             return found * GAIN_SCALE if chosen == "fp16" else found
 
         return of
@@ -87,5 +87,6 @@ def _climbed(setup: Setup, attack: Pgd, gain: Gain, drawn: Tensor, seen: Views, 
     rest = [value(formats.attack)] * (attack.steps - 1)
     x_adv = attack.climb([value(formats.first), *rest], part(drawn), begin, threat)
     if finite:  # an attack does not move by what is no number: without this its step would be left out in silence
-        x_adv = torch.where(torch.stack(finite).all(), x_adv, torch.full_like(x_adv, torch.nan))
+        silent = ~torch.stack(finite).all(0)
+        x_adv = x_adv.masked_fill(silent.view(-1, *[1] * (x_adv.dim() - 1)), torch.nan)
     return x_adv
