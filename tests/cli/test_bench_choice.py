@@ -82,6 +82,18 @@ def test_a_group_is_no_defense(tmp_path: Path) -> None:
     assert ran(tmp_path, "ls", "groups").stdout.split()[:3] == ["groups", "distances", "fire,"]
 
 
+def test_a_group_is_benched_in_l2(tmp_path: Path) -> None:
+    """From training to the row, whose heading is the L2 ball; of a method for each way to find a perturbation."""
+    short = ("--seeds", "1", "--epochs", "1", "--attack", "pgd20", "--examples", "9", "--jobs", "1")
+    out = ran(tmp_path, *"bench digits --norm L2 --defenses madry,js".split(), *short).stdout
+    assert "digits, L2, eps 0.5, 9 test images" in out
+    assert {line.split()[1] for line in out.splitlines() if "DigitsCNN" in line} == {"Madry", "JS"}
+    for run in find(tmp_path / "runs" / "digits" / "L2"):
+        plan = run.read("plan.json")
+        assert plan["threat"] == plan["claim"] == {"kind": "L2", "eps": "0.5"}
+        assert plan["recipe"]["attack"]["step"] == "0.125"
+
+
 @pytest.mark.slow
 def test_all_are_those_that_need_no_weights(tmp_path: Path) -> None:
     said = ran(tmp_path, *"bench digits --defenses all --batch-size 512".split(), *TINY).stderr

@@ -20,12 +20,21 @@ from robench_fire.files import sealed, write_json
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, read_json
 from robench_fire.runs.model_source import source_of
-from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admissible, choose
+from robench_fire.submission.claims.claim import MEDIAN, ONLY, ZERO, Claim, admissible, check_board, choose
 from robench_fire.submission.claims.from_runs import claimed, default_name
 
 pytestmark = pytest.mark.slow
 
 FOOTNOTE = r"Uses \(\ell_{\infty} \) = 0.031 ≈ 7.9/255 instead of 8/255."  # as RobustBench's files have it
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "usual"), [("L2", "8/255", "0.5"), ("L2", "0.031", "0.5"), ("Linf", "0.5", "8/255")]
+)
+def test_each_board_has_its_radius(norm: str, eps: str, usual: str) -> None:
+    check_board("cifar10", norm, usual, "Me2026Own")
+    with pytest.raises(UsageError, match=f"eps {eps}: RobustBench's board is at {usual}; use --eps {usual}"):
+        check_board("cifar10", norm, eps, "Me2026Own")
 
 
 def edit(folder: Path, name: str, **values: Any) -> None:
