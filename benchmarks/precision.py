@@ -89,7 +89,7 @@ def emulated_tf32() -> Iterator[None]:
 def agreement(composed: Composed, model: nn.Module, split: Split, device: torch.device, format_: str) -> list[float]:
     """Percent of pixels whose gradient has float32's sign (zero where that is zero), at each step of float32's path."""
     defense, threat, attack = composed.plan.defense, composed.plan.threat, composed.plan.recipe.attack
-    assert attack is not None
+    assert isinstance(attack, Pgd)
     x, label = to_float(split.images).to(device), split.labels.to(device)
     target = F.one_hot(label, 10).float()
     gain, shares = gains_of(model, defense)["adv"], []

@@ -141,4 +141,5 @@ def _direction(x: Tensor) -> Tensor:
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
     """() the sum of the singular values of ``matrix`` (N, C), in float32 or wider."""
-    return torch.linalg.svdvals(matrix.to(torch.promote_types(matrix.dtype, torch.float32))).sum()
+    values: Tensor = torch.linalg.svdvals(matrix.to(torch.promote_types(matrix.dtype, torch.float32)))
+    return values.sum()

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from robench_fire import losses
 from robench_fire.losses import (
     cross_entropy,
     distance,
@@ -158,3 +159,27 @@ def test_computed_in_float32_or_wider(dtype: torch.dtype) -> None:
         under_autocast = [kl(a, b), squared_half_angle(a, b), squared_fisher_rao(a, b), log_softmax(a)]
     for value, other in zip(values, under_autocast, strict=True):
         torch.testing.assert_close(value, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])
+def test_a_cosine_has_no_scale(scale: float) -> None:
+    a, b = torch.randn(2, 20, 9, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(losses.cosine(scale * a, b / scale), torch.cosine_similarity(a, b))
+    x = (scale * a).requires_grad_()
+    (gradient,) = torch.autograd.grad(losses.cosine(x, b).sum(), x)
+    assert gradient.isfinite().all()
+
+
+def test_a_row_of_zeros_has_no_cosine_and_no_gradient() -> None:
+    x = torch.zeros(3, 4, requires_grad=True)
+    found = losses.cosine(x, torch.ones(3, 4))
+    assert found.eq(0).all()
+    assert torch.autograd.grad(found.sum(), x)[0].eq(0).all()
+
+
+def test_a_nuclear_norm_is_finite_where_there_is_no_difference() -> None:
+    x = torch.zeros(6, 4, requires_grad=True)
+    found = losses.nuclear_norm(x)
+    assert found == 0
+    assert torch.autograd.grad(found, x)[0].isfinite().all()
+    assert losses.nuclear_norm(torch.diag(torch.tensor([3.0, -4.0]))).item() == pytest.approx(7)

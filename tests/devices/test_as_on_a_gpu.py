@@ -27,6 +27,7 @@ from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
 from robench_fire.problem.recipe import Augment
+from robench_fire.training import perturbations
 from robench_fire.training.engine import prepared
 from robench_fire.training.epoch import train_epoch
 from robench_fire.training.setup import Problem, Streams
@@ -79,7 +80,11 @@ def without_backward(state: Any) -> Iterator[None]:
         for weight in state.model.parameters():
             weight.grad = torch.zeros_like(weight)
 
+    def kept(state: Any, setup: Any, perturbation: Tensor, gradient: None, write: Any = perturbations.write) -> None:
+        write(state, setup, perturbation, torch.zeros_like(perturbation))
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perturbations, "write", kept)
         patch.setattr(torch.autograd, "grad", grad)
         patch.setattr(Tensor, "backward", backward)
         patch.setattr(state.optimiser, "step", lambda: None)
