@@ -217,7 +217,7 @@ def test_a_single_step_must_reach_the_radius() -> None:
 def test_pretraining_asks_for_its_weights() -> None:
     for profile in get_args(Profile):
         with pytest.raises(GivenWeightsError, match=r"^pretraining begins from given weights: say --start FILE\|RUN$"):
-            plan_of("pretraining", "digits", profile)
+            plan_of("pretraining", "cifar10", profile)
 
 
 def test_hat_asks_for_its_teacher_and_says_which() -> None:
