@@ -177,7 +177,6 @@ def test_what_it_must_not_do_is_one_line_and_put_back(
         ("FILE:climb(steps=2)", "an attack of your own is FILE.py:FUNCTION or .* without arguments"),
         ("BROKEN:climb", r"broken.py:1 cannot be imported: SyntaxError"),
     ],
-    ids=str,
 )
 def test_what_is_no_attack_is_refused(
     attack: Any, said: str, attacked: Callable[..., rb.Evaluation], tmp_path: Path
