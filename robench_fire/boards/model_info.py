@@ -132,12 +132,12 @@ def from_model_info(path: Path) -> Row:
 
 
 def _seeds_apart(own: dict[str, Any]) -> str:
-    """What is not there of every seed, and of no other."""
+    """What is not there of every seed."""
     if not own["seeds"]:
         return "it has no seed"
     for name in ("sessions", "verdicts", "weights_sha256"):
-        if set(own[name]) != set(own["seeds"]):
-            return f"{name} is of seeds {', '.join(own[name]) or 'none'}, and it has {', '.join(own['seeds'])}"
+        if lacking := set(own["seeds"]) - set(own[name]):
+            return f"{name} has nothing of seed {min(lacking)}"
     return "" if all(own["sessions"].values()) else "a seed has no session"
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from robench_fire.errors import DataError
-from robench_fire.files import refuse_bomb, sha256
+from robench_fire.files import ROOM, TIMES, refuse_bomb, sha256
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.recipe import Extra
 
@@ -122,24 +122,31 @@ def _zipped(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    room = max(ROOM, TIMES * path.stat().st_size)
     with open(path, "rb") as file:
         if _zipped(path):
             refuse_bomb(path)
             with np.load(file, allow_pickle=False) as archive:
-                return _pair(archive, KEYS["npz"])
+                return _pair(archive, KEYS["npz"], room)
         content = _ArraysOnly(file).load()
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__} where a dict was expected")
-    return _pair(content, KEYS["pickle"])
+    return _pair(content, KEYS["pickle"], room)
 
 
-def _pair(content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _pair(content: Mapping[str, Any], keys: tuple[str, str], room: int) -> tuple[NDArray[Any], NDArray[Any]]:
     _complete(content, keys)
-    found = [content[key] for key in keys]
-    for key, each in zip(keys, found, strict=True):  # lists in lists may hold each other more often than there is room
-        if not isinstance(each, np.ndarray) and not (isinstance(each, list) and all(type(one) is int for one in each)):
-            raise DataError(f"{key} holds a {type(each).__name__} where an array was expected")
-    return np.asarray(found[0]), np.asarray(found[1])
+    return _array(keys[0], content[keys[0]], room), _array(keys[1], content[keys[1]], room)
+
+
+def _array(key: str, value: Any, room: int) -> NDArray[Any]:
+    """A value of a pickle as an array of ``room`` bytes at most: what holds itself many times is small in a file."""
+    if isinstance(value, (list, tuple)):
+        if any(isinstance(each, (list, tuple, dict, set)) for each in value):
+            raise DataError(f"{key} holds lists in a list where an array was expected")
+        if sum(each.nbytes for each in value if isinstance(each, np.ndarray)) > room:
+            raise DataError(f"{key} holds its arrays so often that they do not fit the memory")
+    return np.asarray(value)
 
 
 def _complete(content: Collection[Any], keys: tuple[str, str]) -> None:

@@ -25,11 +25,6 @@ class Curve(NamedTuple):
     planned: int
     falls: Sequence[int]
 
-    @property
-    def broken(self) -> bool:
-        """Whether its loss was not finite."""
-        return any(not math.isfinite(row.get("loss", 0.0)) for row in self.rows)
-
 
 @styled
 def curves(plans: Sequence[Plan]) -> Drawn:
@@ -140,7 +135,5 @@ def _says(plan: Plan, its: Sequence[Curve]) -> str:
     text = f"{plan.name}, {len(its)} seed{'s' * (len(its) > 1)}: at the end {' and '.join(known) or 'not validated'}"
     fallen = [f"seed {curve.seed} in epoch {', '.join(map(str, curve.falls))}" for curve in its if curve.falls]
     fell = f"; a fall of more than {FALL:g} points under PGD: {'; '.join(fallen)}" if fallen else ""
-    broken = [str(curve.seed) for curve in its if curve.broken]
-    diverged = f"; a loss that is not finite: seed {', '.join(broken)}" if broken else ""
     short = [f"seed {c.seed} after {len(c.rows)} of {c.planned} epochs" for c in its if len(c.rows) < c.planned]
-    return f"{text}{fell}{diverged}{'; stops: ' * bool(short)}{', '.join(short)}."
+    return f"{text}{fell}{'; stops: ' * bool(short)}{', '.join(short)}."

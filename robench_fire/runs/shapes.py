@@ -156,7 +156,7 @@ EVALUATION = {
     "version?": TEXT, "robust_interval?": PAIR, "reliability?": VERDICT, "images_missing?": [TEXT],
     "shard?": [COUNT], **dict.fromkeys(("images_sha256?", "masks_sha256?", "perturbed_sha256?", "log_sha256?"), TEXT),
 }  # fmt: skip
-CURVE = Each((NUMBER, NULL))
+CURVE = Each(NUMBER)
 
 PER_SEED = {"clean": PERCENT, "robust": PERCENT, "train_seconds": NUMBER}
 MASKS = {"clean": TEXT, "robust": TEXT}

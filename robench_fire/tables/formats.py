@@ -37,13 +37,17 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, "", *below]).rstrip() + "\n"
 
 
-_ACTS = re.compile(r"[\\`|<>$*~]|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)")
+_ACTS = re.compile(r"[\\`|<>$~]|\*(?=[^\s:])|(?<!\w)_|_(?!\w)|(?<=\])(?=[(:\[])|&(?=#?\w+;)")
 """What Markdown acts on: where code, cells, tags, formulas, emphasis and entities begin, and a link's text ends."""
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[\r\n\v\f\x85\u2028\u2029]+", " ", text)
 
 
 def _md(text: str) -> str:
     """Plain text as Markdown, in one line."""
-    return _ACTS.sub(lambda found: f"\\{found[0]}", re.sub(r"[\r\n\v\f\x85\u2028\u2029]+", " ", text))
+    return _ACTS.sub(lambda found: f"\\{found[0]}", _line(text))
 
 
 def _bold(table: Table, style: str) -> list[list[str]]:
@@ -57,25 +61,24 @@ def latex(table: Table) -> str:
     r"""A table environment in booktabs' style, ready to paste; needs ``\usepackage{booktabs}``."""
     import pandas as pd
 
-    escaped = table._replace(cells=[[tex(cell) for cell in cells] for cells in table.cells])
+    escaped = table._replace(cells=[[tex(_line(cell)) for cell in cells] for cells in table.cells])
     frame = pd.DataFrame(_bold(escaped, r"\textbf{{{}}}"), columns=[tex(column) for column in table.columns])
     aligned = "".join("r" if column in NUMBERS else "l" for column in table.columns)
     first = next(entry for entry in table.entries if entry.origin not in (PUBLISHED, BENCHMARK))
     again = f"-seed{first.evaluation_seed}" if first.evaluation_seed else ""
     text: str = frame.to_latex(
-        index=False, column_format=aligned, caption=tex(table.title), escape=False, position="t",
+        index=False, column_format=aligned, caption=tex(_line(table.title)), escape=False, position="t",
         label="tab:" + re.sub(r"[^\w.-]", "-", f"{first.dataset}-{first.norm}-{first.eps}-{first.examples}{again}"),
     )  # fmt: skip
-    notes = [f"[{number}] {tex(note)}" for number, note in enumerate(table.notes, 1)]
-    below = "".join(f"\\par {note}\n" for note in [*notes, *map(tex, table.remarks)])
+    notes = [f"[{number}] {tex(_line(note))}" for number, note in enumerate(table.notes, 1)]
+    below = "".join(f"\\par {note}\n" for note in [*notes, *(tex(_line(remark)) for remark in table.remarks)])
     if below:
         text = text.replace("\\end{table}", "\\smallskip\n{\\footnotesize\n" + below + "}\n\\end{table}")
     return text.replace("\\begin{table}[t]\n", "\\begin{table}[t]\n\\centering\n", 1)
 
 
 _TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\textbraceleft{}",
-    "}": r"\textbraceright{}",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "–": "--", "ℓ∞": r"$\ell_\infty$",
     "ℓ2": r"$\ell_2$", "≈": r"$\approx$", "×": r"$\times$", "≤": r"$\leq$", "ε": r"$\varepsilon$", "∞": r"$\infty$",
     "α": r"$\alpha$", "β": r"$\beta$", "λ": r"$\lambda$", "θ": r"$\theta$", "σ": r"$\sigma$", "²": r"$^2$",
@@ -84,9 +87,8 @@ _TEX = {
 
 
 def tex(text: str) -> str:
-    """Plain text as LaTeX, in one line."""
-    signs = "|".join(map(re.escape, sorted(_TEX, key=len, reverse=True)))
-    return re.sub(signs, lambda found: _TEX[found[0]], " ".join(text.split()))
+    """Plain text as LaTeX."""
+    return re.sub("|".join(map(re.escape, sorted(_TEX, key=len, reverse=True))), lambda found: _TEX[found[0]], text)
 
 
 def bibtex(entries: Iterable[Entry]) -> str:
@@ -127,9 +129,9 @@ def _cited(key: str, entry: Entry) -> str:
     where = re.sub(r"[\s,]*(?:(?:\b[A-Z][a-z]{2}\.?\s+)?(?:19|20)\d\d)\b", "", entry.venue).strip(" ,")
     journal = where in _JOURNALS or where.startswith("arXiv")
     fields = {
-        "title": f"{{{tex(entry.title)}}}",
-        "author": tex(" and ".join(_names(entry.authors))),
-        ("journal" if journal else "booktitle"): tex(_JOURNALS.get(where, where)),
+        "title": f"{{{_bib(entry.title)}}}",
+        "author": _bib(" and ".join(_names(entry.authors))),
+        ("journal" if journal else "booktitle"): _bib(_JOURNALS.get(where, where)),
         "year": year,
         "url": link(entry.link),
     }
@@ -138,6 +140,11 @@ def _cited(key: str, entry: Entry) -> str:
     kind = "misc" if "note" in fields else "article" if journal else "inproceedings"
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join([f"@{kind}{{{re.sub(r'[^A-Za-z0-9_:+-]', '-', key)},", *lines, "}", ""])
+
+
+def _bib(text: str) -> str:
+    """Plain text as BibTeX, which counts braces whatever stands before them."""
+    return tex(_line(text)).replace(r"\{", r"\textbraceleft{}").replace(r"\}", r"\textbraceright{}")
 
 
 def link(text: str) -> str:

@@ -66,7 +66,8 @@ def test_an_npz_with_a_flipped_byte_is_refused_or_unharmed(
             said.add(refusal(tmp_path / "flipped.npz"))
     assert f"{UNREADABLE} (BadZipFile)" in said
     assert save is np.savez or part == "directory" or f"{UNREADABLE} (error)" in said  # zlib's
-    assert all(re.fullmatch(rf"{UNREADABLE} \(\w+\)|no (image|label)\b.*; it holds .*", each) for each in said)
+    others = r"no (image|label)\b.*; it holds .*|.* is of [\d,]+ bytes and unpacks to [\d,]+: nothing worth .*"
+    assert all(re.fullmatch(rf"{UNREADABLE} \(\w+\)|{others}", each) for each in said)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -61,13 +60,6 @@ def test_an_unfinished_seed_shows_what_there_is(tmp_path: Path) -> None:
     assert "1 seed: " in drawn.said
     assert "stops: seed 0 after 2 of 4 epochs" in drawn.said
     assert "stops here" in texts(drawn)
-
-
-def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
-    seed(tmp_path, 0, [epoch(1), epoch(2, math.nan, loss=math.nan), epoch(3), epoch(4)])
-    drawn = curves(plans([tmp_path]))
-    check(drawn)
-    assert "a loss that is not finite: seed 0" in drawn.said
 
 
 def test_without_validation(tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def test_transfer_is_the_file(tmp_path: Path) -> None:
     assert "–" in texts(drawn)
 
 
-def test_transfer_of_one_method_of_nan_and_of_odd_names(tmp_path: Path) -> None:
+def test_transfer_of_one_method_and_of_odd_names(tmp_path: Path) -> None:
     path = tmp_path / "transfer-x.json"
     assert "one method here" in transfer(written(path, ("FIRE",))).said
-    check(transfer(written(path, ODD, math.nan)))
+    check(transfer(written(path, ODD)))
     check(transfer(written(path, tuple(f"method {n}" for n in range(24)))))
 
 

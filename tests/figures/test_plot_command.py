@@ -15,9 +15,6 @@ from command_line import ran
 from PIL import Image
 from repository import BOARDS, DIGITS_BOARD
 
-from robench_fire.files import sealed
-from robench_fire.runs.folders import read_json
-
 BRIEF = "--seeds 2 --epochs 2 --examples 24 --jobs 1"
 
 
@@ -129,21 +126,6 @@ def test_unfinished_runs(runs: Path, tmp_path: Path) -> None:
     }.items():
         words = f"plot {kind} runs{' --only fire' * (kind != 'tradeoff')} -o x".split()
         assert said in ran(tmp_path, *words, code=4).stderr
-
-
-def test_values_that_are_no_numbers(runs: Path, tmp_path: Path) -> None:
-    shutil.copytree(runs / "runs", tmp_path / "runs")
-    path = next((tmp_path / "runs").rglob("eval.aa-*.json"))
-    path.write_text(json.dumps(sealed(read_json(path) | {"robust": float("nan")})))
-    said = ran(tmp_path, *"plot tradeoff runs -o x".split(), code=4).stderr
-    assert "has an accuracy that is not a number; move it away and evaluate again" in said
-    board = tmp_path / "board" / "digits" / "Linf"
-    shutil.copytree(DIGITS_BOARD, board)
-    info = json.loads((board / "Madry2018Towards.json").read_text())
-    info["robench_fire"]["seeds"]["0"]["robust"] = float("nan")
-    (board / "Madry2018Towards.json").write_text(json.dumps(info))
-    assert "Madry2018Towards.json is not a leaderboard row of ours" in ran(
-        tmp_path, *"plot tradeoff board -o x".split(), code=4).stderr  # fmt: skip
 
 
 def test_a_board_of_published_rows_only(tmp_path: Path) -> None:
