@@ -21,7 +21,7 @@ import torch
 from processes import Started, forked, interpreted
 
 from robench_fire import cli, stopping
-from robench_fire.cli.common import options
+from robench_fire.cli.common import reading
 from robench_fire.devices import workers
 from robench_fire.errors import UsageError
 from robench_fire.launching.local import launch
@@ -140,7 +140,7 @@ def test_a_time_limit_stops_as_a_signal_does(tmp_path: Path) -> None:
 )
 def test_a_time_limit_that_is_none(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"--time-limit {said}"):
-        options.limited(text)
+        reading.limited(text)
 
 
 def test_evaluation_in_two_processes(tmp_path: Path, robench: Robench) -> None:

@@ -134,16 +134,13 @@ class Objective:
         share = 1.0 if progress is None else progress
         net = model.module if isinstance(model, DistributedDataParallel) else model
         setup = self._setup(model, net, x)
-        own, soft = self.plan.defense, self._target(net, x, y, index, target)
-        known = (torch.full((), value, device=x.device) for value in (share, self._turn))
-        seen, self._turn = Views(None, soft, soft, y, next(known), turn=next(known)), self._turn + 1
-        if self.memory is not None and index is not None:
-            seen = seen._replace(recalled=recalled(own.targets, self.memory, index))
+        own, seen = self.plan.defense, self._known(self._target(net, x, y, index, target), y, index, share)
+        self._turn += 1
         with self._random(x.device):
             images, seen = attacked(net, setup, x, seen, [generator or self._own_noise(x.device)])
         self.perturbed = images["adv"]
         if target is None:  # a user's own soft labels are as they are
-            seen = seen._replace(target=smoothed(soft, self.plan.recipe.label_smoothing))
+            seen = seen._replace(target=smoothed(seen.target, self.plan.recipe.label_smoothing))
         with _synchronised_once(model):
             if own.weights is not None and own.weights.active(share):
                 self._uphill(net, partial(passed, setup, images, seen))
@@ -214,6 +211,14 @@ class Objective:
             with frozen(net), torch.no_grad():
                 self._classes = net(x[:1]).shape[1]
         return one_hot(y, self._classes).float()
+
+    def _known(self, target: Tensor, y: Tensor, index: Tensor | None, progress: float) -> Views:
+        """What a loss reads beside the model's outputs."""
+        share, turn = (torch.full((), value, device=y.device) for value in (progress, self._turn))
+        seen = Views(None, target, target, y, share, turn=turn)
+        if self.memory is None or index is None:
+            return seen
+        return seen._replace(recalled=recalled(self.plan.defense.targets, self.memory, index))
 
     def _remembered(self, seen: Views, index: Tensor, progress: float) -> Views:
         """With the targets after these logits were seen."""

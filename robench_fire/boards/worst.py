@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robench_fire.runs import worst_case
+from robench_fire.evaluation.own_attacks import worst_case
 from robench_fire.runs.evaluations import masks
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.masks import unpacked

@@ -18,7 +18,7 @@ from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions
 from robench_fire.cli.evaluated import show
 from robench_fire.errors import UnreliableError, UsageError
-from robench_fire.runs import worst_case
+from robench_fire.evaluation.own_attacks import worst_case
 from robench_fire.runs.evaluations import ATTACKS
 from robench_fire.statistics.summary import MeanStd
 

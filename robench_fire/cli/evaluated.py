@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robench_fire.cli.common.console import plain
-from robench_fire.runs.worst_case import is_own, shown
+from robench_fire.evaluation.own_attacks.worst_case import is_own, shown
 from robench_fire.statistics.summary import mean_std
 
 Facts = list[dict[str, Any]]

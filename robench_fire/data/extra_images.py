@@ -72,7 +72,8 @@ def of_file(path: Path, shape: tuple[int, int, int]) -> Extra:
 
 
 def _look(path: Path, shape: tuple[int, int, int]) -> None:
-    """Refuse an npz by the names of its arrays and the header of its images, without reading any of them."""
+    """Refuse an npz by its size, the names of its arrays and the header of its images, without reading any of them."""
+    refuse_bomb(path)
     with zipfile.ZipFile(path) as archive:
         names = {name.removesuffix(".npy"): name for name in archive.namelist()}
         _complete(names, KEYS["npz"])

@@ -13,12 +13,12 @@ from robench_fire.errors import DataError, unwritten
 from robench_fire.evaluation import adversarial_images, autoattack_log, reliability
 from robench_fire.evaluation.evaluate import Result, result
 from robench_fire.evaluation.evaluator import Evaluator
+from robench_fire.evaluation.own_attacks.worst_case import is_own
 from robench_fire.evaluation.record import Record
 from robench_fire.files import sha256, write_text
 from robench_fire.problem.threat import Threat
 from robench_fire.runs import folders, provenance
 from robench_fire.runs.shapes import EVALUATION
-from robench_fire.runs.worst_case import is_own
 from robench_fire.statistics.summary import percent, wilson
 
 

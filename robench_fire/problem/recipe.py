@@ -190,6 +190,7 @@ class Recipe:
     forwards in order; batch-norm statistics move at each. A pass named twice is repeated without gradient, as some
     released codes do, and the last one enters the loss. ``ema_decay``: evaluate an exponential moving average of the
     weights; with ``ema_warm_up`` the decay of update t is at most (1 + t) / (10 + t),
+    so that the random beginning is soon forgotten. ``select``: keep the last epoch; or the one with the highest robust
     accuracy on the validation split; or, of "copies", that epoch and whichever of its averaged and plain weights has
     it. The test split is never seen. ``validation_attack``: what "robust" is under there; None: the training's attack.
     ``label_smoothing``: this part of every target that a loss reads is spread evenly over all classes; attacks read

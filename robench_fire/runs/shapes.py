@@ -105,6 +105,8 @@ RADIUS = Leaf("a radius like 8/255", _radius)
 NAME = Leaf("a name that a file can have", _matches(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,100}"))
 """Of a part of a path: no folder above, and nothing that a terminal takes for more than a letter."""
 WORD = Leaf("a word", _matches(r"[A-Za-z0-9_.-]{1,60}"))
+ATTACK = Leaf("the name of an attack", _matches(r"[A-Za-z0-9_.-]{1,60}(@[0-9a-f]{1,64})?"))
+"""An own one with the beginning of its code's SHA-256."""
 SEED = Leaf("the number of a seed", _matches(r"\d{1,18}"))
 HASH = Leaf("a SHA-256", _matches(r"[0-9a-f]{1,64}(\+[0-9a-f]{64})*"))
 NORM = Leaf("Linf or L2", lambda value: value in ("Linf", "L2"))
@@ -150,7 +152,7 @@ TRAIN = {"weights_sha256": HASH, "seconds": NUMBER, "labeller?": LABELLER, "sign
          **COST}  # fmt: skip
 SIZES = {"examples": IMAGES, "seed": COUNT, "batch_size": COUNT, "order?": WORD}
 EVALUATION = {
-    "attack": WORD, "norm": NORM, "eps": RADIUS, **SIZES, "clean": PERCENT, "robust": PERCENT, "weights_sha256": HASH,
+    "attack": ATTACK, "norm": NORM, "eps": RADIUS, **SIZES, "clean": PERCENT, "robust": PERCENT, "weights_sha256": HASH,
     "name?": NAME, "arch?": TEXT, "dataset?": NAME, "data?": {"sha256": HASH}, "normalise?": TEXT, "seconds?": NUMBER,
     "after?": Each(PERCENT), "attack_seconds?": Each(NUMBER), "flags?": [TEXT], "machines?": [TEXT], "code?": TEXT,
     "version?": TEXT, "robust_interval?": PAIR, "reliability?": VERDICT, "images_missing?": [TEXT],

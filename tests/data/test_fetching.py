@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -153,7 +154,7 @@ def test_a_move_that_fails_leaves_nothing(
     tmp_path: Path, sources: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     sources(CONTENT, CONTENT)
     monkeypatch.setattr("robench_fire.files.os.fsync", full)

@@ -61,7 +61,7 @@ def test_the_verdict_is_stored_and_made_again_when_another_seed_is_trained(
     stored = (first.folder / name).stat().st_mtime_ns
     assert verdicts() == (pgd, alone)
     assert (first.folder / name).stat().st_mtime_ns == stored
-    second.write("train.json", {"weights_sha256": sha256(second.weights)})
+    second.write("train.json", {"weights_sha256": sha256(second.weights), "seconds": 1.0})
     pgd_again, both = verdicts()
     assert pgd_again == pgd
     assert both["siblings"] == {"seed-1": sha256(second.weights)}

@@ -1,4 +1,4 @@
-"""Commands that are killed at drawn moments come to what they come to in one go: a share of `python -m tests.faults`."""
+"""Commands that are killed at drawn moments end as they do in one go: a share of `python -m tests.faults`."""
 
 from __future__ import annotations
 

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from command_line import ran
+from plans import plan
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from robench_fire.errors import UsageError
 from robench_fire.launching import trackers
 from robench_fire.launching.trackers import Tracked, named
+from robench_fire.problem.settings import to_plain
 from robench_fire.runs.folders import Run, find
 
 ROWS = [
@@ -40,7 +42,7 @@ def events(folder: Path) -> EventAccumulator:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     found = Run(tmp_path / "digits" / "Linf" / "trades" / "0123456789ab" / "seed-0")
-    found.write("plan.json", {"name": "trades"})
+    found.write("plan.json", to_plain(plan("trades", "digits")))
     return found
 
 

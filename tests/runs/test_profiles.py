@@ -229,7 +229,7 @@ def test_a_radius_scales_the_steps_of_validation_too() -> None:
 
 def test_a_labeller_is_trained_without_what_is_said_of_its_pupil() -> None:
     found = labeller_recipe(plan("rst_adv", profile="fastat").recipe)
-    assert (found.ema_decay, found.label_smoothing, found.validated_under, found.select) == (None, None, None, "last")
+    assert (found.ema_decay, found.label_smoothing, found.validation_attack, found.select) == (None, None, None, "last")
     assert found.schedule == OneCycle(per_update=False)
 
 

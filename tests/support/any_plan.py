@@ -62,11 +62,17 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def made(draw: st.DrawFn, kind: type) -> Any:
     """A dataclass of any fields that it accepts."""
-    given = {field.name: draw(of(hints_of(kind)[field.name])) for field in dataclasses.fields(kind)}
-    try:
-        return kind(**given)
-    except ValueError:
-        assume(False)
+    return accepted(draw, kind, [field.name for field in dataclasses.fields(kind)])
+
+
+def accepted(draw: st.DrawFn, kind: type, names: list[str]) -> Any:
+    """One of some drawn fields, which are drawn again where they refuse each other."""
+    for _ in range(20):
+        try:
+            return kind(**{name: draw(of(hints_of(kind)[name])) for name in names})
+        except ValueError:
+            pass
+    assume(False)
 
 
 defenses: st.SearchStrategy[Defense] = st.sampled_from(NAMES).flatmap(
@@ -77,12 +83,8 @@ defenses: st.SearchStrategy[Defense] = st.sampled_from(NAMES).flatmap(
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Half of the fields of a recipe are as they usually are, so that few of them refuse each other."""
-    hints, usual = hints_of(Recipe), {field.name: field.default for field in dataclasses.fields(Recipe)}
-    chosen = {name: draw(of(hints[name])) for name in usual if name in ("arch", "attack") or draw(st.booleans())}
-    try:
-        recipe = Recipe(**chosen)
-    except ValueError:
-        assume(False)
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    recipe = accepted(draw, Recipe, [name for name in fields if name in ("arch", "attack") or draw(st.booleans())])
     about = {"name": draw(names), "dataset": draw(names), "code": draw(names), "profile": "matched"}
     threats = {name: draw(of(Threat)) for name in ("threat", "claim")}
     data = draw(st.none() | made(OwnData))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from small_defenses import (
     Weighted,
 )
 from torch import nn
+from trainings import teacher
 
 from robench_fire.datasets import digits
 from robench_fire.models.small_cnns import DigitsCNN
@@ -112,12 +114,9 @@ def problem(
     def begin(model: nn.Module, seed: int) -> None:
         model.load_state_dict(initialised(build, seed + 200).state_dict())
 
-    def teacher(seed: int | None) -> nn.Module:
-        return initialised(build, (seed or 0) + 100).eval().requires_grad_(False)
-
     return Problem(
         need.defense, threat, recipe, train, validation, 10,
-        begin=begin if need.begins else None, teacher=teacher if need.taught else None,
+        begin=begin if need.begins else None, teacher=partial(teacher, build=build) if need.taught else None,
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ TRAININGS: dict[str, tuple[str, int, dict[str, Any]]] = {  # defense, images, de
 NEEDS = (
     "further image", "second attack", "features", "ramp", "coefficient of an example", "perturbed weights, late",
     "perturbed weights, all at once", "mixup", "cutmix", "mixup, smoothed labels", "teacher of both",
-    "start", "random image", "corners",
+    "start", "random image", "corners", "memory of classes",
 )  # fmt: skip
 REFUSED = ("batch term", "slopes", "batch gain", "replays")
 

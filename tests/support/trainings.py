@@ -17,7 +17,7 @@ from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.recipe import Augment, Recipe, Sgd
 from robench_fire.problem.threat import Linf
 from robench_fire.quantity import Quantity
-from robench_fire.training.engine import Trained, train
+from robench_fire.training.engine import Trained, initialised, train
 from robench_fire.training.setup import Problem
 
 RECIPE = Recipe(
@@ -37,7 +37,13 @@ def defense(name: str) -> Defense:
 def problem(small: Splits, name: str = "fire", recipe: Recipe = RECIPE, extra: Split | None = None) -> Problem:
     own = defense(name)
     recipe = replace(recipe, attack=None) if isinstance(own, Standard) else recipe
-    return Problem(own, Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra)
+    taught = teacher if own.teacher_reads else None
+    return Problem(own, Linf(eps=Quantity("0.2")), recipe, small.train, small.validation, 10, extra, teacher=taught)
+
+
+def teacher(seed: int | None, build: Callable[[], nn.Module] = DigitsCNN) -> nn.Module:
+    """A frozen network whose opinion is read."""
+    return initialised(build, (seed or 0) + 100).eval().requires_grad_(False)
 
 
 def trained(given: Problem, seed: int = 0, build: Callable[[], nn.Module] = DigitsCNN, **more: Any) -> Trained:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from devices import CPU
 from needs import FAR, REPLAYS, problem
-from trainings import defense
+from trainings import RECIPE, defense
 
 from robench_fire.models.small_cnns import DigitsCNN
-from robench_fire.problem.pgd import Pgd
+from robench_fire.problem.pgd import Pgd, Replay
 from robench_fire.problem.recipe import Sgd
-from robench_fire.problem.threat import Linf
+from robench_fire.problem.threat import Linf, Threat
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.curves import signs
 from robench_fire.training.engine import train, train_together
@@ -23,26 +23,36 @@ FGSM = Pgd(steps=1, step=Quantity("8/255"), start="zero")
 TEN = Pgd(steps=10, step=Quantity("2/255"), start="uniform")
 
 
+def found(attack: Pgd | Replay | None, threat: Threat = LINF, validation: Pgd | None = None) -> dict[str, Pgd]:
+    return attacks(replace(RECIPE, attack=attack, validation_attack=validation), threat)
+
+
 def test_several_steps_in_the_ball_validate_themselves() -> None:
     several = Pgd(steps=2, step=Quantity("8/255"))
-    assert attacks(several, LINF) == {"robust": several}
-    assert attacks(None, LINF) == {}
+    assert found(several) == {"robust": several}
+    assert found(None) == {}
 
 
 def test_one_step_and_what_leaves_the_ball_stand_beside_ten_in_it() -> None:
     for attack in (FGSM, FAR):
-        assert attacks(attack, LINF) == {"robust": TEN, "one_step": attack}
-    assert attacks(REPLAYS, LINF) == {
+        assert found(attack) == {"robust": TEN, "one_step": attack}
+    assert found(REPLAYS) == {
         "robust": TEN, "one_step": Pgd(steps=1, step=REPLAYS.step, start="zero")
     }  # fmt: skip
-    assert attacks(FGSM, Linf("0"))["robust"].step == FGSM.step
+    assert found(FGSM, Linf("0"))["robust"].step == FGSM.step
+
+
+def test_the_recipes_own_attack_takes_the_place_of_ten_steps() -> None:
+    several, own = Pgd(steps=2, step=Quantity("8/255")), Pgd(steps=20, step=Quantity("1/255"))
+    assert found(several, validation=own) == {"robust": own}
+    assert found(FGSM, validation=own) == {"robust": own, "one_step": FGSM}
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 3]])
 def test_a_curve_has_both(seeds: list[int]) -> None:
     given = problem("replays", 128)
-    for found in train_together(DigitsCNN, given, seeds=seeds, device=CPU, state_files=[None] * len(seeds)):
-        row = found.curve[-1]
+    for made in train_together(DigitsCNN, given, seeds=seeds, device=CPU, state_files=[None] * len(seeds)):
+        row = made.curve[-1]
         assert [*row][-3:] == ["clean", "robust", "one_step"]
         assert 0 <= row["robust"] <= row["one_step"] <= row["clean"] <= 100
 
@@ -56,5 +66,5 @@ def test_catastrophic_overfitting_is_found_out() -> None:
     curve = train(DigitsCNN, given, seed=0, device=CPU).curve
     assert max(row["one_step"] for row in curve) > 40
     assert max(row["robust"] for row in curve) < 15
-    found = [signs(curve[:epochs], 10) for epochs in range(12, 25)]
-    assert any("overfitted to the training attack's one step" in " ".join(each) for each in found)
+    told = [signs(curve[:epochs], 10) for epochs in range(12, 25)]
+    assert any("overfitted to the training attack's one step" in " ".join(each) for each in told)

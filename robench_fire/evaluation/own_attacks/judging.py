@@ -7,9 +7,9 @@ from typing import Any
 
 from robench_fire.evaluation import reliability
 from robench_fire.evaluation.evaluator import Evaluator
+from robench_fire.evaluation.own_attacks import worst_case
 from robench_fire.files import sealed, write_json
 from robench_fire.problem.threat import Threat
-from robench_fire.runs import worst_case
 
 
 def count_own(evaluator: Evaluator, threat: Threat) -> dict[Path, dict[str, Any]]:

@@ -135,7 +135,7 @@ EXTRA: list[tuple[str, bytes | str, str]] = [
     ("lists that hold each other", pickle.dumps({"data": (lambda a: [a, a])([[1]]), "extrapolated_targets": Y}),
      "data holds lists in a list where an array was expected"),
     ("an npz of 300 MB in 300 kB", bomb(), "unpacks to 314,572,800"),
-    ("an npz of objects", npz(image=np.array([None]), label=Y), "neither a readable npz"),
+    ("an npz of objects", npz(image=np.array([None]), label=Y), "images are object (1,); expected uint8"),
     ("images of another size", npz(image=np.zeros((8, 3, 3, 1), np.uint8), label=Y), "expected uint8 (N, 8, 8, 1)"),
     ("labels out of range", npz(image=X, label=Y + 50), "labels run from 50 to 51; expected 0 to 9"),
     ("labels of NaN", npz(image=X, label=np.full(8, np.nan)), "labels are float64 (8,)"),
