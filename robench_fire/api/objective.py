@@ -199,9 +199,7 @@ class Objective:
             return nullcontext()
         return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
-    def _target(
-        self, net: nn.Module, x: Tensor, y: Tensor, index: Tensor | None, target: Tensor | None
-    ) -> Tensor:  # fmt: skip
+    def _target(self, net: nn.Module, x: Tensor, y: Tensor, index: Tensor | None, target: Tensor | None) -> Tensor:
         if target is not None:
             return target
         if self.memory is not None and index is not None:
@@ -215,10 +213,8 @@ class Objective:
     def _known(self, target: Tensor, y: Tensor, index: Tensor | None, progress: float) -> Views:
         """What a loss reads beside the model's outputs."""
         share, turn = (torch.full((), value, device=y.device) for value in (progress, self._turn))
-        seen = Views(None, target, target, y, share, turn=turn)
-        if self.memory is None or index is None:
-            return seen
-        return seen._replace(recalled=recalled(self.plan.defense.targets, self.memory, index))
+        known = {} if self.memory is None or index is None else recalled(self.plan.defense.targets, self.memory, index)
+        return Views(None, target, target, y, share, recalled=known, turn=turn)
 
     def _remembered(self, seen: Views, index: Tensor, progress: float) -> Views:
         """With the targets after these logits were seen."""
