@@ -184,10 +184,11 @@ def _finish(state: State, setup: Setup) -> None:
 
 
 def _decay(state: State, problem: Problem) -> float:
-    """How much of the moving average this update leaves."""
+    """How much of the moving average this update leaves; all updates on one batch leave as much as its first."""
     recipe = problem.recipe
     assert recipe.ema_decay is not None
     if not recipe.ema_warm_up:
         return recipe.ema_decay
-    before = len(state.seeds[0].curve) * batches_per_epoch(recipe, len(problem.train.labels)) + state.epoch.done
+    batches = len(state.seeds[0].curve) * batches_per_epoch(recipe, len(problem.train.labels)) + state.epoch.done
+    before = batches * recipe.updates
     return min(recipe.ema_decay, (2 + before) / (11 + before))
