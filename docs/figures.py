@@ -16,7 +16,9 @@ import figures_clusters
 import figures_differences
 import figures_digits
 import figures_gpu
+import figures_methods
 import figures_plots
+import figures_reliability
 import figures_sweep
 import figures_theory
 from figures_boards import ROOT
@@ -31,8 +33,10 @@ MODULES = (
     figures_claims,
     figures_theory,
     figures_plots,
+    figures_reliability,
     figures_clusters,
     figures_gpu,
+    figures_methods,
 )
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made

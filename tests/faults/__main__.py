@@ -1,6 +1,7 @@
 """``python -m tests.faults --kills 350`` kills train, eval, bench and publish at drawn moments: docs/reliability.md.
 
-Exit code 1 if anything was lost, left over or said wrongly.
+Then it changes bytes of a finished run, one at a time. Exit code 1 if anything was lost, left over, said wrongly or
+missed.
 """
 
 from __future__ import annotations
@@ -43,10 +44,13 @@ def main() -> int:
         os.environ["ROBENCH_DATA"] = os.environ["XDG_STATE_HOME"] = str(Path(folder) / "own")
         keep = partial(campaign.written, asked.out) if asked.out else lambda found: None
         found = campaign.run(wanted, Path(folder), asked.seed, asked.jobs, partial(print, flush=True), keep)
-    every = found["all"]
+        found["bytes"] = campaign.bytes_changed(Path(folder) / "runs")
+        keep(found)
+    every, changed = found["all"], found["bytes"]["all"]
     print(f"{every['kills']} kills in {found['seconds']} s, {every['kills survived']} survived, "
-          f"{every['lost']} files lost, {every['left over']} left over")  # fmt: skip
-    return 1 if every["wrong"] else 0
+          f"{every['lost']} files lost, {every['left over']} left over; {changed['found']} changed bytes found, "
+          f"{changed['same values']} without effect, {changed['missed']} missed")  # fmt: skip
+    return 1 if every["wrong"] or changed["missed"] else 0
 
 
 if __name__ == "__main__":

@@ -14,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import byte_changes
 import torch
 from commands import CORE, GROUPS, Command
 from kills import MOST, Case, Workshop
+from verified_runs import finished
+
+from robench_fire.runs.folders import find
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARES = {"train": 1.0, "eval": 1 / len(CORE), "bench": 0.5 / len(CORE), "publish": 0.5 / len(CORE)}
@@ -71,6 +75,17 @@ def _told(found: dict[str, list[Case]], order: list[str]) -> dict[str, Any]:
         "commands": {title: counted(cases) for title, cases in found.items()},
         "moments": {title: [kill for case in cases for kill in case.kills] for title, cases in found.items()},
     }
+
+
+def bytes_changed(folder: Path) -> dict[str, Any]:
+    """Of each file of a run that is made in ``folder``: how many changes of a byte were found, of no effect, missed."""
+    (run, *_) = find(finished(folder))
+    came = {name: byte_changes.drawn(run, name) for name in byte_changes.FILES}
+    for name in byte_changes.JSONS:
+        came[name] += byte_changes.every(run, name, folder / "changed.json")
+    kinds = ("found", "same values", "missed")
+    total = sum(came.values(), Counter[str]())
+    return {"all": {kind: total[kind] for kind in kinds}, "files": {name: dict(each) for name, each in came.items()}}
 
 
 def counted(cases: Iterable[Case]) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""What the pages say of the distances, the fast end and the modern end, beside Madry and TRADES on digits."""
+
+from __future__ import annotations
+
+from figures_boards import ROOT, entries, listed
+
+from robench_fire.boards.labels import chosen, labelled
+from robench_fire.boards.model_info import find_rows
+from robench_fire.comparison.compare import compare
+from robench_fire.comparison.scores import Metric
+from robench_fire.tables.marks import pareto
+from robench_fire.tables.published_rows import benchmarks
+
+BOARD = "all/digits"
+FAST = ("Free", "FGSM-RS", "N-FGSM", "GradAlign", "GAT", "NuAT")
+DISTANCES = ("FIRE", "Hellinger", "JS", "TV", "IKL")
+AGAINST = ("Madry", "TRADES")
+PUBLISHED = {"NuAT": "NU-AT", "GAT": "GAT", "N-FGSM": "N-FGSM", "FGSM-RS": "FGSM-RS", "Free": "Free-AT",
+             "Madry": "PGD-AT"}  # fmt: skip
+"""Methods here, by the end of their keys in Pan and Yao's table."""
+MEASURES: dict[Metric, str] = {"clean": "clean_acc", "robust": "autoattack_acc"}
+"""Their columns there."""
+
+
+def digits_new_methods() -> str:
+    """Each against Madry and TRADES."""
+    rows, known = labelled(find_rows(ROOT / "leaderboards" / BOARD)), entries(BOARD)
+    heads = [f"{said} less {other}'s" for other in AGAINST for said in ("clean", "AutoAttack")]
+    lines = [f"| method | {' | '.join(heads)} | train time, s |", "| --- " + "| ---: " * (len(heads) + 1) + "|"]
+    names = dict.fromkeys([*DISTANCES[2:], "HAT", *FAST])
+    found = {
+        (name, other, metric): each
+        for other in AGAINST
+        for metric in MEASURES
+        for name, each in zip(names, compare(chosen(rows, [other, *names]), metric), strict=True)
+    }
+    for name in names:
+        cells = []
+        for other in AGAINST:
+            for metric in MEASURES:
+                each = found[name, other, metric]
+                cell = f"{-each.found.value:+.2f} ± {each.found.half:.2f}"
+                cells.append(f"**{cell}**" if each.differs else cell)
+        lines.append(f"| {name} | {' | '.join(cells)} | {known[name].train_seconds:.1f} |")
+    return "\n".join(lines)
+
+
+def digits_front() -> str:
+    """The rows that no other row beats."""
+    known = list(entries(BOARD).values())
+    front = [each for each, best in zip(known, pareto(known), strict=True) if best]
+    front.sort(key=lambda each: each.train_seconds.mean if each.train_seconds else 0.0)
+    lines = ["| on the front | clean | AutoAttack | train time, s |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| {each.method} | {each.clean} | {each.robust} | {each.train_seconds:.1f} |" for each in front]
+    names = {each.method for each in front}
+    beaten = [name for name in (*FAST, "HAT", *DISTANCES, *AGAINST) if name not in names]
+    return "\n".join(lines) + f"\n\nNot on it, of the methods above: {listed(beaten)}."
+
+
+def digits_fast_signs() -> str:
+    """Pairs of Pan and Yao's means, and whether digits show their sign."""
+    rows = labelled(find_rows(ROOT / "leaderboards" / BOARD))
+    theirs = {each["key"].partition("_")[2]: each for each in benchmarks()}
+    lines = ["| pair | clean, published | clean, digits | AutoAttack, published | AutoAttack, digits |",
+             "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    tally = {"yes": 0, "no": 0, "cannot be told": 0}
+    names = list(PUBLISHED)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            cells = []
+            for metric, column in MEASURES.items():
+                a, b = (float(theirs[PUBLISHED[name]][column]) for name in (one, other))
+                (each,) = compare(chosen(rows, [one, other]), metric)
+                same = "yes" if (each.found.value > 0) == (a > b) else "no"
+                tally[seen := same if each.differs else "cannot be told"] += 1
+                mark = {"yes": " =", "no": " ≠", "cannot be told": ""}[seen]
+                cells += [f"{a - b:+.2f}", f"{each.found.value:+.2f} ± {each.found.half:.2f}{mark}"]
+            lines.append(f"| {one} less {other} | {' | '.join(cells)} |")
+    total = sum(tally.values())
+    return "\n".join(lines) + (
+        f"\n\n= the published sign, ≠ the opposite; no mark: digits cannot tell. Of {total} differences digits show "
+        f"{tally['yes'] + tally['no']}: {tally['yes']} with the published sign, {tally['no']} with the opposite."
+    )
