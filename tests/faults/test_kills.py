@@ -13,6 +13,7 @@ import campaign
 import pytest
 from commands import BENCHES, EVALUATIONS, PUBLISHED, TRAININGS, Command
 from kills import MOST, ORPHANS, Case, Workshop, alive
+from moments import quick
 from processes import Started, forked, interpreted
 
 pytestmark = pytest.mark.slow
@@ -67,14 +68,8 @@ def in_new_interpreters(tmp_path: Path) -> Iterator[Started]:
 
 @pytest.fixture
 def in_forked_ones(tmp_path: Path) -> Iterator[Started]:
-    with forked(tmp_path, *BENCHES[1].words[0].replace("--epochs 1", "--epochs 300").split(), begin=_quick) as command:
+    with forked(tmp_path, *BENCHES[1].words[0].replace("--epochs 1", "--epochs 300").split(), begin=quick) as command:
         yield command
-
-
-def _quick() -> None:
-    from moments import quick
-
-    quick()
 
 
 @pytest.mark.parametrize("how", ["in_new_interpreters", "in_forked_ones"])
