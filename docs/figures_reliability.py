@@ -39,8 +39,8 @@ def faults_kills() -> str:
     signals = listed([f"{count:,} {name}" for name, count in every["signals"].items()])
     wrong = "".join(f"\n- {each}" for each in every["wrong"])
     return "\n".join(lines) + (
-        f"\n\nBy `{found['command']}`, commit {found['commit'][:12]}, {found['platform']}, Python {found['python']}, torch "
-        f"{found['torch']}, {found['seconds'] / 60:.0f} minutes: {signals}.{wrong}"
+        f"\n\nBy `{found['command']}`, commit {found['commit'][:12]}, {found['platform']}, Python {found['python']}, "
+        f"torch {found['torch']}, {found['seconds'] / 60:.0f} minutes: {signals}.{wrong}"
     )
 
 
@@ -49,8 +49,9 @@ def faults_bytes() -> str:
     found = _faults()["bytes"]
     every, count = found["all"], sum(found["all"].values())
     return (
-        f"The same command changed {count:,} bytes of the {len(found['files'])} files of a finished run, one at a time: "
-        f"{every['found']:,} were found, {every['same values']:,} left the same values, {every['missed']:,} were missed."
+        f"The same command changed {count:,} bytes of the {len(found['files'])} files of a finished run, one at a "
+        f"time: {every['found']:,} were found, {every['same values']:,} left the same values, {every['missed']:,} were "
+        "missed."
     )
 
 
