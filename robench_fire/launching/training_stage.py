@@ -43,8 +43,8 @@ from robench_fire.training.setup import Problem, refuses_together
 ENERGY = "energy.json"  # what an unfinished training has spent so far
 PSEUDO_LABELS = "pseudo_labels.npy"
 STATES = ("state.pt", "labeller.state.pt")
-UNFINISHED = (*STATES, *(saving.previous(Path(each)).name for each in STATES), ENERGY)
-"""Files that only an unfinished training needs."""
+UNFINISHED = (*(saving.previous(Path(each)).name for each in STATES), *STATES, ENERGY)
+"""Files that only an unfinished training needs, in the order of their removal: the newest state is there to the end."""
 
 
 @dataclass(frozen=True, kw_only=True)

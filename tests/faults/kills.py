@@ -169,10 +169,10 @@ def _check(folder: Path, old: dict[str, Any], whole: Whole, case: Case, last: tu
             if name in whole.left and not (found == old.get(name) or _agrees(found, whole.left[name])):
                 case.wrong.append(f"{case.kills[-1]}: {name} is half-written")
         for run in find(folder):
-            if saving.there(file := run.folder / "state.pt"):
-                now = max(now, saving.reached(saving.read(file, torch.device("cpu"))))
-            elif run.trained:
+            if run.trained:
                 now = (run.read("plan.json")["recipe"]["epochs"], 0)
+            elif saving.there(file := run.folder / "state.pt"):
+                now = max(now, saving.reached(saving.read(file, torch.device("cpu"))))
     except RobenchError as fault:
         case.wrong.append(f"{case.kills[-1]}: {fault}")
     if now < last and case.command.startswith("robench train"):
