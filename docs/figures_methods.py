@@ -6,12 +6,13 @@ from figures_boards import ROOT, entries, listed
 
 from robench_fire.boards.labels import chosen, labelled
 from robench_fire.boards.model_info import find_rows
-from robench_fire.comparison.compare import compare
+from robench_fire.comparison.compare import compare, sentence
 from robench_fire.comparison.scores import Metric
 from robench_fire.tables.marks import pareto
 from robench_fire.tables.published_rows import benchmarks
+from robench_fire.tables.render import render
 
-BOARD = "all/digits"
+BOARD, L2 = "all/digits", "l2/digits"
 FAST = ("Free", "FGSM-RS", "N-FGSM", "GradAlign", "GAT", "NuAT")
 DISTANCES = ("FIRE", "Hellinger", "JS", "TV", "IKL")
 AGAINST = ("Madry", "TRADES")
@@ -43,6 +44,18 @@ def digits_new_methods() -> str:
                 cells.append(f"**{cell}**" if each.differs else cell)
         lines.append(f"| {name} | {' | '.join(cells)} | {known[name].train_seconds:.1f} |")
     return "\n".join(lines)
+
+
+def digits_l2_board() -> str:
+    """Three methods in L2."""
+    return render(list(entries(L2).values()), "md")
+
+
+def digits_l2_compare() -> str:
+    """What compare says of them."""
+    rows = labelled(find_rows(ROOT / "leaderboards" / L2))
+    pairs = (["madry", "trades"], ["fire", "trades"])
+    return "\n".join(f"- {sentence(each)}" for names in pairs for each in compare(chosen(rows, names), "robust"))
 
 
 def digits_front() -> str:

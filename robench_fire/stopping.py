@@ -47,6 +47,7 @@ def exit_code(signum: int) -> int:
 def listen() -> None:
     """From now on Ctrl-C and SIGTERM act as this module says, and no process is left when this one ends."""
     atexit.register(_at_exit)  # before multiprocessing and others register their own, so that it comes after these
+    sys.unraisablehook = _swallowed
     for signum in SIGNALS:
         signal.signal(signum, _heard)
 
@@ -184,6 +185,12 @@ def _heard(signum: int, frame: FrameType | None) -> None:
         _end_children()
         threading.Thread(target=_leave_soon, daemon=True).start()
     raise Stopped(_noted.value)
+
+
+def _swallowed(fault: Any) -> None:
+    """Python drops what is raised where an object is destroyed; a signal that was heard there is still noted."""
+    if not isinstance(fault.exc_value, Stopped):
+        sys.__unraisablehook__(fault)
 
 
 def _at_exit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -190,6 +191,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = [(signum, signal.getsignal(signum)) for signum in stopping.SIGNALS]
     monkeypatch.setattr(stopping, "_noted", c_int(0))
     monkeypatch.setattr(stopping, "_twice", False)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     stopping.listen()
     yield
     for signum, handler in before:
@@ -215,6 +217,32 @@ def test_a_signal_elsewhere_acts_at_once() -> None:
     with pytest.raises(stopping.Stopped) as stopped:
         signal.raise_signal(signal.SIGINT)
     assert stopped.value.exit_code == 130
+
+
+SWALLOWED = """
+import os, signal
+from robench_fire import stopping
+
+class Ends:
+    def __init__(self, act):
+        self.act = act
+    def __del__(self):
+        self.act()
+
+stopping.listen()
+Ends(lambda: 1 / 0)
+Ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+print(stopping.asked())
+stopping.over()
+"""
+
+
+def test_a_signal_where_an_object_is_destroyed_is_noted_without_a_word() -> None:
+    """Python drops the exception there, and prints it; another one's is still printed."""
+    ran = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [str(int(signal.SIGTERM))]
+    assert "ZeroDivisionError" in ran.stderr
+    assert "Stopped" not in ran.stderr
 
 
 @pytest.mark.usefixtures("listening")
