@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from figures_boards import ROOT, entries, listed
 
 from robench_fire.boards.labels import chosen, labelled
@@ -94,3 +96,14 @@ def digits_fast_signs() -> str:
         f"\n\n= the published sign, ≠ the opposite; no mark: digits cannot tell. Of {total} differences digits show "
         f"{tally['yes'] + tally['no']}: {tally['yes']} with the published sign, {tally['no']} with the opposite."
     )
+
+
+def quick_attack() -> str:
+    """What the quick estimate misses of AutoAttack."""
+    found = json.loads((ROOT / "results" / "quick-attack.json").read_text(encoding="utf-8"))
+    lines = ["| models | how many | gap on average, points | largest gap | share of AutoAttack's seconds, % |",
+             "| --- " + "| ---: " * 4 + "|"]  # fmt: skip
+    for name, each in [*found["groups"].items(), ("all", found["all"])]:
+        cells = f"{each['models']} | {each['mean']:+.2f} | {each['largest']:+.2f} | {100 * each['share']:.1f}"
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)

@@ -44,7 +44,7 @@ def show(facts: Facts, together: Mapping[str, Facts]) -> None:
         drawn.add_section()
         drawn.add_row("mean ± std", f"{mean_std([clean[path] for path in weights])}", *means, "")
     console.print(drawn)
-    _say(console, [*_uncounted(facts), *_explained(together)])
+    _say(console, [*_estimated(facts), *_uncounted(facts), *_explained(together)])
     for each in facts:
         _print_reasons(console, each)
 
@@ -69,6 +69,11 @@ def _explained(together: Mapping[str, Facts]) -> list[str]:
         sets = dict.fromkeys(", ".join(each["attacks"]) for each in together.get(name, []))
         lines += [f"{said} {names}{', under each norm' * (name == 'union')}." for names in sets]
     return lines
+
+
+def _estimated(facts: Facts) -> list[str]:
+    quick = any(each["attack"] == "quick" for each in facts)
+    return ["quick: an estimate for development, not AutoAttack (docs/evaluation.md#a-quick-estimate)."] * quick
 
 
 def _uncounted(facts: Facts) -> list[str]:

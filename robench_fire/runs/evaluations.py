@@ -18,7 +18,7 @@ ROWS = ("pgd20", "aa")
 """Evaluations that make a row of a table."""
 TABLED = (*ROWS, "fgsm", "pgd20-cw", "square")
 """These, and those that are columns of `robench table --attacks`: what is made of every run."""
-ATTACKS = (*TABLED, "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
+ATTACKS = (*TABLED, "quick", "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
 """Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
 ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
 """Evaluations that stand beside PGD-20 and AutoAttack; on whose images "transfer" is measured."""

@@ -33,12 +33,15 @@ Tick = Callable[[float], None]
 class Attack:
     """One attack of a set; ``samples`` gradients are averaged in each step (EOT, for randomised models).
 
-    ``own``: one of the user's, which is called instead.
+    ``steps``: of APGD; ``targets``: how many classes its targeted form aims at. ``own``: one of the user's, which is
+    called instead.
     """
 
     name: str
     restarts: int = 1
     samples: int = 1
+    steps: int = 100
+    targets: int = 9
     own: OwnAttack | None = None
 
 
@@ -49,6 +52,7 @@ SETS: dict[str, tuple[Attack, ...]] = {
         Attack("apgd-t"), Attack("fab-t"),
     ),
     "aa-rand": (Attack("apgd-ce", samples=20), Attack("apgd-dlr", samples=20)),
+    "quick": (Attack("apgd-ce", steps=20), Attack("apgd-t", steps=20, targets=3)),
     **{name: (Attack(name),) for name in ("apgd-ce", "apgd-t", "fab-t", "square")},
 }  # fmt: skip
 """Which attacks an evaluation runs, in order."""
@@ -144,19 +148,20 @@ def _counted(forward: Forward, calls: int, tick: Tick) -> Forward:
 
 
 def _apgd(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
-    """APGD of 100 iterations on cross-entropy, DLR, or DLR towards each of the likeliest classes in turn."""
+    """APGD on cross-entropy, DLR, or DLR towards each of the likeliest classes in turn."""
     from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 
     targeted = attack.name == "apgd-t"
-    shared = attacked.shared | {"n_iter": 100, "eot_iter": attack.samples, "logger": attacked.heard}
+    shared = attacked.shared | {"n_iter": attack.steps, "eot_iter": attack.samples, "logger": attacked.heard}
     if targeted:
         upstream = APGDAttack_targeted(None, **shared)
     else:
         upstream = APGDAttack(None, loss=attack.name.removeprefix("apgd-"), **shared)
     upstream.init_hyperparam(attacked.x)
     ranked = attacked.ranked if targeted else None
-    rounds = [target for target in (attacked.targets if targeted else (0,)) for _ in range(attack.restarts)]
-    forward = _counted(attacked.forward, 101 * len(rounds) * attack.samples, tick)
+    aims = attacked.targets[: attack.targets] if targeted else (0,)
+    rounds = [target for target in aims for _ in range(attack.restarts)]
+    forward = _counted(attacked.forward, (attack.steps + 1) * len(rounds) * attack.samples, tick)
     x_adv, left = attacked.x.clone(), torch.arange(len(attacked.x), device=attacked.x.device)
     for target in rounds:
         if not len(left):
