@@ -43,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="robench-faults-") as folder:
         os.environ["ROBENCH_DATA"] = os.environ["XDG_STATE_HOME"] = str(Path(folder) / "own")
         keep = partial(campaign.written, asked.out) if asked.out else lambda found: None
-        found = campaign.run(wanted, Path(folder), asked.seed, asked.jobs, partial(print, flush=True), keep)
+        found = campaign.run(wanted, Path(folder), asked.seed, asked.jobs, keep)
         found["bytes"] = campaign.bytes_changed(Path(folder) / "runs")
         keep(found)
     every, changed = found["all"], found["bytes"]["all"]

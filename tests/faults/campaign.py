@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import platform
 import random
 import subprocess
@@ -10,7 +11,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,9 @@ def shares(kills: int) -> dict[str, tuple[Command, int]]:
     return found
 
 
-def killed(command: Command, kills: int, folder: Path, seed: int, say: Callable[[str], None]) -> list[Case]:
+def killed(command: Command, kills: int, folder: Path, seed: int) -> list[Case]:
     """Cases of a command until it has been killed so often; the moments depend on ``seed`` and its title."""
+    say = partial(print, flush=True)
     shop, cases, left, draw = Workshop(folder), list[Case](), kills, random.Random(f"{seed} {command.title}")
     while left:
         cases.append(shop.interrupted(command, draw, min(left, MOST)))
@@ -52,14 +55,16 @@ def killed(command: Command, kills: int, folder: Path, seed: int, say: Callable[
 
 
 def run(
-    wanted: dict[str, tuple[Command, int]], folder: Path, seed: int, jobs: int, say: Callable[[str], None],
-    keep: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:  # fmt: skip
-    """Kill all that is wanted; what came of it, as JSON, which ``keep`` hears after each command too."""
+    wanted: dict[str, tuple[Command, int]], folder: Path, seed: int, jobs: int, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Kill all that is wanted; what came of it, as JSON, which ``keep`` hears after each command too.
+
+    In ``jobs`` processes: in threads, one that looks after its command could take the exit code of another's.
+    """
     began, found, about = time.monotonic(), dict[str, list[Case]](), _about(seed)
-    with ThreadPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
         begun = {
-            pool.submit(killed, command, kills, folder / str(place), seed, say): title
+            pool.submit(killed, command, kills, folder / str(place), seed): title
             for place, (title, (command, kills)) in enumerate(wanted.items())
         }
         for each in as_completed(begun):

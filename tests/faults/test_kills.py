@@ -38,7 +38,7 @@ def test_kills_lose_nothing_and_leave_nothing(workshop: Workshop, command: Comma
 
 @pytest.mark.long
 def test_all_of_them(tmp_path: Path) -> None:
-    found = campaign.run(campaign.shares(350), tmp_path, 0, 1, print, lambda found: None)
+    found = campaign.run(campaign.shares(350), tmp_path, 0, 1, lambda found: None)
     assert found["all"]["wrong"] == []
 
 
