@@ -111,7 +111,7 @@ def unexpected(fault: Exception) -> RobenchError:
         return said
     lines = str(fault).strip().splitlines()
     if isinstance(fault, MemoryError) or any(text in line for text in NO_MEMORY for line in lines[:1]):
-        return RobenchError("out of memory; end other programs, or use fewer --jobs: the same command continues")
+        return RobenchError("out of memory; use a smaller --batch-size, fewer --jobs, or end other programs")
     said_of_it = in_a_line(fault)
     if where := located(fault):
         return RecipeError(f"{where}: {said_of_it}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, RobenchError
 from robench_fire.files import refuse_bomb
 
 
@@ -102,8 +102,8 @@ def _is_program(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in content.namelist())
 
 
-def unreadable(path: Path, fault: Exception) -> DataError:
+def unreadable(path: Path, fault: Exception) -> RobenchError:
     """What is said of a file that a reader of weights could not read."""
     if (full := os.strerror(errno.EMFILE)) in str(fault):
-        return DataError(f"{path} cannot be read: {full}; allow more (`ulimit -n 4096`)")
+        return RobenchError(f"{path} cannot be read: {full}; allow more (`ulimit -n 4096`)")
     return DataError(f"{path} cannot be read safely ({type(fault).__name__}); it must hold tensors: {SAVE}")

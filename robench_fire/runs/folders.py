@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench_fire.errors import DataError
+from robench_fire.errors import HANDLES, DataError
 from robench_fire.files import SEAL, digest, from_json, held, replaced, sealed, sha256, write_json, write_text
 from robench_fire.runs import shapes
 
@@ -172,6 +172,8 @@ def text_of(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except OSError as fault:
+        if fault.errno in HANDLES:  # nothing of this file's
+            raise
         raise DataError(f"{path} cannot be read: {fault.strerror}") from None
     except ValueError as fault:
         raise DataError(f"{path} is no text ({fault}); move it away and run the same command again") from None

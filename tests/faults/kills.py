@@ -63,7 +63,7 @@ class Workshop:
         if lines not in self._made:
             made = self._folder / f"made-{len(lines)}-{len(self._made)}"
             self.begun(lines[:-1], made)
-            _run(made, lines[-1])
+            run(made, lines[-1])
             self._made[lines] = made
         shutil.copytree(self._made[lines], folder)
 
@@ -72,7 +72,7 @@ class Workshop:
         if key not in self._wholes:
             folder = self._folder / f"whole-{len(self._wholes)}"
             self.begun(command.before, folder)
-            self._wholes[key] = _run(folder, line)
+            self._wholes[key] = run(folder, line)
         return self._wholes[key]
 
     def interrupted(self, command: Command, draw: random.Random, most: int = MOST) -> Case:
@@ -84,12 +84,12 @@ class Workshop:
         shares = [EARLY] * (min(draw.randint(1, MOST), most) - 1) + [1.0]
         for share in shares:
             moment = drawn(draw, share * whole.seconds, int(share * len(whole.changes)), command.single)
-            if not _interrupt(folder, line, moment, case):
+            if not interrupt(folder, line, moment, case):
                 break
             last = _check(folder, old, whole, case, last)
         try:
-            _run(folder, line)
-            _compare(tree(folder), whole.left, case)
+            run(folder, line)
+            compare(tree(folder), whole.left, case)
         except (AssertionError, RobenchError) as fault:
             case.wrong.append(f"given again: {fault}")
         shutil.rmtree(folder)
@@ -97,7 +97,7 @@ class Workshop:
         return case
 
 
-def _run(folder: Path, line: str) -> Whole:
+def run(folder: Path, line: str) -> Whole:
     """A command to its good end."""
     began = time.monotonic()
     with changes() as made, forked(folder, *line.split(), begin=partial(_begin, made.path, 0, folder)) as started:
@@ -114,7 +114,7 @@ def _begin(fifo: str, held: int, folder: Path) -> None:
     watched(fifo, held, str(temporary))
 
 
-def _interrupt(folder: Path, line: str, moment: Moment, case: Case) -> bool:
+def interrupt(folder: Path, line: str, moment: Moment, case: Case) -> bool:
     """Whether the moment came while the command ran; then it has been interrupted."""
     with (
         changes() as made,
@@ -189,7 +189,7 @@ def _agrees(found: Any, whole: Any) -> bool:
     return bool(found == whole)
 
 
-def _compare(found: dict[str, Any], whole: dict[str, Any], case: Case) -> None:
+def compare(found: dict[str, Any], whole: dict[str, Any], case: Case) -> None:
     for name in sorted({*found} | {*whole}):
         if name not in whole:
             case.wrong.append(f"{name} is left over")
