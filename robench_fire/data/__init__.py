@@ -1,4 +1,4 @@
 """From files to batches on the device: fetching and verifying, extra images, augmentation.
 
-Imports: problem.
+Imports: problem, devices.
 """
