@@ -199,7 +199,7 @@ def is_board_file(path: Path) -> bool:
     place = path.resolve()
     if place.parent.name in ("Linf", "L2") and not place.name.startswith(("plan", "eval", "transfer")):
         # neither evaluations of RobustBench's weights nor the file of a submission, which has nothing of ours
-        return ".eval." not in place.name and "model_info" not in place.parts
+        return not re.search(r"\.(eval|corruptions)\.", place.name) and "model_info" not in place.parts
     return is_row(path)
 
 

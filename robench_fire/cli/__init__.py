@@ -17,6 +17,7 @@ import typer
 from robench_fire import __version__, stopping
 from robench_fire.cli import attack, listing, measure, prepare
 from robench_fire.cli.common.grouping import grouped
+from robench_fire.cli.corruptions import corruptions
 from robench_fire.cli.profile import profile
 from robench_fire.cli.results.compare import compare
 from robench_fire.cli.results.pages import report, site
@@ -42,7 +43,7 @@ app = typer.Typer(
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "To begin with": [demo, init],
     "Train and attack": [grouped(measure.train), grouped(measure.bench), grouped(sweep), grouped(attack.evaluate),
-                         attack.transfer, grouped(attack.features)],
+                         grouped(corruptions), attack.transfer, grouped(attack.features)],
     "What came out": [grouped(table), compare, reproduce, claims, verify, plot, report, site, theory, grouped(submit)],
     "What there is": [listing.ls, grouped(listing.show), grouped(profile), listing.rm, prepare.data, prepare.doctor],
 }  # fmt: skip
@@ -60,7 +61,7 @@ def _version(asked: bool) -> None:
 
 
 INTERRUPTED = "interrupted; what was done is kept, the same command continues"
-KEEPING = ("train", "bench", "sweep", "eval", "transfer", "data")
+KEEPING = ("train", "bench", "sweep", "eval", "corruptions", "transfer", "data")
 """Commands that keep what they finished; others begin again."""
 
 

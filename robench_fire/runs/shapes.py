@@ -158,6 +158,14 @@ EVALUATION = {
     "version?": TEXT, "robust_interval?": PAIR, "reliability?": VERDICT, "images_missing?": [TEXT],
     "shard?": [COUNT], **dict.fromkeys(("images_sha256?", "masks_sha256?", "perturbed_sha256?", "log_sha256?"), TEXT),
 }  # fmt: skip
+CORRUPTED = {
+    "source": Leaf("files or made", lambda value: value in ("files", "made")), "dataset": NAME, "examples": IMAGES,
+    "seed": COUNT, "arch": TEXT, "normalise": TEXT, "weights_sha256": HASH, "images_sha256": TEXT, "clean": PERCENT,
+    "machines": [TEXT], "corruptions": Each({"accuracy": [PERCENT], "masks": [TEXT], "images_sha256": [TEXT]}, WORD),
+    "accuracy?": PERCENT, "error?": PERCENT, "kinds?": Each(PERCENT),
+}  # fmt: skip
+OF_ROW = {"source": TEXT, "examples": IMAGES, "seed": COUNT, "accuracy": Each(PERCENT, SEED),
+          "of": Each(Each(PERCENT, SEED), WORD)}  # fmt: skip
 CURVE = Each(NUMBER)
 
 PER_SEED = {"clean": PERCENT, "robust": PERCENT, "train_seconds": NUMBER}
@@ -170,7 +178,7 @@ ROW = {
     "verdicts": Each(VERDICT, SEED), "weights_sha256": Each(HASH, SEED), "masks?": Each(MASKS, SEED),
     "attacks?": Each(Each(NUMBER, SEED)), "evaluator": EVALUATOR, "cost?": Each(COST, SEED),
     "signs?": Each([TEXT], SEED), "labeller?": Each(LABELLER, SEED), "evaluation_batch_size": COUNT,
-    "at_training_radius?": Each(NUMBER, SEED),
+    "at_training_radius?": Each(NUMBER, SEED), "corruptions?": OF_ROW,
     "evaluation_seconds?": Each(NUMBER, SEED), "std?": Each((NUMBER, NULL)),
 }  # fmt: skip
 """Of a board: what lies under the one key of ours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from robench_fire.boards import corrupted
 from robench_fire.comparison.interval import Interval
 from robench_fire.errors import UsageError, unknown
 from robench_fire.statistics.summary import MeanStd
@@ -14,7 +15,7 @@ from robench_fire.tables.entries import OURS, Entry
 ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
 """Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
 NUMBERS = {"Clean", "AutoAttack", "Worst case", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed", "FIRE paper",
-           "RobustBench", "Val. clean", "Val. robust", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
+           "RobustBench", "Val. clean", "Val. robust", "Corruptions", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 
 
@@ -48,6 +49,7 @@ def columns(measured: Sequence[Entry], shown: Shown) -> list[str]:
     seed, seeds = (["Seed"], []) if shown.per_seed else ([], ["Seeds"])
     worst = ["Worst case"] if any(entry.worst for entry in measured) else []
     first = ["#", "Method", *seed, "Architecture", "Clean", "AutoAttack", *worst, *(["PGD-20"] if without_aa else [])]
+    first += ["Corruptions"] if any(_corruptions(entry) for entry in measured) else []
     reported = ["FIRE paper", "RobustBench"] if shown.paper else []
     if shown.attacks:
         known = [column for column, name in ALONE.items() if any(entry.alone(name) for entry in measured)]
@@ -83,6 +85,7 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         **{column: _accuracy(value, intervals.get(column), shown) for column, value in accuracies.items()},
         **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
         "Worst case": _text(entry.worst),
+        "Corruptions": _text(_corruptions(entry)),
         "Seeds": entry.seeds,
         "Seed": "–" if entry.seed is None else str(entry.seed),
         "Train time": _duration(entry.train_seconds),
@@ -92,6 +95,10 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         "RobustBench": entry.reported.get("RobustBench", "–"),
         **(cost_columns.texts(entry) if shown.cost else {}),
     }
+
+
+def _corruptions(entry: Entry) -> MeanStd | None:
+    return corrupted.over_seeds(entry.row.facts, entry.row.per_seed) if entry.row else None
 
 
 def _accuracy(value: MeanStd | None, interval: Interval | None, shown: Shown) -> str:

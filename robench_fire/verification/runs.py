@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from robench_fire.evaluation.corruptions import stored
 from robench_fire.files import from_json
 from robench_fire.models.own import text
 from robench_fire.models.own.code import Code
@@ -32,8 +33,24 @@ def run(found: Run, images: Images) -> list[Finding]:
     own = own_of(_readable(plan))
     for path in sorted(found.folder.glob("eval.*.json")):
         told += evaluation(path, weights, images, own)
+    for path in _corruptions(found):
+        told += tried("corruptions", path, partial(_corrupted, path, weights))
     copies, code = _code(found)
     return told + code + _others(found, copies)
+
+
+def _corruptions(found: Run) -> list[Path]:
+    return sorted(found.folder.glob("corruptions.*.json"))
+
+
+def _corrupted(path: Path, weights: str | None) -> list[Finding]:
+    """Accuracies under common corruptions against their masks."""
+    facts, sealed = stored.read(path), read_sealed(path)[1]
+    if not stored.finished(facts):
+        return [lacking("corruptions", path, "it is not finished")]
+    wrong = [] if sealed else ["it has no seal any more"]
+    wrong += unlike({"weights_sha256": (facts["weights_sha256"], weights or facts["weights_sha256"])})
+    return [listed("corruptions", path, wrong, "its seal, its masks and its weights")]
 
 
 def _code(found: Run) -> tuple[list[str], list[Finding]]:
@@ -132,7 +149,12 @@ def _others(found: Run, copies: list[str]) -> list[Finding]:
     """Files that nothing here is read from."""
     known = {path.name.removesuffix(".json") for path in found.folder.glob("eval.*.json")}
     ends = (".json", ".npy", ".log", ".adv.safetensors")
-    mine = {*OWN, *(Path(name).parts[0] for name in copies), *(name + end for name in known for end in ends)}
+    mine = {
+        *OWN,
+        *(path.name for path in _corruptions(found)),
+        *(Path(name).parts[0] for name in copies),
+        *(name + end for name in known for end in ends),
+    }
     return [
         lacking("other files", path, "no result is read from it")
         for path in sorted(found.folder.iterdir()) if path.name not in mine

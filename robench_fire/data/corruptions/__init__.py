@@ -1,1 +1,1 @@
-"""Common corruptions (Hendrycks and Dietterich 2019): files in the official layout, and what can be made of any images."""
+"""Common corruptions (Hendrycks and Dietterich 2019): files in the official layout, and what is made of any images."""

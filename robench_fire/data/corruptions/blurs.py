@@ -12,7 +12,7 @@ Images = NDArray[np.float64]
 
 
 def sampled(x: Images, rows: NDArray[Any], columns: NDArray[Any]) -> Images:
-    """The images at these places (N or 1, H, W), in pixels from the upper left corner; what lies outside is the edge."""
+    """The images at these places (N or 1, H, W), in pixels from the upper left; beyond it the edge goes on."""
     image = np.arange(len(x))[:, None, None]
     places = np.broadcast_arrays(image, rows, columns)
     found = [ndimage.map_coordinates(x[..., each], places, order=1, mode="nearest") for each in range(x.shape[3])]
@@ -91,7 +91,9 @@ def elastic_transform(x: Images, strength: tuple[float, float, float], rng: np.r
     middle, arm = np.array([height // 2, width // 2]), side // 3
     corner = middle + arm * np.array([[1, 1], [-1, 1], [-1, -1]])
     moved = corner + placing.uniform(-corners, corners, (count, 3, 2))
-    back = np.linalg.solve(np.concatenate([moved, np.ones((count, 3, 1))], axis=2), np.broadcast_to(corner, moved.shape))
+    back = np.linalg.solve(
+        np.concatenate([moved, np.ones((count, 3, 1))], axis=2), np.broadcast_to(corner, moved.shape)
+    )
     places = np.stack(np.broadcast_arrays(*grid(x)), axis=-1) + shift
     found = np.einsum("nhwi,nij->nhwj", places, back[:, :2]) + back[:, None, None, 2]
     return sampled(x, found[..., 0], found[..., 1])
