@@ -227,8 +227,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         | {
             "at_training_radius": elsewhere,
             "attacks": alone(trained, scored, claim, chosen),
-            **worst.facts(trained, scored),
-            **corrupted.facts(trained, scored),
+            **(worst.facts(trained, scored) | corrupted.facts(trained, scored)),
         },
     )
 

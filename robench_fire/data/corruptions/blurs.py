@@ -35,12 +35,11 @@ def streaked(x: Images, radius: int, sigma: float, degrees: NDArray[Any]) -> Ima
     """Each image smeared in its direction (N,), in ``degrees`` from the right, as by a camera that starts to move."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    weights /= weights.sum()
+    steps, weights = steps[weights > 1e-3], weights[weights > 1e-3]  # the rest is slow, and not seen
     (rows, columns), angle = grid(x), np.deg2rad(degrees)[:, None, None]
     smeared = np.zeros_like(x)
-    for step, weight in zip(steps, weights, strict=True):
-        if weight > 1e-3:
-            smeared += weight * sampled(x, rows + step * np.sin(angle), columns + step * np.cos(angle))
+    for step, weight in zip(steps, weights / weights.sum(), strict=True):
+        smeared += weight * sampled(x, rows + step * np.sin(angle), columns + step * np.cos(angle))
     return smeared
 
 
