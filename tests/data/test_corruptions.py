@@ -37,7 +37,7 @@ def test_there_are_fifteen_and_fourteen_are_made() -> None:
 @pytest.mark.parametrize("images", [TINY, COLOUR], ids=["8x8 grey", "32x32 colour"])
 def test_it_is_stronger_with_severity(name: str, images: Tensor) -> None:
     found = distances(images, name)
-    assert min(found) > 0.5
+    assert min(found) > 0.1
     if name not in UNEVEN:
         assert found == sorted(found) or name == "motion_blur"  # whose fourth streak is longer, not wider
     if name != "elastic_transform":  # less is turned, and more is bent

@@ -25,12 +25,18 @@ from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import percent
 
 CPU = torch.device("cpu")
-COUNT = 40
+COUNT = 20
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> ModelSource:
     return placed(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits in the layout of CIFAR-10-C."""
+    return layout(tmp_path_factory.mktemp("corrupted") / "C", TEST)
 
 
 def evaluated(source: ModelSource, folder: Path | None = None, told: Any = lambda *_: None) -> dict[str, Any]:
@@ -104,26 +110,25 @@ def test_a_changed_record_is_refused(source: ModelSource) -> None:
         evaluated(source)
 
 
-def test_files_are_evaluated_on_their_first_images(source: ModelSource, tmp_path: Path) -> None:
-    made, files = evaluated(source), evaluated(source, layout(tmp_path / "C", TEST))
-    assert list(files["corruptions"]) == list(CORRUPTIONS)
-    assert files["source"] == "files"
+def test_files_are_evaluated_on_their_first_images(source: ModelSource, files: Path) -> None:
+    made, read = evaluated(source), evaluated(source, files)
+    assert list(read["corruptions"]) == list(CORRUPTIONS)
+    assert read["source"] == "files"
     for name in MADE:
-        assert files["corruptions"][name]["accuracy"] == made["corruptions"][name]["accuracy"]
-        assert files["corruptions"][name]["images_sha256"] == made["corruptions"][name]["images_sha256"]
+        assert read["corruptions"][name]["accuracy"] == made["corruptions"][name]["accuracy"]
+        assert read["corruptions"][name]["images_sha256"] == made["corruptions"][name]["images_sha256"]
     assert record_of(source, stored.FILES).exists()  # beside the other
 
 
-WORDS = "corruptions net.safetensors --dataset digits --arch digits-cnn --examples 40".split()
+WORDS = "corruptions net.safetensors --dataset digits --arch digits-cnn --examples 20".split()
 
 
-def test_the_command_says_where_the_images_come_from(source: ModelSource, tmp_path: Path) -> None:
+def test_the_command_says_where_the_images_come_from(source: ModelSource, tmp_path: Path, files: Path) -> None:
     shown = ran(tmp_path, *WORDS).stdout
-    assert "accuracy in percent on 40 test images" in shown
+    assert "accuracy in percent on 20 test images" in shown
     assert "The images were made here" in shown
     assert "frost" not in shown.partition("The images were made here")[0]
-    layout(tmp_path / "C", TEST)
-    shown = ran(tmp_path, *WORDS, "--corruptions-dir", "C").stdout
+    shown = ran(tmp_path, *WORDS, "--corruptions-dir", str(files)).stdout
     assert "frost" in shown
     assert "made here" not in shown
 
@@ -133,8 +138,8 @@ def test_json_has_the_accuracies_without_masks(source: ModelSource, tmp_path: Pa
     assert found["corruptions"]["fog"] == {"accuracy": evaluated(source)["corruptions"]["fog"]["accuracy"]}
 
 
-def test_what_cannot_be_used_ends_with_a_line(source: ModelSource, tmp_path: Path) -> None:
-    folder = layout(tmp_path / "C", TEST)
+def test_what_cannot_be_used_ends_with_a_line(source: ModelSource, tmp_path: Path, files: Path) -> None:
+    folder = shutil.copytree(files, tmp_path / "C")
     (folder / "fog.npy").unlink()
     assert "fog.npy is missing" in ran(tmp_path, *WORDS, "--corruptions-dir", "C", code=4).stderr
     shutil.rmtree(folder)
