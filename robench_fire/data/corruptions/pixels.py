@@ -61,7 +61,7 @@ def brightness(x: Images, added: float, rng: np.random.Generator) -> Images:
     """The value of HSV raised: hue and saturation stay, and so do the ratios of red, green and blue."""
     value = x.max(axis=3, keepdims=True)
     brighter = np.clip(value + added, 0, 1)
-    return np.where(value > 0, x * brighter / np.where(value > 0, value, 1), brighter)
+    return np.asarray(np.where(value > 0, x * brighter / np.where(value > 0, value, 1), brighter))
 
 
 def contrast(x: Images, left: float, rng: np.random.Generator) -> Images:
