@@ -49,7 +49,7 @@ def columns(measured: Sequence[Entry], shown: Shown) -> list[str]:
     seed, seeds = (["Seed"], []) if shown.per_seed else ([], ["Seeds"])
     worst = ["Worst case"] if any(entry.worst for entry in measured) else []
     first = ["#", "Method", *seed, "Architecture", "Clean", "AutoAttack", *worst, *(["PGD-20"] if without_aa else [])]
-    first += ["Corruptions"] if any(_corruptions(entry) for entry in measured) else []
+    first += ["Corruptions"] if any(corruptions(entry) for entry in measured) else []
     reported = ["FIRE paper", "RobustBench"] if shown.paper else []
     if shown.attacks:
         known = [column for column, name in ALONE.items() if any(entry.alone(name) for entry in measured)]
@@ -85,7 +85,7 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         **{column: _accuracy(value, intervals.get(column), shown) for column, value in accuracies.items()},
         **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
         "Worst case": _text(entry.worst),
-        "Corruptions": _text(_corruptions(entry)),
+        "Corruptions": _text(corruptions(entry)),
         "Seeds": entry.seeds,
         "Seed": "–" if entry.seed is None else str(entry.seed),
         "Train time": _duration(entry.train_seconds),
@@ -97,7 +97,8 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
     }
 
 
-def _corruptions(entry: Entry) -> MeanStd | None:
+def corruptions(entry: Entry) -> MeanStd | None:
+    """Mean accuracy under common corruptions; None where it is not known."""
     return corrupted.over_seeds(entry.row.facts, entry.row.per_seed) if entry.row else None
 
 

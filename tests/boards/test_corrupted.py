@@ -7,43 +7,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from written_runs import HASH, write_five, write_run
+from corrupted_runs import IMAGES, record
+from written_runs import write_five, write_run
 
 from robench_fire.boards import model_info, rows
 from robench_fire.errors import DataError
 from robench_fire.evaluation.corruptions import stored
 from robench_fire.files import sealed, write_json
 from robench_fire.runs.compose import Request
-from robench_fire.runs.folders import Run
-from robench_fire.statistics.masks import packed
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import entries_in
+from robench_fire.tables.formats import frame as frame_of
 from robench_fire.tables.table import tables
-
-IMAGES = 300
-
-
-def corrupted(run: Run, right: int, source: str = stored.HERE, weights: str = HASH, whole: bool = True) -> float:
-    """A record as `robench corruptions` leaves it, with so many images right at each severity; its mean."""
-    mask = np.arange(IMAGES) < right
-    each = {"accuracy": [100 * right / IMAGES] * 5, "masks": [packed(mask)] * 5, "images_sha256": [HASH] * 5}
-    found: dict[str, Any] = {
-        "source": source, "dataset": "digits", "examples": IMAGES, "seed": 0, "arch": "digits-cnn",
-        "normalise": "dataset", "weights_sha256": weights, "images_sha256": HASH, "clean": 90.0, "machines": ["cpu"],
-        "corruptions": dict.fromkeys(stored.names_of(source), each),
-    }  # fmt: skip
-    found |= stored.summary(found) if whole else {}
-    write_json(stored.place(run.folder / "eval", source, IMAGES, 0), sealed(found))
-    return 100 * right / IMAGES
 
 
 def test_the_column_is_mean_and_std_over_seeds(tmp_path: Path) -> None:
     write_five(tmp_path)
-    means = [corrupted(run, 200 + run.seed) for run in rows.find(tmp_path)]
+    means = [record(run, 200 + run.seed) for run in rows.find(tmp_path)]
     (table,) = tables(entries_in([tmp_path]))
     cell = table.cells[0][table.columns.index("Corruptions")]
     assert cell == f"{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}"
     assert [note for note in table.notes if "made here; no figures of the official files" in note]
+    (frame,) = frame_of(entries_in([tmp_path])).to_dict("records")
+    assert (frame["corruptions_mean"], frame["corruptions_std"]) == pytest.approx(
+        (np.mean(means), np.std(means, ddof=1))
+    )
     (seeds,) = tables(entries_in([tmp_path]), Shown(per_seed=True))
     assert [cells[seeds.columns.index("Corruptions")] for cells in seeds.cells] == [f"{each:.2f}" for each in means]
 
@@ -54,21 +42,22 @@ def test_without_such_evaluations_nothing_changes(tmp_path: Path) -> None:
     assert "corruptions" not in row.facts
     (table,) = tables(entries_in([tmp_path]))
     assert "Corruptions" not in table.columns
+    assert "corruptions_mean" not in frame_of(entries_in([tmp_path]))
 
 
 @pytest.mark.parametrize("last", [{"weights": "0" * 64}, {"whole": False}, {"source": stored.FILES}])
 def test_seeds_evaluated_differently_are_not_averaged(tmp_path: Path, last: dict[str, Any]) -> None:
     write_five(tmp_path)
     for run in rows.find(tmp_path):
-        corrupted(run, 200, **(last if run.seed == 4 else {}))
+        record(run, 200, **(last if run.seed == 4 else {}))
     (row,) = rows.collect(tmp_path)
     assert "corruptions" not in row.facts
 
 
 def test_official_files_come_before_images_made_here(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
-    corrupted(run, 100)
-    official = corrupted(run, 150, stored.FILES)
+    record(run, 100)
+    official = record(run, 150, stored.FILES)
     (row,) = rows.collect(tmp_path)
     assert row.facts["corruptions"]["accuracy"] == {"0": official}
     assert "15 corruptions, 5 severities, 300 test images, from files in the official layout" in row.footnotes()[1]
@@ -76,7 +65,7 @@ def test_official_files_come_before_images_made_here(tmp_path: Path) -> None:
 
 def test_a_board_keeps_them_under_our_key_alone(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs", Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
-    corrupted(run, 150)
+    record(run, 150)
     (row,) = rows.collect(tmp_path / "runs")
     (path,) = model_info.publish([row], tmp_path / "board")
     assert model_info.from_model_info(path).facts["corruptions"] == row.facts["corruptions"]
@@ -85,7 +74,7 @@ def test_a_board_keeps_them_under_our_key_alone(tmp_path: Path) -> None:
 
 def test_a_record_that_its_masks_do_not_give_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90.0, 50.0)
-    corrupted(run, 150)
+    record(run, 150)
     path = stored.place(run.folder / "eval", stored.HERE, IMAGES, 0)
     found = stored.read(path)
     write_json(path, sealed(found | {"accuracy": found["accuracy"] + 1}))

@@ -74,11 +74,13 @@ def test_images_are_left_alone() -> None:
     assert torch.equal(before, COLOUR)
 
 
-def test_other_names_and_severities_are_refused() -> None:
+def test_other_names_severities_and_sizes_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown corruption 'fogg'"):
         corrupted(TINY, "fogg", 1)
     with pytest.raises(UsageError, match="severity 6: choose 1 to 5"):
         corrupted(TINY, "fog", 6)
+    with pytest.raises(UsageError, match="images of 4 x 8: corruptions are made of 8 x 8 or more"):
+        corrupted(TINY[:, :, :4], "fog", 1)
 
 
 GREY = np.full((200, 16, 16, 3), 0.5)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import submission_runs as made
 from bundle_claims import AA, INFO, facts_of
+from corrupted_runs import record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,14 @@ def claim(folder: Path, seed: str = "", synthetic: bool = False) -> Claim:
     return claimed(
         folders.find(folder), seed=seed, eps="", name=made.NAME, link="", synthetic=synthetic, images=made.TEST
     )
+
+
+def test_no_accuracy_under_corruptions_is_claimed(own: Path) -> None:
+    before = claim(own)
+    for run in folders.find(own):
+        record(run, 200, weights=run.read("train.json")["weights_sha256"])
+    assert "corruptions" in collect(own)[0].facts
+    assert claim(own) == before
 
 
 def validated(folder: Path, *values: float) -> None:

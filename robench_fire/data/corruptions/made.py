@@ -15,6 +15,7 @@ from robench_fire.devices.random_streams import derive
 from robench_fire.errors import UsageError, unknown
 
 BLOCK = 500  # images that share a stream of random numbers, so that the memory holds them
+SMALLEST = 8  # pixels
 HOW: Mapping[str, Callable[[blurs.Images, Any, np.random.Generator], blurs.Images]] = {
     name: getattr(pixels, name, None) or getattr(blurs, name) for name in MADE
 }
@@ -26,12 +27,15 @@ def corrupted(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor
     The same ones for the same seed, and the first of them the same whatever N is.
 
     Raises:
-        UsageError: for a name or a severity that there is not.
+        UsageError: for a name or a severity that there is not, or images too small to bend and blur.
     """
     if name not in HOW:
         raise UsageError(unknown("corruption", name, MADE))
     if severity not in SEVERITIES:
         raise UsageError(f"severity {severity}: choose 1 to 5")
+    if min(images.shape[2:]) < SMALLEST:
+        height, width = images.shape[2:]
+        raise UsageError(f"images of {height} x {width}: corruptions are made of {SMALLEST} x {SMALLEST} or more")
     blocks = [
         _block(part.permute(0, 2, 3, 1).numpy(), name, severity, derive(seed, name, severity, number))
         for number, part in enumerate(images.cpu().split(BLOCK))

@@ -90,14 +90,18 @@ def trained_of(every: Sequence[Run]) -> list[Run]:
 
 
 def _row(run: Run, eps: str, images: int) -> Row | None:
-    """The row of the seeds evaluated as ``run``: on all images by AutoAttack, or by the nearest to it that there is."""
+    """The row of the seeds evaluated as ``run``: on all images by AutoAttack, or by the nearest to it that there is.
+
+    Without accuracy under common corruptions: a board of a norm asks for none, and it may be of images made here.
+    """
     radii = dict.fromkeys([eps, *(str(each["eps"]) for each in run.evaluations())])
     rows = [row for at in radii for folder in (run.folder.parent, run.folder) for row in collect(folder, at)]
-    return max(
+    found = max(
         (row for row in rows if run.seed in row.per_seed),
         key=lambda row: (row.eps == eps, row.attack == "aa", row.examples == images, row.examples),
         default=None,
     )
+    return found and replace(found, facts={name: each for name, each in found.facts.items() if name != "corruptions"})
 
 
 def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
