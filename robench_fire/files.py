@@ -10,7 +10,6 @@ import math
 import os
 import re
 import socket
-import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -102,23 +101,24 @@ def _settled(folder: Path) -> None:
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What some network file systems answer."""
+LEASE = 60.0  # seconds in which the holder of a lease touches it three times
 
 
 @contextmanager
 def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator[None]:
     """Hold ``lock_file`` against a second process. The system lets go of it when this one ends, however that is.
 
+    Where the system knows no such locks at all, a file stands for one: it is taken over once it is seen not to be
+    touched any more, or its process is gone from this machine.
+
     Raises:
         UsageError: ``busy`` if another process holds it, with its number, machine and since when; ``unwritable``, the
             reason and ``fix`` if it cannot be made.
     """
     holder = lock_file.with_name(f"{lock_file.name}.by")  # who waits for the lock empties the file itself
-    lock = filelock.FileLock(lock_file, timeout=0)
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where the system knows no locks: it makes do with a file of its own
-            lock.acquire()
+        lock = _acquired(lock_file)
     except filelock.Timeout:
         raise UsageError(busy.replace("another process", f"another process{_said_by(holder)}", 1)) from None
     except OSError as fault:
@@ -132,6 +132,19 @@ def held(lock_file: Path, busy: str, unwritable: str, fix: str = "") -> Iterator
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquired(lock_file: Path) -> filelock.BaseFileLock:
+    lock: filelock.BaseFileLock = filelock.FileLock(lock_file, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as fault:
+        if fault.errno != errno.ENOSYS:
+            raise
+        lease = lock_file.with_name(f"{lock_file.name}.lease")
+        lock = filelock.SoftFileLease(lease, lease_duration=LEASE, timeout=1.5 * LEASE)
+        lock.acquire()
+    return lock
 
 
 def _said_by(holder: Path) -> str:

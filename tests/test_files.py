@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from run_folders import listed
 
 from robench_fire import files
+from robench_fire.errors import UsageError
 from robench_fire.runs import folders
 
 
@@ -101,3 +107,48 @@ def test_a_file_has_the_permissions_of_other_new_files(tmp_path: Path) -> None:
         partial.touch(0o600)
         partial.write_bytes(b"weights")
     assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+HOLDER = """
+import errno, fcntl, os, sys, time
+from pathlib import Path
+from robench_fire import files
+
+def refused(*given):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+fcntl.flock, files.LEASE = refused, 1.0
+with files.held(Path(sys.argv[1]), "another process works", "cannot write"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on file systems that know none."""
+
+    def refused(*given: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    monkeypatch.setattr(files, "LEASE", 1.0)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_lease_is_respected_while_it_is_touched_and_taken_over_afterwards(tmp_path: Path) -> None:
+    """A process that is stopped touches nothing, as one of a machine that is gone."""
+    lock = tmp_path / ".lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "held\n"
+            said = rf"another process \({other.pid} on .* since .*\) works"
+            with pytest.raises(UsageError, match=said), files.held(lock, "another process works", "cannot write"):
+                pytest.fail("two hold it")
+            other.send_signal(signal.SIGSTOP)
+            with files.held(lock, "another process works", "cannot write"):
+                pass
+        finally:
+            other.kill()
+    assert not list(tmp_path.glob("*.lease"))
