@@ -29,6 +29,7 @@ _noted: Any = c_int(0)  # the first signal's number
 _last = 0.0  # when a signal came that counted
 _twice = False
 _deferrals = 0
+_limit = ""  # the time limit of one's own that is over
 
 
 class Stopped(BaseException):
@@ -37,6 +38,22 @@ class Stopped(BaseException):
     @property
     def exit_code(self) -> int:
         return exit_code(self.args[0])
+
+
+class InVain(Stopped):
+    """A signal that came before anything was kept, by its number, and what is said of it.
+
+    Where the time limit is the command's own, the same command would end there again: that is no resumable end.
+    """
+
+    @property
+    def exit_code(self) -> int:
+        return 2 if _limit else super().exit_code
+
+    def __str__(self) -> str:
+        return f"--time-limit {_limit} was over before {self.args[1]}; give more" if _limit else (
+            f"interrupted before {self.args[1]}; where a time limit did it, give more"
+        )
 
 
 def exit_code(signum: int) -> int:
@@ -52,9 +69,15 @@ def listen() -> None:
         signal.signal(signum, _heard)
 
 
-def after(seconds: float) -> None:
-    """Stop this process as SIGTERM does, once so many seconds are over: a time limit of one's own."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+def after(seconds: float, text: str) -> None:
+    """Stop this process as SIGTERM does, once so many seconds are over: a time limit of one's own, as it was written."""
+
+    def end() -> None:
+        global _limit
+        _limit = "" if asked() else text
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 

@@ -92,6 +92,8 @@ def _run() -> None:
     try:
         with nullcontext() if torchrun.first() else _silence():
             app(_debug_first(sys.argv[1:]))
+    except stopping.InVain as stopped:
+        _leave(str(stopped), stopped.exit_code)
     except stopping.Stopped as stopped:
         _leave(_interrupted(), stopped.exit_code)
     except Exception as fault:  # also a defect of ours, or a model's own

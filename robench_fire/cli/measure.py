@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,16 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robench_fire import stopping
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
 from robench_fire.errors import GivenWeightsError, raise_failed
+from robench_fire.runs.folders import kept
 
 FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
 if TYPE_CHECKING:
+    from robench_fire.evaluation.evaluator import Evaluations
     from robench_fire.runs.compose import Request
 
 
@@ -104,7 +109,12 @@ def _given(request: Request, named: bool) -> Request | None:
 
 def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOptions, place: PlaceOptions) -> None:
     evaluations = evaluation.read()
-    place.check()
+    with _kept_or_said(place.output, numbers):
+        place.check()
+        _made(requests, numbers, evaluations, place)
+
+
+def _made(requests: list[Request], numbers: list[int], evaluations: Evaluations, place: PlaceOptions) -> None:
     from robench_fire.launching import distributed
     from robench_fire.launching.bench import bench as alone
     from robench_fire.launching.progress_display import listening, say
@@ -122,3 +132,19 @@ def _run(requests: list[Request], numbers: list[int], evaluation: EvaluationOpti
     elif not failed:
         say(f"trained, not evaluated; the weights lie under {place.output}")
     raise_failed(failed, len(requests) * len(numbers))
+
+
+@contextmanager
+def _kept_or_said(output: Path, numbers: list[int]) -> Iterator[None]:
+    """A stop before any of these runs got further says so: a job that is queued again would never end.
+
+    Raises:
+        InVain: in the place of Stopped.
+    """
+    before = kept(output, numbers)
+    try:
+        yield
+    except stopping.Stopped as stopped:
+        if kept(output, numbers) == before:
+            raise stopping.InVain(stopped.args[0], "anything new was kept") from None
+        raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +269,14 @@ def find(folder: Path) -> list[Run]:
     plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
     plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]
     return [Run(path.parent) for path in sorted(plans, key=_order)]
+
+
+def kept(output: Path, seeds: Iterable[int]) -> set[tuple[Path, int]]:
+    """What runs of these seeds have got to under ``output``: their files beside plan and provenance, and their ages."""
+    names = {f"seed-{seed}" for seed in seeds}
+    found = [path for path in output.glob("*/*/*/*/seed-*") if path.name in names]
+    files = (path for folder in found for path in folder.glob("[!.p]*"))
+    return {(path, path.stat().st_mtime_ns) for path in files}
 
 
 def _order(path: Path) -> tuple[str, int]:

@@ -31,7 +31,7 @@ def limited(text: str) -> None:
     if text:
         if not (limit := duration("--time-limit", text)):
             raise UsageError("--time-limit 0: nothing can be done in no time; leave it out for none")
-        stopping.after(limit)
+        stopping.after(limit, text)
 
 
 def listed(asked: list[str] | None) -> list[str]:
