@@ -5,91 +5,76 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from batch_queue import Queue, inside, once
 from repository import ROOT
 
-pytestmark = pytest.mark.slow
 FILES = ROOT / "docs" / "slurm"
-SHORT = ["--epochs", "1", "--examples", "20", "--device", "cpu", "--attack", "pgd20"]
-PROGRAMS = {
-    "robench": f'exec "{sys.executable}" -m robench_fire "$@"',
-    "torchrun": f'exec "{sys.executable}" -m torch.distributed.run "$@"',
-    "srun": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
-    "scontrol": 'echo "$@" > scontrol.txt',
-}
+SHORT = ["--examples", "20", "--device", "cpu", "--attack", "pgd20"]
+QUICK = ["--set", "recipe.attack.steps=1", "--set", "recipe.attack.step=0.2"]
 
 
-def _environment(folder: Path, **variables: str) -> dict[str, str]:
-    programs = folder / "programs"
-    programs.mkdir()
-    for name, body in PROGRAMS.items():
-        (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
-        (programs / name).chmod(0o755)
-    found = f"{programs}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": found, "DATASET": "digits", "SLURM_JOB_ID": "17", **variables}
+def _curves(folder: Path, seed: int = 0) -> list[Path]:
+    return list(folder.glob(f"runs/digits/Linf/fire/*/seed-{seed}/curve.jsonl"))
 
 
-@contextmanager
-def _started(folder: Path, name: str, *words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A file at work; what it said is in said.txt, and nothing of it is left behind."""
-    command = ["bash", str(FILES / name), *SHORT, *words]
-    with (folder / "said.txt").open("w") as said:
-        environment = _environment(folder, **variables)
-        job = subprocess.Popen(command, cwd=folder, env=environment, stderr=said, start_new_session=True)
-        try:
-            yield job
-        finally:
-            if job.poll() is None:
-                os.killpg(job.pid, signal.SIGKILL)
-                job.wait()
+@pytest.mark.slow
+def test_an_array_whose_time_is_up_finishes(tmp_path: Path) -> None:
+    """Two tasks side by side in one folder; one is signalled, exits with 75, is queued again, and goes on."""
+    queue = Queue(tmp_path, FILES / "array.sbatch", "--epochs", "8", *QUICK, *SHORT, DATASET="digits")
+    assert (queue.asked["array"], queue.asked["signal"]) == ("0-4", "TERM@120")
+    with ExitStack() as both:
+        first, other = (both.enter_context(queue.started(str(17 + task), str(task))) for task in (0, 1))
+        once(lambda: _curves(tmp_path), first, queue.log("17", "0"))
+        os.kill(inside(first), signal.SIGTERM)  # srun became robench, and SLURM signals what srun started
+        assert first.wait() == 75, queue.told("17", "0")
+        assert queue.requeued == ["17"]
+        begun = _curves(tmp_path)[0].read_text(encoding="utf-8")
+        with queue.started("17", "0", restarts=1) as again:
+            assert again.wait() == 0, queue.told("17", "0")
+        assert other.wait() == 0, queue.told("18", "1")
+    assert queue.requeued == ["17"]
+    (plan,) = (tmp_path / "runs" / "digits" / "Linf" / "fire").iterdir()  # one folder, shared by both
+    assert {seed.name for seed in plan.glob("seed-*") if list(seed.glob("eval.pgd20-*.json"))} == {"seed-0", "seed-1"}
+    curve = (plan / "seed-0" / "curve.jsonl").read_text(encoding="utf-8")
+    assert curve.startswith(begun)
+    assert len(begun.splitlines()) < len(curve.splitlines()) == 8
+    said = queue.told("17", "0")  # one log of both, with times of day
+    assert said.index("interrupted; what was done is kept") < said.index("of 5 seeds")
 
 
-def _ended(folder: Path, job: subprocess.Popen[bytes], code: int) -> None:
-    assert job.wait() == code, (folder / "said.txt").read_text(encoding="utf-8")
+def test_a_task_that_comes_to_nothing_is_not_queued_for_ever(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, FILES / "array.sbatch", REQUEUES="1")
+    (tmp_path / "programs" / "robench").write_text("#!/bin/bash\nexit 75\n", encoding="utf-8")
+    for restarts in (0, 1):
+        with queue.started("17", "0", restarts) as task:
+            assert task.wait() == 75
+    assert queue.requeued == ["17"]
 
 
-def test_a_task_of_the_array_trains_its_seed(tmp_path: Path) -> None:
-    with _started(tmp_path, "array.sbatch", METHOD="trades", SLURM_ARRAY_TASK_ID="3") as task:
-        _ended(tmp_path, task, 0)
-    (seed,) = (tmp_path / "runs" / "digits" / "Linf" / "trades").glob("*/seed-*")
-    assert seed.name == "seed-3"
-    assert (seed / "weights.safetensors").exists()
-    assert not (tmp_path / "scontrol.txt").exists()
+def test_the_array_file_outside_an_array(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, FILES / "array.sbatch")
+    with queue.started("17") as task:
+        assert task.wait() not in (0, 75)
+    assert (
+        queue.told("17").strip().endswith("SLURM_ARRAY_TASK_ID: is not set: this is a job array, submit it with sbatch")
+    )
 
 
-def test_a_task_whose_time_is_up_is_queued_again(tmp_path: Path) -> None:
-    with _started(tmp_path, "array.sbatch", "--epochs", "2000", SLURM_ARRAY_TASK_ID="0") as task:
-        _once_training(tmp_path, task)
-        (inside,) = _children(task.pid)  # srun became robench, and SLURM signals what srun started
-        os.kill(inside, signal.SIGTERM)
-        _ended(tmp_path, task, 75)
-    assert (tmp_path / "scontrol.txt").read_text(encoding="utf-8") == "requeue 17\n"
-
-
+@pytest.mark.slow
 def test_a_job_on_several_devices_is_queued_again(tmp_path: Path) -> None:
-    with _started(tmp_path, "torchrun.sbatch", "--epochs", "2000", "--seeds", "1", PROCESSES="2") as job:
-        _once_training(tmp_path, job)
+    words = ["--epochs", "2000", "--seeds", "1", *SHORT]
+    queue = Queue(tmp_path, FILES / "torchrun.sbatch", *words, DATASET="digits", PROCESSES="2")
+    with queue.started("17") as job:
+        once(lambda: _curves(tmp_path), job, queue.log("17"))
         os.kill(job.pid, signal.SIGTERM)  # SLURM signals the script (B:)
-        _ended(tmp_path, job, 75)
-    assert (tmp_path / "scontrol.txt").read_text(encoding="utf-8") == "requeue 17\n"
+        assert job.wait() == 75, queue.told("17")
+    assert queue.requeued == ["17"]
 
 
-def _once_training(folder: Path, job: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 100
-    while not list(folder.glob("runs/digits/Linf/fire/*/seed-0/curve.jsonl")):
-        assert job.poll() is None, (folder / "said.txt").read_text(encoding="utf-8")
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    if not found.exists():
-        pytest.skip("no /proc here that lists a process's children")
-    return [int(child) for child in found.read_text().split()]
+def test_files_are_plain_bash() -> None:
+    for file in FILES.glob("*.sbatch"):
+        assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0
