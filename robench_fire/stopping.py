@@ -72,7 +72,7 @@ def listen() -> None:
 
 
 def after(seconds: float, text: str) -> None:
-    """Stop this process as SIGTERM does, once so many seconds are over: a time limit of one's own, as it was written."""
+    """Stop this process as SIGTERM does, after so many seconds: a time limit of its own, written as ``text``."""
 
     def end() -> None:
         global _limit

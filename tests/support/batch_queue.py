@@ -35,7 +35,7 @@ def options(file: Path) -> dict[str, str]:
 
 
 class Queue:
-    """A folder from which a file is submitted. ``words``: what stands after its name; ``variables``: its environment."""
+    """A folder from which a file is submitted. ``words``: after its name; ``variables``: its environment."""
 
     def __init__(self, folder: Path, file: Path, *words: str, **variables: str) -> None:
         programs = folder / "programs"
