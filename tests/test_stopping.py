@@ -149,6 +149,9 @@ def test_a_signal_before_anything_is_kept(tmp_path: Path) -> None:
     with pytest.raises(stopping.InVain, match="interrupted before anything new") as vain, _kept_or_said(tmp_path, [3]):
         raise stopping.Stopped(signal.SIGUSR1)
     assert vain.value.exit_code == 75
+    with pytest.raises(stopping.Stopped) as asked, _kept_or_said(tmp_path, [3]):
+        raise stopping.Stopped(signal.SIGINT)
+    assert type(asked.value) is stopping.Stopped  # nobody's time was up
     seed = tmp_path / "digits" / "Linf" / "fire" / "0123" / "seed-3"
     seed.mkdir(parents=True)
     with pytest.raises(stopping.Stopped) as stopped, _kept_or_said(tmp_path, [3]):  # noqa: PT012

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -138,6 +139,8 @@ def _made(requests: list[Request], numbers: list[int], evaluations: Evaluations,
 def _kept_or_said(output: Path, numbers: list[int]) -> Iterator[None]:
     """A stop before any of these runs got further says so: a job that is queued again would never end.
 
+    Not Ctrl-C, which no queue sends.
+
     Raises:
         InVain: in the place of Stopped.
     """
@@ -145,6 +148,6 @@ def _kept_or_said(output: Path, numbers: list[int]) -> Iterator[None]:
     try:
         yield
     except stopping.Stopped as stopped:
-        if kept(output, numbers) == before:
+        if stopped.args[0] != signal.SIGINT and kept(output, numbers) == before:
             raise stopping.InVain(stopped.args[0], "anything new was kept") from None
         raise
