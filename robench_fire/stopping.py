@@ -51,11 +51,9 @@ class InVain(Stopped):
         return 2 if _limit else super().exit_code
 
     def __str__(self) -> str:
-        return (
-            f"--time-limit {_limit} was over before {self.args[1]}; give more"
-            if _limit
-            else (f"interrupted before {self.args[1]}; where a time limit did it, give more")
-        )
+        if _limit:
+            return f"--time-limit {_limit} was over before {self.args[1]}; give more"
+        return f"interrupted before {self.args[1]}; where a time limit did it, give more"
 
 
 def exit_code(signum: int) -> int:
