@@ -1,4 +1,4 @@
-"""Time limits of one's own: they stop as a signal does, and one in which nothing can be kept is said to be too short."""
+"""Time limits of one's own stop as a signal does; one in which nothing can be kept is said to be too short."""
 
 from __future__ import annotations
 
