@@ -130,10 +130,23 @@ def _front(points: Sequence[Point], sign: int) -> list[Point]:
 def _edge(points: Sequence[Point]) -> float:
     """Robust accuracy below which a point would squeeze all others together, and stands at the edge.
 
-    A third of the median, or three times the middle half's range below that half, and at least 6 points.
+    A third of the median, or three times the middle half's range below that half, and at least 6 points; but not what
+    the axis of the others shows anyway.
     """
     first, _, third = quantiles([p.y for p in points], n=4, method="inclusive") if len(points) > 1 else [0.0] * 3
-    return max(median(p.y for p in points) / 3, first - 3 * max(third - first, 2.0))
+    low = max(median(p.y for p in points) / 3, first - 3 * max(third - first, 2.0))
+    return min(low, _floor(_heights(points, low), outside=True))
+
+
+def _heights(points: Sequence[Point], low: float) -> list[float]:
+    """Of everything that is drawn of the points that are not below ``low``."""
+    shown = [p for p in points if p.y >= low]
+    return [y for p in shown for y in (p.y, *(seed[1] for seed in p.seeds), *(p.up[1:3] if p.up else ()))]
+
+
+def _floor(heights: Sequence[float], outside: bool) -> float:
+    """Where the axis ends, with room for points at its edge."""
+    return min(heights) - (0.16 if outside else 0.06) * max(max(heights) - min(heights), 1.0)
 
 
 def _size(points: Sequence[Point]) -> tuple[float, float]:
@@ -147,11 +160,10 @@ def _scatter(made: Figure, axes: Any, points: Sequence[Point], low: float, besid
     ``beside``: heights of what else is to be seen.
     """
     numbered, shown = len(points) > NAMED, [p for p in points if p.y >= low]
-    heights = [y for p in shown for y in (p.y, *(seed[1] for seed in p.seeds), *(p.up[1:3] if p.up else ()))]
-    heights += [y for y in beside if y >= low]
+    heights = [*_heights(points, low), *(y for y in beside if y >= low)]
     span = max(max(heights) - min(heights), 1.0)
     outside = any(p.y < low for p in points)
-    axes.set_ylim(floor := min(heights) - (0.16 if outside else 0.06) * span, max(heights) + 0.08 * span)
+    axes.set_ylim(floor := _floor(heights, outside), max(heights) + 0.08 * span)
     axes.locator_params(axis="y", nbins=8, steps=[1, 2, 5, 10])
     at = []
     for number, p in enumerate(points):

@@ -205,6 +205,8 @@ def read_array(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing; the command that made it makes it again") from None
     except Exception as fault:  # whatever numpy raises on a broken file
+        if isinstance(fault, OSError) and fault.errno in HANDLES:  # nothing of this file's
+            raise
         said = f"{path} cannot be read ({type(fault).__name__})"
         raise DataError(f"{said}; move it away, and the command that made it makes it again") from None
 

@@ -55,15 +55,15 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 def test_what_would_squeeze_the_others_stands_at_the_edge() -> None:
     drawn = points.tradeoff(ENTRIES)
-    assert "At the lower edge, with an arrow, and not to scale: VAT (36.1 %), Standard (0.0 %)." in drawn.said
-    assert drawn.figure.axes[0].get_ylim()[0] > 36.1
+    assert "At the lower edge, with an arrow, and not to scale: Standard (0.0 %)." in drawn.said
+    assert 36.1 > drawn.figure.axes[0].get_ylim()[0] > 0  # VAT stands where it is
     assert any("↓ 0.0 %" in text for text in texts(drawn))
     assert means(drawn)["Standard"]["robust"] == 0.0
     assert "At the lower edge" not in points.tradeoff(FEW).said
 
 
 def test_many_are_numbered_and_few_named() -> None:
-    assert "24  Standard" in texts(points.tradeoff(ENTRIES))
+    assert f"{len(ENTRIES)}  Standard" in texts(points.tradeoff(ENTRIES))
     named = texts(points.tradeoff(FEW))
     assert {each.method for each in FEW} <= set(named)
 
@@ -120,7 +120,8 @@ def test_cost_has_device_time_and_goes_by_less_of_it() -> None:
         assert seconds is not None
         assert found[entry.method]["seconds"] == pytest.approx(seconds.mean)
         assert found[entry.method]["device_kind"] == "CPU"
-    assert found["Standard"]["pareto"] == 1
+    quickest = min(ENTRIES, key=lambda entry: found[entry.method]["seconds"])
+    assert found[quickest.method]["pareto"] == 1
     assert "core time" in drawn.said
 
 

@@ -13,8 +13,10 @@ from robench_fire.runs.differences import departures
 from robench_fire.tables.entries import entries_in, of_row
 from robench_fire.tables.render import FORMATS, render
 
-# not those of given weights, which are no part of the repository
-FILES = sorted(path for path in BOARDS.rglob("Linf/*.json") if not path.stem.endswith("_given"))
+# not those of given weights or teachers, which are no part of the repository
+FILES = sorted(
+    path for path in BOARDS.rglob("Linf/*.json") if not {*from_model_info(path).plan["recipe"]} & {"start", "teacher"}
+)
 MINE = """from robench_fire.defenses.trades import DEFENSE
 from robench_fire.problem.defense import Paper
 PAPER = Paper(key="Mine2026", method="Mine", title="T", authors="A", venue="V", link="https://example.org")
