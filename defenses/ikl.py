@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from robench_fire.defenses import trades_awp
 from torch import Tensor
 
-from robench_fire import ClassMeans, Defense, Paper, Reported, Terms, Views
+from robench_fire import ClassMeans, Cosine, Defense, Paper, Plan, Reported, Sgd, Terms, Views
 from robench_fire.losses import cross_entropy, kl, log_softmax, weighted_mse
 
 GROUPS = ("distances",)
@@ -41,13 +42,19 @@ class Ikl(Defense):
         return kl(views.natural, views.adv)
 
     def outer(self, views: Views) -> Terms:
-        flat = views.recalled["class_mean"].pow(self.power)
-        weight = flat / flat.sum(1, keepdim=True)
-        return {
-            "natural": cross_entropy(views.natural, views.target),
-            "wmse": self.alpha * weighted_mse(views.natural, views.adv, weight),
-            "soft": self.beta * cross_entropy(views.adv, log_softmax(views.natural).exp().detach()),
-        }
+        flat, p = views.recalled["class_mean"].pow(self.power), log_softmax(views.natural).exp().detach()
+        wmse = self.alpha * weighted_mse(views.natural, views.adv, flat / flat.sum(1, keepdim=True))
+        natural, soft = cross_entropy(views.natural, views.target), self.beta * cross_entropy(views.adv, p)
+        return {"natural": natural, "wmse": wmse, "soft": soft}
 
 
 DEFENSE = Ikl(targets=ClassMeans())
+
+
+def official(plan: Plan) -> Plan:
+    """jiequancui/DKL, adv_training: its last radius and steps from the first epoch on, and its averaged weights."""
+    if plan.dataset != "cifar10" or plan.recipe.extra:
+        raise plan.unreleased()
+    plan = plan.with_defense(alpha=20.0, beta=4.0, weights=trades_awp.AWP).with_eps("8/255", "4/255")
+    plan = plan.with_recipe(passes=("adv", "clean"), epochs=200, batch_size=128, schedule=Cosine(), ema_decay=0.9996)
+    return plan.with_attack(steps=5).with_recipe(optimiser=Sgd(lr=0.2, nesterov=False))

@@ -16,6 +16,7 @@ from robench_fire.costs.work import work
 from robench_fire.errors import GivenWeightsError, RecipeError
 from robench_fire.models.architectures import last_layer
 from robench_fire.problem import registry
+from robench_fire.problem.adversarial_weights import AdversarialWeights
 from robench_fire.problem.plan import Plan, Profile
 from robench_fire.problem.recipe import Augment, Cyclic, Extra, GivenWeights
 from robench_fire.runs.compose import Request, compose
@@ -155,7 +156,6 @@ def test_official_fire_with_extra_images(tmp_path: Path) -> None:
         "hellinger",
         "js",
         "tv",
-        "ikl",
         "mart_awp",
         "rst_awp",
         "fire_awp",
@@ -175,6 +175,19 @@ def test_says_where_no_training_code_was_released(name: str, dataset: str) -> No
 def test_an_official_recipe_is_for_cifar_alone(name: str, dataset: str) -> None:
     with pytest.raises(RecipeError, match=f"{name} has no released training code for {dataset} Linf"):
         plan_of(name, dataset, "official")
+
+
+def test_ikls_code_is_for_cifar10_alone() -> None:
+    """Its radius grows from nothing and its steps from two to five: the last ones are taken."""
+    plan = plan_of("ikl", "cifar10", "official")
+    recipe, attack = plan.recipe, plan.recipe.attack
+    assert (attack.steps, str(attack.step), attack.start) == (5, "4/255", "gaussian")  # type: ignore[union-attr]
+    assert (recipe.epochs, recipe.batch_size, recipe.optimiser.lr, recipe.ema_decay) == (200, 128, 0.2, 0.9996)
+    assert plan.defense.weights == AdversarialWeights(gamma=0.005, start=0.05)  # from epoch 10 of 200
+    assert (plan.defense.alpha, plan.defense.beta) == (20.0, 4.0)  # type: ignore[attr-defined]
+    for dataset in ("cifar100", "mnist", "digits"):
+        with pytest.raises(RecipeError, match=f"ikl has no released training code for {dataset} Linf"):
+            plan_of("ikl", dataset, "official")
 
 
 FGSM = (("--set", "recipe.attack.steps", "1"), ("--set", "recipe.attack.step", "10/255"))
