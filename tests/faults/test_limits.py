@@ -9,10 +9,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import limits
 import pytest
@@ -21,8 +23,6 @@ from contents import tree
 from kills import Case, Workshop, compare, interrupt, run
 from moments import Moment, quick
 from processes import Started, forked
-
-from robench_fire.training.saving import previous
 
 pytestmark = pytest.mark.slow
 
@@ -201,21 +201,26 @@ def test_a_clock_that_runs_back(workshop: Workshop, tmp_path: Path) -> None:
     goes_on(workshop, TRAIN, folder)
 
 
-@pytest.mark.parametrize(("command", "file"), [(TRAIN, previous(Path("state.pt")).name), (EVAL, "*.state")])
+def removes_runs(file: str) -> None:
+    """In the process itself: remove the results right before such a file takes its place."""
+    quick()
+
+    def heard(event: str, given: tuple[Any, ...]) -> None:
+        if event == "os.rename" and fnmatch(os.path.basename(given[1]), file) and os.path.exists("runs"):
+            shutil.rmtree("runs")
+
+    sys.addaudithook(heard)
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [(TRAIN, "state.pt"), (TRAIN, "weights.safetensors"), (EVAL, "*.state"), (EVAL, "eval.*.json")],
+)
 def test_a_run_folder_that_is_removed_under_way(
     workshop: Workshop, tmp_path: Path, command: Command, file: str
 ) -> None:
     """Nothing is left in its place either."""
     workshop.begun(command.before, folder := tmp_path / "case")
-
-    def removed(command: Started) -> None:
-        command.wait_for(lambda: list(folder.rglob(file)))
-        command.send(signal.SIGSTOP)
-        time.sleep(0.1)
-        shutil.rmtree(folder / "runs")
-        command.send(signal.SIGCONT)
-
-    line = command.words[0].replace("--epochs 2", "--epochs 200").replace("--examples 12", "--examples 60")
-    said = ended(folder, line, quick, 4, removed)
+    said = ended(folder, command.words[0], partial(removes_runs, file), 4, nothing)
     assert re.search(r"seed-0\S* was removed while it was worked on; the same command begins anew", said)
     assert not {*os.listdir(folder)} - {"temporary"}
