@@ -111,10 +111,15 @@ def _interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjustment of several p values, which keeps the chance of any false alarm at the level of one."""
-    from statsmodels.stats.multitest import multipletests  # here, because it takes a second to import
+    """Several p values, adjusted so that the chance of any false alarm is that of one.
 
-    return [float(each) for each in multipletests(p_values, method="holm")[1]] if p_values else []
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979) 65-70.
+    statsmodels has the same, and collects all of Python's garbage at every call, which takes longer than a table.
+    """
+    p = np.asarray(p_values, float)
+    order, adjusted = np.argsort(p, kind="stable"), np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return [float(each) for each in adjusted]
 
 
 def over_seeds(one: Sequence[float], other: Sequence[float], images: int) -> Difference:

@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 LATER = """
     rich.spinner rich._emoji_codes jsonschema
-    statsmodels.stats.multitest matplotlib.pyplot matplotlib.backends.backend_svg
+    matplotlib.pyplot matplotlib.backends.backend_svg
     robench_fire.figures.points robench_fire.reports.report robench_fire.tables.render
     robench_fire.cli.results.table robench_fire.boards.rows
 """.split()

@@ -138,6 +138,16 @@ def test_over_seeds_alone_it_is_welchs() -> None:
 def test_holm() -> None:
     assert holm([]) == []
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.02, 0.6]) == pytest.approx([1.0, 0.06, 1.0])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.999))
+def test_holm_rejects_what_its_steps_reject(p_values: list[float], level: float) -> None:
+    """From the smallest on, each against the level shared among those that are left, until one is not below it."""
+    left, rejected = sorted(range(len(p_values)), key=lambda place: p_values[place]), set[int]()
+    while left and p_values[left[0]] * len(left) <= level:
+        rejected.add(left.pop(0))
+    assert {place for place, adjusted in enumerate(holm(p_values)) if adjusted <= level} == rejected
 
 
 def test_so_many_seeds_settle_a_difference_4_times_of_5() -> None:
