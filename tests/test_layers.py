@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 import robench_fire
 from robench_fire.problem import registry
@@ -22,7 +23,7 @@ FOLDERS = """
     training costs evaluation boards comparison tables figures reports verification launching submission api cli
 """.split()
 """A folder imports those before it in this list, and never one that comes later."""
-BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself
+BESIDE = "errors files json_text losses progress quantity stopping".split()  # what lies in robench_fire/ itself
 MOST = 12  # files in a folder
 
 
@@ -122,6 +123,13 @@ def test_reading_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; from robench_fire.problem import registry; registry.names('defenses'); "
     code += "registry.summary('defenses', 'fire'); sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_table_needs_no_package_that_takes_long_to_import() -> None:
+    code = "import sys; from robench_fire.cli import main; sys.argv = ['robench', 'table', sys.argv[1]]; main(); "
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'scipy.stats', 'jsonschema')))"
+    board = str(ROOT / "leaderboards" / "digits")
+    assert subprocess.run([sys.executable, "-c", code, board], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_defenses_outside_the_package_refuse_to_load() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench_fire.errors import HANDLES, DataError
-from robench_fire.files import SEAL, digest, from_json, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.files import SEAL, digest_of_read, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.json_text import from_json
 from robench_fire.runs import shapes
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
@@ -257,7 +258,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")
     seal = value.pop(SEAL, None)
-    if seal is not None and seal != (now := digest(value)):
+    if seal is not None and seal != (now := digest_of_read(value)):
         raise DataError(
             f"{path} was changed after it was written: its seal is {str(seal)[:12]}, its values give {now[:12]}; "
             "bring it back, or move it away and run the same command again"
