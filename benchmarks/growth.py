@@ -17,7 +17,6 @@ import argparse
 import copy
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -47,7 +46,16 @@ from robench_fire.training.setup import Problem
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 ROBENCH = (sys.executable, "-m", "robench_fire")
+MEASURED = """
+import atexit, sys
+from pathlib import Path
+status = lambda: Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+atexit.register(lambda: print(status(), file=sys.stderr))
+from robench_fire.__main__ import main
+main()
+"""
 RUNS_OF_A_PLAN = 5
+TIMES = 3  # that a process repeats a step
 
 
 class Axis(NamedTuple):
@@ -97,7 +105,7 @@ def trained(axis: str, size: int) -> tuple[float, float]:
         return steps[0]
 
     most = peak(make, CPU)  # two steps, of which the first warms up
-    return took(steps[0], CPU), most
+    return statistics.median(took(steps[0], CPU) for _ in range(TIMES)), most
 
 
 def apart(axis: str, size: int) -> tuple[float, float]:
@@ -109,14 +117,11 @@ def apart(axis: str, size: int) -> tuple[float, float]:
 
 
 def commanded(words: Sequence[str]) -> tuple[float, float]:
-    """Seconds of a whole command, and MB of its process at their peak."""
+    """Seconds of a whole command, and MB of its process at their peak, which it says itself when it ends."""
     started = perf_counter()
-    process = subprocess.Popen([*ROBENCH, *words], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"robench {' '.join(words)} ended with {process.returncode}")
-    return perf_counter() - started, used.ru_maxrss / 1000
+    command = [sys.executable, "-c", MEASURED, *words]
+    ran = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return perf_counter() - started, int(ran.stderr.split()[-1]) / 1000
 
 
 def make_board(folder: Path, count: int) -> Path:
