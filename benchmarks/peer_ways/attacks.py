@@ -39,8 +39,9 @@ RADIUS = "8/255"
 
 def trained(arch: str, images: Split, epochs: int) -> nn.Module:
     """A network after a short training with TRADES: no good one, but one that AutoAttack has work with."""
-    composed = compose(Request(defense="trades", dataset="cifar10", arch=arch, epochs=epochs, batch_size="128"))
-    problem = Problem(composed.plan.defense, composed.plan.threat, composed.plan.recipe, images, images, 10)
+    composed = compose(Request(defense="trades", dataset="cifar10", arch=arch, epochs=epochs))
+    recipe = replace(composed.plan.recipe, batch_size=128)
+    problem = Problem(composed.plan.defense, composed.plan.threat, recipe, images, images, 10)
     state, setup = prepared(composed.build, problem, [0], CPU)
     known: set[int] = set()
     for epoch in range(1, epochs + 1):
