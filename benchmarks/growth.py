@@ -6,6 +6,7 @@ One size of one thing is larger each time, everything else stays: ``batch``, ``w
 WRN-10-W with random images, ``images`` of an epoch and ``seeds`` trained together on the digits' own network, ``runs``
 that `robench ls runs` lists, ``rows`` of a board that `robench table` prints. A training is measured in a process of
 its own, after a first step that is not counted; a command from its start to its end. Sizes take turns, round by round.
+Seconds are the processor's, of all threads, which another program beside it moves less than those on the wall.
 
 An exponent is the slope of a straight line through the logarithms, by least squares: 1 where twice the size takes
 twice as much. The second one is between the two largest sizes alone, where what does not grow weighs least.
@@ -26,11 +27,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any, NamedTuple
 
 import torch
-from step_meters import Step, peak, took
+from step_meters import Step, peak
 
 from robench_fire.boards.model_info import find_rows, to_model_info, with_seal
 from robench_fire.files import write_json
@@ -47,10 +48,10 @@ ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 ROBENCH = (sys.executable, "-m", "robench_fire")
 MEASURED = """
-import atexit, sys
+import atexit, sys, time
 from pathlib import Path
-status = lambda: Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
-atexit.register(lambda: print(status(), file=sys.stderr))
+most = lambda: Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+atexit.register(lambda: print(time.process_time(), most(), file=sys.stderr))
 from robench_fire.__main__ import main
 main()
 """
@@ -105,7 +106,10 @@ def trained(axis: str, size: int) -> tuple[float, float]:
         return steps[0]
 
     most = peak(make, CPU)  # two steps, of which the first warms up
-    return statistics.median(took(steps[0], CPU) for _ in range(TIMES)), most
+    started = process_time()
+    for _ in range(TIMES):
+        steps[0]()
+    return (process_time() - started) / TIMES, most
 
 
 def apart(axis: str, size: int) -> tuple[float, float]:
@@ -117,11 +121,11 @@ def apart(axis: str, size: int) -> tuple[float, float]:
 
 
 def commanded(words: Sequence[str]) -> tuple[float, float]:
-    """Seconds of a whole command, and MB of its process at their peak, which it says itself when it ends."""
-    started = perf_counter()
+    """Seconds and MB at the peak of a whole command, which it says itself when it ends."""
     command = [sys.executable, "-c", MEASURED, *words]
     ran = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return perf_counter() - started, int(ran.stderr.split()[-1]) / 1000
+    seconds, most = ran.stderr.split()[-2:]
+    return float(seconds), int(most) / 1000
 
 
 def make_board(folder: Path, count: int) -> Path:

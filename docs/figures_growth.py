@@ -15,7 +15,7 @@ def growth(file: Path = ROOT / "results" / "growth.json") -> str:
     """Sizes, what the smallest and the largest take, and the exponents."""
     axes = json.loads(file.read_text(encoding="utf-8"))["axes"]
     lines = [
-        "| what grows | what stays | time | exponent, at the end | peak memory | exponent, at the end |",
+        "| what grows | what stays | processor time | exponent, at the end | peak memory | exponent, at the end |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for each in axes.values():
