@@ -36,6 +36,7 @@ from step_meters import Step, peak
 from robench_fire.boards.model_info import find_rows, to_model_info, with_seal
 from robench_fire.files import write_json
 from robench_fire.problem.dataset import Split
+from robench_fire.problem.pgd import Pgd
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Request, compose
@@ -84,10 +85,11 @@ def step_of(axis: str, size: int) -> Step:
     """A training step, or an epoch, of one size."""
     sizes = USUAL | ({"batch": 16} if axis == "width" else {}) | {axis: size}
     digits = axis in DIGITS
-    asked = {"dataset": "digits"} if digits else {"dataset": "cifar10", "arch": f"wrn-10-{sizes['width']}"}
-    composed = compose(Request(defense="fire", epochs=10**6, **asked))
+    dataset, arch = ("digits", "digits-cnn") if digits else ("cifar10", f"wrn-10-{sizes['width']}")
+    composed = compose(Request(defense="fire", dataset=dataset, arch=arch, epochs=10**6))
     recipe, shape = composed.plan.recipe, composed.dataset.shape
     batch = min(sizes["images"], 128) if digits else sizes["batch"]
+    assert isinstance(recipe.attack, Pgd)
     recipe = replace(recipe, batch_size=batch, attack=replace(recipe.attack, steps=sizes["steps"]))
     count = sizes["images"] if digits else batch
     images = Split(torch.randint(256, (count, *shape), dtype=torch.uint8), torch.randint(10, (count,)))

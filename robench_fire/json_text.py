@@ -44,7 +44,7 @@ def _plainly(text: str) -> Any:
         value = json.loads(text, parse_constant=_no_number, parse_int=_int)
     except (ValueError, RecursionError):
         return None
-    keys, level = 0, [[value]]
+    keys, level = 0, list[Any]([[value]])
     for _ in range(DEEPEST):
         parts: list[Any] = []
         for each in level:

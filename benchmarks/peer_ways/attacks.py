@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from training_speed import EPS, STEP, STEPS
 
+from peer_ways.training import formats
 from peer_ways.turns import Comparison, Outcome, Way, attacked
 from robench_fire import Linf, evaluate
 from robench_fire.data.batches import to_float
-from robench_fire.devices.precision import supported
 from robench_fire.devices.workers import cores
 from robench_fire.problem.dataset import Split
 from robench_fire.problem.defense import Views
@@ -54,11 +54,10 @@ def pgd(arch: str, model: nn.Module, images: Split) -> Comparison:
     x, y = to_float(images.images), images.labels
 
     def made() -> Mapping[str, Way]:
-        formats = {"ours, fp32": "fp32"} | ({"ours, bf16": "bf16"} if "bf16" in supported(CPU) else {})
         return {
             "torchattacks": attacked(lambda: _torchattacks(model, "PGD")(x, y), model, y),
             "adversarial-robustness-toolbox": attacked(lambda: _art(model, x, y), model, y),
-            **{name: attacked(_in_training(arch, model, images, each), model, y) for name, each in formats.items()},
+            **{name: attacked(_in_training(arch, model, images, each), model, y) for name, each in formats().items()},
         }
 
     needs = {"torchattacks": "torchattacks", "adversarial-robustness-toolbox": "art"}
@@ -126,7 +125,7 @@ def autoattack(arch: str, model: nn.Module, images: Split) -> Comparison:
 def _called(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
     started = perf_counter()
     found = evaluate(model, x, y, threat=Linf(RADIUS), progress=False)
-    return Outcome(perf_counter() - started, round(found.robust * len(y) / 100))
+    return Outcome(perf_counter() - started, int(found.robust.sum()))
 
 
 def _commanded(arch: str, model: nn.Module, count: int) -> Outcome:

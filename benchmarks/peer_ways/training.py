@@ -30,6 +30,14 @@ Sized = Callable[[str], Split]
 """Network to a batch for it."""
 
 
+def formats() -> dict[str, Precision]:
+    """What our way is called in each format that this processor has instructions for."""
+    found: dict[str, Precision] = {"ours, fp32": "fp32"}
+    if "bf16" in supported(CPU):
+        found["ours, bf16"] = "bf16"
+    return found
+
+
 def ours(defense: str, arch: str, images: Split) -> dict[str, Way]:
     """Our step in each format of this processor."""
     plain = Case(defense, arch, CPU, images, "fp32")
@@ -111,8 +119,7 @@ def fastat(arch: str, images: Split) -> Comparison:
 
     def made() -> Mapping[str, Way]:
         theirs = {"as described": stepped(as_described(arch, images))}
-        formats = {"ours, fp32": "fp32"} | ({"ours, bf16": "bf16"} if "bf16" in supported(CPU) else {})
-        return theirs | {name: stepped(by_profile(arch, images, each)) for name, each in formats.items()}
+        return theirs | {name: stepped(by_profile(arch, images, each)) for name, each in formats().items()}
 
     count = len(images.labels)
     what = f"an epoch of {count:,} images, {arch}, batches of {BATCH}, 10 attack steps, averaged weights"

@@ -54,7 +54,7 @@ def versions() -> dict[str, str]:
 
 def stepped(run: Callable[[], object]) -> Way:
     """A way of nothing but a training step, whose first call, which warms up, is not counted."""
-    warm = []
+    warm: list[object] = []
 
     def once() -> Outcome:
         if not warm:

@@ -71,7 +71,7 @@ def _headed(columns: Sequence[str], widths: Mapping[str, int]) -> RichTable:
 
 def _cells(table: Table) -> dict[str, list[str]]:
     """By column, what stands in it."""
-    columns = {name: [] for name in table.columns} | dict(
+    columns: dict[str, Sequence[str]] = {name: [] for name in table.columns} | dict(
         zip(table.columns, zip(*table.cells, strict=True), strict=False)
     )
     return {name: [_cell(each, name) for each in texts] for name, texts in columns.items()}
