@@ -16,7 +16,9 @@ import figures_clusters
 import figures_differences
 import figures_digits
 import figures_gpu
+import figures_growth
 import figures_methods
+import figures_peers
 import figures_plots
 import figures_reliability
 import figures_sweep
@@ -36,6 +38,8 @@ MODULES = (
     figures_reliability,
     figures_clusters,
     figures_gpu,
+    figures_growth,
+    figures_peers,
     figures_methods,
 )
 BLOCKS: dict[str, Callable[[], str]] = {

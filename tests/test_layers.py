@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 import robench_fire
 from robench_fire.problem import registry
@@ -22,7 +23,7 @@ FOLDERS = """
     training costs evaluation boards comparison tables figures reports verification launching submission api cli
 """.split()
 """A folder imports those before it in this list, and never one that comes later."""
-BESIDE = "errors files losses progress quantity stopping".split()  # what lies in robench_fire/ itself
+BESIDE = "errors files json_text losses progress quantity stopping".split()  # what lies in robench_fire/ itself
 MOST = 12  # files in a folder
 
 
@@ -122,6 +123,22 @@ def test_reading_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; from robench_fire.problem import registry; registry.names('defenses'); "
     code += "registry.summary('defenses', 'fire'); sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+SLOW = ("torch", "pandas", "scipy.stats", "matplotlib", "jsonschema", "jinja2")
+"""Packages that take longer to import than what reads takes in all."""
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [("--help", ["numpy"]), ("ls", ["numpy"]), ("ls runs --output .", ["numpy"]), ("table leaderboards/digits", [])],
+)
+def test_reading_commands_import_nothing_that_takes_long(words: str, more: list[str]) -> None:
+    """Counted, as seconds depend on the machine: a third of a second for the help is in docs/performance.md."""
+    code = "import sys\nfrom robench_fire.cli import main\ntry: main()\nexcept SystemExit as end: assert not end.code\n"
+    code += f"print([name for name in {(*SLOW, *more)} if name in sys.modules], file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code, *words.split()], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stderr == "[]\n"
 
 
 def test_defenses_outside_the_package_refuse_to_load() -> None:

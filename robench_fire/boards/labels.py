@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from robench_fire.boards.rows import Row
 from robench_fire.errors import UsageError, unknown
@@ -35,8 +35,10 @@ def _labels(group: Sequence[Row]) -> list[str]:
     """One for each of the rows of a method; "" for a method whose name is enough."""
     if len({row.fingerprint for row in group}) < 2:
         return [""] * len(group)
+    every = [dict(leaves(row.plan)) for row in group]
+    apart = _apart(group, every)
     for by_hand in (True, False):  # what its recipe did not say is enough, where that tells all apart
-        found = [_label(row, group, by_hand) for row in group]
+        found = [_label(row, own, apart, by_hand) for row, own in zip(group, every, strict=True)]
         pairs = {(label, row.fingerprint) for label, row in zip(found, group, strict=True)}
         plans = Counter(label for label, _ in pairs)
         if max(plans.values()) == 1:
@@ -46,13 +48,36 @@ def _labels(group: Sequence[Row]) -> list[str]:
     ]
 
 
-def _label(row: Row, group: Sequence[Row], by_hand: bool) -> str:
-    """``by_hand``: with nothing of what the recipe itself says, so that a method's own row keeps its name."""
-    kind, kinds = _kind(row), [_kind(other) for other in group]
-    said = [part for at, part in enumerate(kind) if part and len({each[at] for each in kinds}) > 1]
-    peers = [other.plan for other, its in zip(group, kinds, strict=True) if its == kind]
-    own, others = dict(leaves(row.plan)), [dict(leaves(peer)) for peer in peers]
-    paths = [path for path in own if path not in ANYWAY and any(other.get(path) != own[path] for other in others)]
+class _Apart(NamedTuple):
+    """``parts``: which parts of _kind differ in a group; ``paths``: by kind, the leaves of which rows' values differ.
+
+    A leaf is looked at once for all rows: comparing each row with every other takes minutes for some thousands.
+    """
+
+    parts: list[int]
+    paths: dict[tuple[str, str], set[str]]
+
+
+def _apart(group: Sequence[Row], plans: Sequence[dict[str, Any]]) -> _Apart:
+    alike: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row, own in zip(group, plans, strict=True):
+        alike[_kind(row)].append(own)
+    parts = [at for at in (0, 1) if len({kind[at] for kind in alike}) > 1]
+    return _Apart(parts, {kind: set(_unlike(its)) for kind, its in alike.items()})
+
+
+def _unlike(plans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for path in {path for plan in plans for path in plan} - {*ANYWAY}:
+        first = plans[0].get(path)
+        if any(plan.get(path) != first for plan in plans):
+            yield path
+
+
+def _label(row: Row, own: Mapping[str, Any], apart: _Apart, by_hand: bool) -> str:
+    """``own``: its plan's leaves. ``by_hand``: without what the recipe says, so that a method's own row is its name."""
+    kind = _kind(row)
+    said = [kind[at] for at in apart.parts if kind[at]]
+    paths = [path for path in own if path in apart.paths[kind]]
     ends = Counter(path.rpartition(".")[2] for path in paths)
     shown = [path for path in paths if not by_hand or path in row.facts["by_hand"]]
     changed = [f"{short_path(path, ends)}={_said(path, own[path])}" for path in shown]

@@ -14,7 +14,8 @@ from robench_fire.boards import worst
 from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
-from robench_fire.files import SEAL, digest, from_json, write_json
+from robench_fire.files import SEAL, digest, digest_of_read, write_json
+from robench_fire.json_text import from_json
 from robench_fire.models.names import display_name
 from robench_fire.problem.settings import plan_fingerprint
 from robench_fire.quantity import same
@@ -27,14 +28,24 @@ MATHJAX = SMALLER_EPS.replace("ℓ∞", r"\(\ell_{\infty} \)")  # as RobustBench
 SUFFIXES = {"": "", "file": "_extra", "hidden": "_hidden", "given": "_given"}
 """What a file's name says of extra_of, beside the paper's key; the first two as in RobustBench."""
 BOARD_KEY = "robench_fire"  # everything of ours lies under this one key
+SHAPE = {**BOARD, BOARD_KEY: ROW}
 
 
 def to_model_info(row: Row) -> dict[str, Any]:
     """RobustBench's model_info: accuracies and eps as strings; everything of ours under one extra key."""
-    clean, robust = row.over_seeds("clean"), row.over_seeds("robust")
-    claimed: dict[str, Any] = {"autoattack_acc": f"{robust.mean:.2f}"} if row.attack == "aa" else {}
+    return {**_published(row), "footnote": _footnote(row), BOARD_KEY: _ours(row)}
+
+
+def _footnote(row: Row) -> str:
+    return " ".join([_setting(row), *row.footnotes()]).replace(SMALLER_EPS, MATHJAX)
+
+
+def _published(row: Row) -> dict[str, Any]:
+    """What RobustBench has keys for, but for the footnote, whose wording may be an older one in a file."""
+    clean, robust = row.mean("clean"), row.mean("robust")
+    claimed: dict[str, Any] = {"autoattack_acc": f"{robust:.2f}"} if row.attack == "aa" else {}
     below = worst.over_seeds(row.facts, row.per_seed)
-    claimed |= {"external": f"{below.mean:.2f}"} if below and below.mean < robust.mean else {}
+    claimed |= {"external": f"{below.mean:.2f}"} if below and below.mean < robust else {}
     claimed |= {"unreliable": row.verdict == "unreliable"} if row.verdict != "unknown" else {}
     return {
         "link": row.paper["link"],
@@ -46,11 +57,9 @@ def to_model_info(row: Row) -> dict[str, Any]:
         "venue": row.paper["venue"],
         "architecture": row.architecture,
         "eps": row.eps,
-        "clean_acc": f"{clean.mean:.2f}",
-        "reported": reported(row, robust.mean),
+        "clean_acc": f"{clean:.2f}",
+        "reported": reported(row, robust),
         **claimed,
-        "footnote": " ".join([_setting(row), *row.footnotes()]).replace(SMALLER_EPS, MATHJAX),
-        BOARD_KEY: _ours(row),
     }
 
 
@@ -109,22 +118,22 @@ def from_model_info(path: Path) -> Row:
         DataError: if the file is not JSON, has none of our keys, or was changed by hand.
     """
     info = read_json(path)
-    if wrong := misfit(info, {**BOARD, BOARD_KEY: ROW}) or _seeds_apart(info[BOARD_KEY]):
+    if wrong := misfit(info, SHAPE) or _seeds_apart(info[BOARD_KEY]):
         raise DataError(f"{path} is not a leaderboard row of ours: {wrong}")
     seal = info[BOARD_KEY].pop(SEAL, None)
     try:
         row = _row(info)
-        again, found = to_model_info(row), _impossible(row)
+        again, found = _published(row), _impossible(row)
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{path} is not a leaderboard row of ours ({type(fault).__name__}: {fault})") from None
     again["architecture"] = display_name(row.plan["recipe"]["arch"])
-    for name in sorted((set(info) | set(again)) - {BOARD_KEY, "footnote"}):  # its wording may be an older one
+    for name in sorted((set(info) | set(again)) - {BOARD_KEY, "footnote"}):
         if info.get(name) != again.get(name):
             raise DataError(
                 f"{path} was changed by hand: its {name} is {info.get(name)}, its seeds give {again.get(name)}; "
                 "publish the row again"
             )
-    if not found and seal is not None and seal != (now := digest(info)):
+    if not found and seal is not None and seal != (now := digest_of_read(info)):
         found = f"its seal is {str(seal)[:12]}, its values give {now[:12]}"
     if found:
         raise DataError(f"{path} was changed by hand: {found}; publish the row again")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from robench_fire.boards import corrupted, training_notes, worst
@@ -21,10 +22,6 @@ SMALLER_EPS = "Uses ℓ∞ = 0.031 ≈ 7.9/255 instead of 8/255."  # RobustBench
 SETTINGS = {"versions": "packages", "device": "devices", "commit": "commits", "code": "code"}  # and as they are said
 UNJUDGED = {"verdict": "unknown", "reasons": ["not judged"]}
 COST = ("flops", "energy_joules", "images_per_second", "mfu", "peak_memory_bytes")  # of train.json, for `--cost`
-GIVEN = {
-    "start": "Training began from given weights, {}.",
-    "teacher": "Learnt from a teacher, {}, whose own training is not among the costs.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,10 @@ class Row:
 
     def over_seeds(self, measure: str) -> MeanStd:
         return mean_std([values[measure] for _, values in sorted(self.per_seed.items())])
+
+    def mean(self, measure: str) -> float:
+        """The mean alone, which takes a tenth of the time."""
+        return fmean([values[measure] for _, values in sorted(self.per_seed.items())])
 
     @property
     def average(self) -> MeanStd:
@@ -144,9 +145,7 @@ class Row:
         notes += training_notes.notes(self.plan, self.facts)
         if self.plan["threat"]["eps"] != self.eps:
             notes.append(f"Trained at eps {self.plan['threat']['eps']}{self._there()}.")
-        for name, said in GIVEN.items():
-            if own := self.plan["recipe"].get(name):
-                notes.append(said.format(own["of"] if "/" in own["of"] else f"{own['of'][:12]} (SHA-256)"))
+        notes += training_notes.given(self.plan)
         if (self.norm, self.eps) == ("Linf", "0.031"):
             notes.append(SMALLER_EPS)
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
@@ -185,7 +184,7 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     """By data set, norm and radius, then AutoAttack before PGD-20, then robust accuracy."""
 
     def place(row: Row) -> tuple[Any, ...]:
-        return row.dataset, row.norm, row.eps, row.attack, -row.over_seeds("robust").mean, row.paper["method"]
+        return row.dataset, row.norm, row.eps, row.attack, -row.mean("robust"), row.paper["method"]
 
     return sorted(rows, key=place)
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+GIVEN = {
+    "start": "Training began from given weights, {}.",
+    "teacher": "Learnt from a teacher, {}, whose own training is not among the costs.",
+}
+
 
 def added(times: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
     """How many images of a file were added, of what trainings recorded; nothing where none were."""
@@ -15,6 +20,12 @@ def added(times: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
 def notes(plan: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """Of images from a file: what they are, how many, and their share; of a profile: what it trained with."""
     return [*_added(plan["recipe"]["extra"], facts.get("extra_images")), *_profile(plan)]
+
+
+def given(plan: Mapping[str, Any]) -> list[str]:
+    """Of weights of another training that it used."""
+    used = [(said, plan["recipe"][name]["of"]) for name, said in GIVEN.items() if plan["recipe"].get(name)]
+    return [said.format(of if "/" in of else f"{of[:12]} (SHA-256)") for said, of in used]
 
 
 def _added(extra: Mapping[str, Any] | None, count: int | None) -> list[str]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import getpass
 import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +32,37 @@ def once(say: Say) -> Say:
     return first
 
 
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
+"""Names the folder in which torch's compiler keeps what it made, for later processes too."""
+
+
+def keep_what_is_compiled() -> None:
+    """Where torch's folder for it cannot be written, name one that is there until this process ends, and say so.
+
+    torch makes the folder when its compiler is imported, and deterministic algorithms are enough for that: without
+    this, nothing could be trained at all.
+    """
+    folder = Path(os.environ.get(CACHE) or _usual_cache())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as fault:
+        os.environ[CACHE] = own = tempfile.mkdtemp(prefix="robench-compiled-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        said = f"{folder} cannot be written ({fault.strerror}), so what torch compiles is kept until this ends"
+        print(f"robench: {said}; {CACHE} names another folder", file=sys.stderr, flush=True)
+
+
+def _usual_cache() -> Path:
+    """Where torch keeps it by itself."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    return Path(tempfile.gettempdir(), "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user))
+
+
 class Compiled:
     """A function that is compiled when it is called; where that fails, the function itself, and ``say`` hears why.
 
@@ -33,6 +72,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], say: Say) -> None:
         self._function, self._say, self.working = function, say, True
+        keep_what_is_compiled()
         self._compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU is no GPU
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from robench_fire.devices.compilation import keep_what_is_compiled
 from robench_fire.errors import RecipeError
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -51,6 +52,7 @@ def deterministic(on: bool, device: torch.device, count: int) -> Iterator[None]:
     cudnn, number = torch.backends.cudnn, torch.get_num_threads()
     before = cudnn.deterministic, memory.fill_uninitialized_memory
     mode, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    keep_what_is_compiled()
     try:
         torch.use_deterministic_algorithms(True)
         cudnn.deterministic, memory.fill_uninitialized_memory = True, False  # the latter only costs

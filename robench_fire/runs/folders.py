@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from robench_fire.errors import HANDLES, DataError
-from robench_fire.files import SEAL, digest, from_json, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.files import SEAL, digest_of_read, held, replaced, sealed, sha256, write_json, write_text
+from robench_fire.json_text import from_json
 from robench_fire.runs import shapes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 SEEDS = 5  # how many seeds a row should have
@@ -146,6 +147,8 @@ def images_of(plan: Mapping[str, Any]) -> str:
 
 def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any]) -> None:
     """``stem``.npy, the masks (2, N) of booleans, clean and robust; then ``stem``.json, which says it is complete."""
+    import numpy as np  # here and below, because it takes longer to import than to list runs
+
     stored = stem.with_name(stem.name + ".npy")
     with replaced(stored) as partial, open(partial, "wb") as file:
         np.save(file, np.ascontiguousarray(masks), allow_pickle=False)
@@ -200,6 +203,8 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises:
         DataError: if it cannot be read.
     """
+    import numpy as np
+
     try:
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
@@ -218,7 +223,7 @@ def read_masks(path: Path) -> NDArray[Any]:
         DataError: if it cannot be read, or holds something else.
     """
     found = read_array(path)
-    if found.dtype != np.bool_ or found.ndim != 2 or len(found) != 2:
+    if found.dtype != bool or found.ndim != 2 or len(found) != 2:
         raise DataError(f"{path} holds {found.dtype} {found.shape} where booleans (2, N) were expected; evaluate again")
     return found
 
@@ -257,7 +262,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__} where an object was expected")
     seal = value.pop(SEAL, None)
-    if seal is not None and seal != (now := digest(value)):
+    if seal is not None and seal != (now := digest_of_read(value)):
         raise DataError(
             f"{path} was changed after it was written: its seal is {str(seal)[:12]}, its values give {now[:12]}; "
             "bring it back, or move it away and run the same command again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from robench_fire.quantity import Quantity
@@ -33,44 +34,67 @@ Shape = Any
 
 def misfit(value: Any, shape: Shape, at: str = "it") -> str:
     """Where a JSON value is not of a shape, "recipe.epochs is 'x', not a whole number"; "" if it is."""
-    if isinstance(shape, Leaf):
-        return "" if shape.fits(value) else f"{at} is {_short(value)}, not {shape.said}"
-    if isinstance(shape, Each):
-        return _names(value, shape, at)
-    if isinstance(shape, dict):
-        return _keys(value, shape, at)
-    if isinstance(shape, list):
+    found = _misfit(value, shape)
+    return found(at) if found else ""
+
+
+Wrong = Callable[[str], str] | None
+"""What is wrong, said of where the value lies; nothing is said, and no path put together, of what is right."""
+
+
+def _misfit(value: Any, shape: Shape) -> Wrong:
+    kind = type(shape)
+    if kind is Leaf:
+        return None if shape.fits(value) else lambda at: f"{at} is {_short(value)}, not {shape.said}"
+    if kind is dict:
+        return _keys(value, shape)
+    if kind is Each:
+        return _names(value, shape)
+    if kind is list:
         if not isinstance(value, list):
-            return f"{at} is {_short(value)}, not a list"
-        return next(filter(None, (misfit(each, shape[0], f"{at}[{n}]") for n, each in enumerate(value))), "")
-    found = [misfit(value, each, at) for each in shape]
-    return "" if "" in found else found[0]
+            return lambda at: f"{at} is {_short(value)}, not a list"
+        for number, each in enumerate(value):
+            if wrong := _misfit(each, shape[0]):
+                return lambda at, wrong=wrong, number=number: wrong(f"{at}[{number}]")  # type: ignore[misc]
+        return None
+    found = []
+    for each in shape:
+        if not (wrong := _misfit(value, each)):
+            return None
+        found.append(wrong)
+    return found[0]
 
 
-def _keys(value: Any, shape: Mapping[str, Shape], at: str) -> str:
+def _keys(value: Any, shape: Mapping[str, Shape]) -> Wrong:
     if not isinstance(value, dict):
-        return f"{at} is {_short(value)}, not an object"
-    inner = "" if at == "it" else f"{at}."
+        return lambda at: f"{at} is {_short(value)}, not an object"
     for key, each in shape.items():
         name = key.removesuffix("?")
         if name in value:
-            if wrong := misfit(value[name], each, f"{inner}{name}"):
-                return wrong
+            if wrong := _misfit(value[name], each):
+                return _inside(wrong, name)
         elif name == key:
-            return f"it has no {inner}{name}"
-    return ""
+            return lambda at, name=name: f"it has no {_inner(at)}{name}"  # type: ignore[misc]
+    return None
 
 
-def _names(value: Any, shape: Each, at: str) -> str:
+def _names(value: Any, shape: Each) -> Wrong:
     if not isinstance(value, dict):
-        return f"{at} is {_short(value)}, not an object"
-    inner = "" if at == "it" else f"{at}."
+        return lambda at: f"{at} is {_short(value)}, not an object"
     for name, each in value.items():
-        if shape.name and (wrong := misfit(name, shape.name, f"a name in {at}")):
-            return wrong
-        if wrong := misfit(each, shape.shape, f"{inner}{name[:40]}"):
-            return wrong
-    return ""
+        if shape.name and (wrong := _misfit(name, shape.name)):
+            return lambda at, wrong=wrong: wrong(f"a name in {at}")  # type: ignore[misc]
+        if wrong := _misfit(each, shape.shape):
+            return _inside(wrong, name[:40])
+    return None
+
+
+def _inside(wrong: Callable[[str], str], name: str) -> Wrong:
+    return lambda at: wrong(f"{_inner(at)}{name}")
+
+
+def _inner(at: str) -> str:
+    return "" if at == "it" else f"{at}."
 
 
 def _short(value: Any) -> str:
@@ -79,8 +103,13 @@ def _short(value: Any) -> str:
 
 
 def _radius(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 40 and _radius_text(value)
+
+
+@lru_cache(1024)
+def _radius_text(text: str) -> bool:
     try:
-        return isinstance(value, str) and len(value) <= 40 and Quantity(value).text == value and Quantity(value) >= 0
+        return Quantity(text).text == text and Quantity(text) >= 0
     except ValueError:
         return False
 

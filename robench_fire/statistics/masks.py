@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def packed(mask: NDArray[Any]) -> str:
     """A mask (N,) as text; 10,000 images take at most 1.6 kB."""
+    import numpy as np  # here and below, because it takes longer to import than `robench --help` to print
+
     return base64.b85encode(zlib.compress(np.packbits(mask.astype(bool)).tobytes(), 9)).decode()
 
 
@@ -21,6 +24,8 @@ def unpacked(text: str, length: int) -> NDArray[np.bool_]:
     Raises:
         ValueError: if it is no such text, or not of so many images.
     """
+    import numpy as np
+
     reader = zlib.decompressobj()
     try:
         bits = reader.decompress(base64.b85decode(text), length // 8 + 2)  # a text of 1 kB may be of a megabyte

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from robench_fire.files import SEAL, as_json, from_json
+from robench_fire.files import SEAL, as_json
+from robench_fire.json_text import from_json
 from robench_fire.submission.claims.claim import DRAFT
 from robench_fire.submission.claims.lacking import Missing
 

@@ -77,13 +77,14 @@ def chosen(asked: Sequence[str], known: Sequence[str]) -> list[str]:
 def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping[str, Interval]) -> dict[str, str]:
     """Every column's text. ``signs``: behind the method. ``intervals``: by column, where they are shown."""
     ours = " (ours)" if shown.published and entry.origin == OURS else ""
+    asked = shown.attacks or shown.names
     accuracies = {"Clean": entry.clean, "AutoAttack": entry.robust, "PGD-20": entry.pgd20, "Average": entry.average}
     return {
         "#": str(rank),
         "Method": entry.method + ours + signs,
         "Architecture": entry.architecture or "–",
         **{column: _accuracy(value, intervals.get(column), shown) for column, value in accuracies.items()},
-        **{column: _text(entry.alone(name)) for column, name in ALONE.items()},
+        **{column: _text(entry.alone(name) if asked else None) for column, name in ALONE.items()},
         "Worst case": _text(entry.worst),
         "Corruptions": _text(corruptions(entry)),
         "Seeds": entry.seeds,

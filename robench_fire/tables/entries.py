@@ -258,7 +258,7 @@ def entries_in(sources: Sequence[Path], eps: str = "", others: Sequence[str] = (
 def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     """The same entries; those of ours that share a method with the label of what differs."""
     rows = iter(labelled([each.row for each in entries if each.row]))
-    return [replace(of_row(next(rows)), place=each.place) if each.row else each for each in entries]
+    return [replace(each, row=(row := next(rows)), method=row.name) if each.row else each for each in entries]
 
 
 def _nothing(sources: Sequence[Path], eps: str) -> str:

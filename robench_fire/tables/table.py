@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -56,8 +57,8 @@ def tables(entries: Iterable[Entry], shown: Shown = USUAL) -> Iterator[Table]:
 
 
 def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table:
-    entries = sorted([*measured, *published], key=lambda entry: (entry.robust is None, -entry.score, entry.method))
-    ranks = [1 + sum(_above(other, entry, bool(published)) for other in entries) for entry in entries]
+    entries = sorted([*measured, *published], key=lambda entry: (*_place(entry), entry.method))
+    ranks = _ranks(entries, bool(published))
     optimal = marks.pareto(entries) if shown.intervals else [False] * len(entries)
     bold = marks.best_of_differences(entries) if shown.intervals else marks.best(entries)
     if shown.per_seed:
@@ -97,8 +98,8 @@ def _numbered(
         [note for note in entry.notes if entry.origin != OURS or note not in shared] + apart + own
         for entry, apart, own in zip(entries, _apart(entries), more, strict=True)
     ]
-    notes = list(dict.fromkeys(note for each in marked for note in each))
-    return notes, [sorted(notes.index(note) + 1 for note in each) for each in marked]
+    numbers = {note: at for at, note in enumerate(dict.fromkeys(note for each in marked for note in each), 1)}
+    return list(numbers), [sorted(numbers[note] for note in each) for each in marked]
 
 
 def per_seed(entry: Entry) -> list[Entry]:
@@ -153,11 +154,14 @@ def _apart(entries: Sequence[Entry]) -> list[list[str]]:
     ]
 
 
-def _above(other: Entry, entry: Entry, published: bool) -> bool:
-    """Whether ``other`` counts in the rank of ``entry`` and is better."""
-    if published and other.origin != PUBLISHED:
-        return False
-    return other is not entry and (entry.robust is None, -entry.score) > (other.robust is None, -other.score)
+def _ranks(entries: Sequence[Entry], published: bool) -> list[int]:
+    """The place of each entry, equal ones sharing theirs: among all, or among the published ones where those are."""
+    counted = sorted(_place(each) for each in entries if not published or each.origin == PUBLISHED)
+    return [1 + bisect_left(counted, _place(entry)) for entry in entries]
+
+
+def _place(entry: Entry) -> tuple[bool, float]:
+    return entry.robust is None, -entry.score
 
 
 def _published(published: Sequence[Entry], first: Entry) -> list[str]:

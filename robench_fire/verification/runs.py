@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.evaluation.corruptions import stored
-from robench_fire.files import from_json
+from robench_fire.json_text import from_json
 from robench_fire.models.own import text
 from robench_fire.models.own.code import Code
 from robench_fire.problem.settings import plan_fingerprint

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from repository import ROOT
 
-from robench_fire.boards import model_info
+from robench_fire.boards import labels, model_info
 from robench_fire.boards.labels import chosen, filtered, given, labelled
 from robench_fire.boards.rows import Row
 from robench_fire.errors import DataError, UsageError
-from robench_fire.problem.settings import plan_fingerprint
+from robench_fire.problem.settings import leaves, plan_fingerprint
 from robench_fire.runs.filters import has
 
 ROWS = model_info.find_rows(ROOT / "leaderboards" / "digits")
@@ -135,3 +135,12 @@ def test_settings_are_compared_as_numbers_where_they_are() -> None:
     assert has(FIRE.plan, "threat.eps", "1/5")
     assert has(FIRE.plan, "recipe.schedule.at", "0.75,0.9")
     assert not has(FIRE.plan, "threat.eps", "0.3")
+
+
+def test_a_plan_is_taken_apart_once_however_many_rows_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boards have thousands of rows."""
+    taken: list[Any] = []
+    monkeypatch.setattr(labels, "leaves", lambda plan: taken.append(plan) or leaves(plan))
+    rows = [at(1.0 + number) for number in range(20)]
+    assert [row.label for row in labelled(rows)] == [f"FIRE lam={1 + number}" for number in range(20)]
+    assert len(taken) == len(rows)

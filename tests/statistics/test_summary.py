@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_ind_from_stats
 
 from robench_fire.statistics.summary import MeanStd, mean_std, more, noticeable, tied, wilson
 
@@ -132,3 +133,14 @@ def test_a_tie_is_mutual_and_everything_ties_with_itself(one: list[float], other
     first, second = mean_std(one), mean_std(other)
     assert tied(first, second) == tied(second, first)
     assert tied(first, first)
+
+
+spreads = st.sampled_from([0.0, 1e-200, 1e-14]) | st.floats(1e-3, 20)
+
+
+@given(spreads, st.floats(1e-3, 20), st.integers(2, 10), st.integers(2, 10), st.floats(-10, 10))
+def test_the_noise_is_as_scipy_tells_it(one: float, other: float, n: int, m: int, apart: float) -> None:
+    """Whose module of tests takes longer to import than a table to print."""
+    pvalue = ttest_ind_from_stats(50.0, one, n, 50.0 + apart, other, m, equal_var=False).pvalue
+    if abs(pvalue - 0.05) > 1e-9:
+        assert tied(MeanStd(50.0, one, n), MeanStd(50.0 + apart, other, m)) is bool(pvalue >= 0.05)

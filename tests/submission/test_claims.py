@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robench_fire.boards.rows import collect
-from robench_fire.errors import UsageError
+from robench_fire.errors import RobenchError, UsageError
 from robench_fire.evaluation.evaluator import Evaluations
 from robench_fire.evaluation.resumable import evaluate_source
 from robench_fire.files import sealed, write_json
@@ -201,3 +201,15 @@ def test_at_0_031_it_carries_robustbenchs_footnote(own: Path, tmp_path: Path) ->
     assert (info["eps"], info["footnote"]) == ("0.031", FOOTNOTE)
     assert f"- **Footnote**: {FOOTNOTE}\n" in (tmp_path / "out" / "ISSUE.md").read_text()
     assert "≈ 7.9/255" in (tmp_path / "out" / "leaderboard_row.html").read_text()
+
+
+def test_the_quick_estimate_is_no_claim(own: Path) -> None:
+    """Whatever it says of itself: without AutoAttack's result there is nothing to submit."""
+    for path in sorted(own.glob("seed-*/eval.*.json")):
+        facts = read_json(path)
+        if facts["attack"] == "aa":
+            name = path.name.replace("eval.aa-", "eval.quick-")
+            write_json(path.with_name(name), sealed(facts | {"attack": "quick", "name": name[5:-5]}))
+        path.unlink()
+    with pytest.raises(RobenchError, match="there is no AutoAttack result at eps 8/255"):
+        claim(own)

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from measured_entries import BOARD, one, ours
 from repository import BOARDS
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
-from robench_fire.tables.columns import Shown
+from robench_fire.tables.columns import NUMBERS, Shown
 from robench_fire.tables.entries import Entry, entries_in, told_apart
 from robench_fire.tables.render import render, show
 from robench_fire.tables.table import Table
+from robench_fire.tables.terminal import _cell, draw
 
 
 def drawn(entries: list[Entry], width: int, piped: bool = False, **asked: Any) -> str:
@@ -86,3 +90,18 @@ def test_rows_of_one_method_are_called_by_what_differs() -> None:
     given = told_apart([one_, replace(two, row=replace(one_.row, plan=plan, fingerprint="other"))])
     assert sorted(each.method for each in one(*given).entries) == ["FIRE batch_size=128", "FIRE batch_size=64"]
     assert one(one_, ours("MART", 52.0)).notes == []
+
+
+@pytest.mark.parametrize("board", ["digits", "cifar10"])
+def test_rows_stand_as_rich_puts_them(board: str) -> None:
+    """A table of rich's own, which would take seconds for thousands of rows."""
+    found, out, whole = one(*entries_in([BOARDS / board / "Linf"])), io.StringIO(), io.StringIO()
+    table = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in found.columns:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    for cells, best in zip(found.cells, found.best, strict=True):
+        named = zip(found.columns, cells, strict=True)
+        table.add_row(*(Text(_cell(cell, name), "bold" if name in best else "") for name, cell in named))
+    Console(file=whole, width=300, force_terminal=True).print(table)
+    draw(found._replace(notes=[], remarks=[]), Console(file=out, width=300, force_terminal=True))
+    assert out.getvalue().partition("\n")[2] == whole.getvalue()

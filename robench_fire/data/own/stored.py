@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.errors import DataError
-from robench_fire.files import from_json, write_json
+from robench_fire.files import write_json
+from robench_fire.json_text import from_json
 from robench_fire.problem.own_data import OwnData, own_data
 
 FOLDER = "own"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robench_fire.quantity import same
 from robench_fire.runs.folders import read_json
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent, wilson
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAME = ("weights_sha256", "images_sha256", "norm")
 
@@ -58,12 +59,16 @@ def beside(stem: Path, about: Mapping[str, Any], always: bool = False) -> list[F
     ]  # fmt: skip
     if not always and not any(is_own(each) for _, each in alike):
         return []
+    import numpy as np  # here and below, because it takes longer to import than `robench --help` to print
+
     found = [Found(path, each, np.load(path.with_suffix(".npy"), allow_pickle=False)[1]) for path, each in alike]
     return [each for each in found if abs(percent(each.robust) - each.facts["robust"]) < 1e-6]  # its own mask
 
 
 def left(found: Sequence[Found]) -> NDArray[np.bool_]:
     """(N,) what none of several attacks broke."""
+    import numpy as np
+
     mask: NDArray[np.bool_] = np.logical_and.reduce([each.robust for each in found])
     return mask
 

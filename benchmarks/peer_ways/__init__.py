@@ -1,0 +1,1 @@
+"""What benchmarks/peers.py compares: trainings (steps), attacks, and how they take turns (turns)."""
