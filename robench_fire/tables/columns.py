@@ -15,7 +15,8 @@ from robench_fire.tables.entries import OURS, Entry
 ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
 """Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
 NUMBERS = {"Clean", "AutoAttack", "Worst case", "Union", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed",
-           "FIRE paper", "RobustBench", "Val. clean", "Val. robust", "Corruptions", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
+           "FIRE paper", "RobustBench", "Val. clean", "Val. robust", "Corruptions", *ALONE,
+           *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 
 
