@@ -82,7 +82,7 @@ def notes(known: Mapping[str, Any]) -> list[str]:
     """What a reader must know of it."""
     own = known.get("union", {})
     told = [
-        f"{threat}: not attacked alike on all seeds and this row's images, masks kept; in no union."
+        f"{threat} is in no union: no attack there has masks of all seeds, on this row's images."
         for threat in own.get("apart", ())
     ]
     each = [

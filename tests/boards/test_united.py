@@ -93,7 +93,7 @@ def test_there_is_none_of_what_is_not_alike(here: Path, change: Callable[[Path],
         write_json(path, {name: each for name, each in json.loads(path.read_text()).items() if name != "seal"})
     (table,) = tables(entries_in([here / "runs"]))
     assert "Union" not in table.columns
-    assert "L2 0.5: not attacked alike on all seeds and this row's images, masks kept; in no union." in table.notes
+    assert "L2 0.5 is in no union: no attack there has masks of all seeds, on this row's images." in table.notes
 
 
 def test_one_norm_has_none(here: Path) -> None:
