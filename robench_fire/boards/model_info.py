@@ -154,9 +154,9 @@ def _impossible(row: Row) -> str:
             mask = row.facts.get("masks", {}).get(str(seed), {}).get(name)
             if mask is not None and abs(percent(unpacked(mask, row.examples)) - values[name]) > 1e-6:
                 return f"seed {seed}'s {name} accuracy of {values[name]} % is not that of its mask"
-        for each in (worst, united):
-            if wrong := each.impossible(row.facts, seed, row.examples):
-                return wrong
+        known = row.facts, seed, row.examples
+        if wrong := worst.impossible(*known) or united.impossible(*known):
+            return wrong
         low, high = intervals.get(str(seed)) or (0.0, 100.0)
         if not low <= values["robust"] <= high:
             robust = f"seed {seed}'s robust accuracy of {values['robust']} %"

@@ -152,7 +152,7 @@ class Row:
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
-        notes += [*self._failed(), *(note for each in (worst, united, corrupted) for note in each.notes(self.facts))]
+        notes += [*self._failed(), *worst.notes(self.facts), *united.notes(self.facts), *corrupted.notes(self.facts)]
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
                 notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")

@@ -206,10 +206,10 @@ def frame(entries: Iterable[Entry], shown: Shown = USUAL) -> pd.DataFrame:
         for name in marks.MEASURES.values():
             for end in ("low", "high"):
                 made[f"{name}_{end}"] = [_intervals(entry).get(name, {}).get(end) for entry in entries]
-    for name, of in (("union", union), ("corruptions", corruptions)):
+    for column, of in (("union", union), ("corruptions", corruptions)):
         if any(found := [of(entry) for entry in entries]):
             for part in ("mean", "std"):
-                made[f"{name}_{part}"] = [getattr(each, part, None) for each in found]
+                made[f"{column}_{part}"] = [getattr(each, part, None) for each in found]
     if shown.cost:
         made = pd.concat([made, pd.DataFrame([cost_columns.numbers(entry) for entry in entries])], axis=1)
     return made
