@@ -133,6 +133,20 @@ def _of_system(fault: OSError) -> RobenchError | None:
     return None
 
 
+ASK = "ask its owner for the right to, or leave it out"
+"""What to do about a file or folder of another user's that may not be read."""
+
+
+def refuse_closed(fault: OSError) -> None:
+    """Nothing, unless it is that a place may not be read.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if fault.errno in FORBIDDEN:
+        raise UsageError(f"{fault.filename} cannot be read: {fault.strerror}; {ASK}") from None
+
+
 def in_a_line(fault: BaseException) -> str:
     """The kind of any error, and the first line of what it says, not endlessly."""
     lines = str(fault).strip().splitlines()

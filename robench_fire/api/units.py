@@ -22,7 +22,7 @@ from robench_fire.problem.dataset import Split
 from robench_fire.problem.threat import Threat
 from robench_fire.progress import Report
 from robench_fire.runs import provenance
-from robench_fire.runs.folders import evaluation_name
+from robench_fire.runs.evaluations import evaluation_name
 from robench_fire.statistics.summary import percent, wilson
 
 

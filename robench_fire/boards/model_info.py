@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from robench_fire.boards import worst
+from robench_fire.boards import united, worst
 from robench_fire.boards.rows import SMALLER_EPS, Row, collect, ranked
 from robench_fire.boards.schema import problems
 from robench_fire.errors import DataError
@@ -163,7 +163,8 @@ def _impossible(row: Row) -> str:
             mask = row.facts.get("masks", {}).get(str(seed), {}).get(name)
             if mask is not None and abs(percent(unpacked(mask, row.examples)) - values[name]) > 1e-6:
                 return f"seed {seed}'s {name} accuracy of {values[name]} % is not that of its mask"
-        if wrong := worst.impossible(row.facts, seed, row.examples):
+        known = row.facts, seed, row.examples
+        if wrong := worst.impossible(*known) or united.impossible(*known):
             return wrong
         low, high = intervals.get(str(seed)) or (0.0, 100.0)
         if not low <= values["robust"] <= high:

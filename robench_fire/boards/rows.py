@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from robench_fire.boards import corrupted, training_notes, worst
+from robench_fire.boards import corrupted, training_notes, united, worst
 from robench_fire.errors import DataError
 from robench_fire.evaluation.reliability_text import READ, reworded
 from robench_fire.problem.settings import plan_fingerprint, said_value
@@ -151,7 +151,7 @@ class Row:
         differing = [in_words for name, in_words in SETTINGS.items() if len(self.settings(name)) > 1]
         if differing:
             notes.append(f"Its seeds were trained with different {' and '.join(differing)}.")
-        notes += [*self._failed(), *worst.notes(self.facts), *corrupted.notes(self.facts)]
+        notes += [*self._failed(), *worst.notes(self.facts), *united.notes(self.facts), *corrupted.notes(self.facts)]
         for seed, found in self.facts["verdicts"].items():
             if found["verdict"] == "unreliable":
                 notes.append(f"Unreliable, seed {seed}: {'. '.join(map(reworded, found['reasons']))} ({READ}).")
@@ -226,7 +226,7 @@ def _row(fingerprint: str, runs: list[Run], eps: str) -> Row | None:
         | {
             "at_training_radius": elsewhere,
             "attacks": alone(trained, scored, claim, chosen),
-            **(worst.facts(trained, scored) | corrupted.facts(trained, scored)),
+            **(worst.facts(trained, scored) | corrupted.facts(trained, scored) | united.facts(trained, scored, found)),
         },
     )
 

@@ -54,15 +54,23 @@ def notes(known: Mapping[str, Any]) -> list[str]:
 
 
 def impossible(known: Mapping[str, Any], seed: int, examples: int) -> str:
-    """What a worst case cannot be: another one than its mask says, or above AutoAttack's."""
-    own, key = known.get("worst_case", {}), str(seed)
+    """What a worst case cannot be: another one than its mask says, or above what one of its attacks leaves."""
+    own = known.get("worst_case", {})
+    return contradiction("worst case", own, [*own.get("attacks", {}).values()], seed, examples)
+
+
+def contradiction(
+    name: str, own: Mapping[str, Any], parts: Sequence[Mapping[str, float]], seed: int, examples: int
+) -> str:
+    """What a seed's robust accuracy and mask under several together cannot be. ``parts``: what each leaves, by seed."""
+    key = str(seed)
     if "robust" not in own:
         return ""
-    if any(key not in each for each in (own["robust"], own["masks"], *own["attacks"].values())):
-        return f"seed {seed} has no worst case, others have"
+    if any(key not in each for each in (own["robust"], own["masks"], *parts)):
+        return f"seed {seed} has no {name}, others have"
     mask = unpacked(own["masks"][key], examples)
     if abs(percent(mask) - own["robust"][key]) > 1e-6:
-        return f"seed {seed}'s worst case of {own['robust'][key]} % is not that of its mask"
-    if any(each[key] < own["robust"][key] for each in own["attacks"].values()):
-        return f"seed {seed}'s worst case of {own['robust'][key]} % is above what one of its attacks leaves"
+        return f"seed {seed}'s {name} of {own['robust'][key]} % is not that of its mask"
+    if any(each[key] < own["robust"][key] for each in parts):
+        return f"seed {seed}'s {name} of {own['robust'][key]} % is above what a part of it leaves"
     return ""

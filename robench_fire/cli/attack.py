@@ -113,7 +113,9 @@ def _refuse_unreliable(facts: list[dict[str, Any]]) -> None:
 
 
 def transfer(
-    folder: Annotated[Path, typer.Argument(help="Runs of one data set and norm, like runs/digits/Linf.")],
+    folder: Annotated[
+        Path, typer.Argument(readable=False, help="Runs of one data set and norm, like runs/digits/Linf.")
+    ],
     examples: o.Examples = None,
     seed: o.EvalSeed = 0,
     device: o.Device = "auto",

@@ -66,9 +66,15 @@ def _explained(together: Mapping[str, Facts]) -> list[str]:
     """Which attacks a worst case and a union are of, where they are the same for all weights."""
     lines = []
     for name, said in (("worst_case", "Worst case: correct under all of"), ("union", "Union: correct under all of")):
-        sets = dict.fromkeys(", ".join(each["attacks"]) for each in together.get(name, []))
-        lines += [f"{said} {names}{', under each norm' * (name == 'union')}." for names in sets]
+        sets = dict.fromkeys((", ".join(each["attacks"]), len(each["attacks"])) for each in together.get(name, []))
+        lines += [f"{said} {names}{_ADDED[name, count == 1]}." for names, count in sets]
     return lines
+
+
+_ADDED = {
+    ("union", True): ", under each norm", ("union", False): ", under each norm", ("worst_case", False): "",
+    ("worst_case", True): "; no other attack was run on these images (--examples says on how many)",
+}  # fmt: skip
 
 
 def _estimated(facts: Facts) -> list[str]:

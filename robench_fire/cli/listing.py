@@ -85,7 +85,7 @@ def _own_images() -> dict[str, str]:
 
 
 def rm(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    folders: Annotated[list[Path], typer.Argument(readable=False, help="Run folders, or folders that hold some.")],
     only: o.Only = None,
     where: o.Where = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

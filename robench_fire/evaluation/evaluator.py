@@ -76,7 +76,9 @@ class Evaluations:
             return self._one_each()
         claim = source.claim
         if self.norm and self.norm != claim.norm and not self.eps:
-            raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}")
+            usual = [str(each.eps) for each in source.parts().recipes if each.norm == self.norm]
+            hint = f"; on {source.dataset} {' or '.join(usual)} is usual in {self.norm}" if usual else ""
+            raise UsageError(f"--norm {self.norm} needs --eps: the claim is {claim.norm} {claim.eps}{hint}")
         kind = THREATS[self.norm or claim.norm]
         trained, own = source.trained, [str(claim.eps)]
         if trained.norm == claim.norm and trained.eps > 0 and trained.eps != claim.eps:

@@ -40,7 +40,9 @@ def locked(state: Path, otherwise: str) -> Iterator[None]:
     """
     lock = lock_of(state)
     busy = f"another process works on {state}; wait for it, or {otherwise}"
-    with held(lock, busy, f"cannot write in {state.parent}", "; choose another folder"):
+    with held(
+        lock, busy, f"cannot write in {state.parent}", "; choose another folder, or copy what is evaluated there"
+    ):
         try:
             yield
         finally:

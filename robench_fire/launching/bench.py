@@ -38,6 +38,7 @@ from robench_fire.progress import Event, Listen, Listening
 from robench_fire.quantity import duration
 from robench_fire.runs import provenance
 from robench_fire.runs.compose import Composed, Request, compose, pinned
+from robench_fire.runs.folders import find
 
 Say = Callable[[str], None]
 Start = Callable[[Stage, Mapping[str, Cell], Listen], dict[str, RobenchError]]
@@ -238,6 +239,8 @@ def check(composed: Sequence[Composed], output: Path, together: bool = False) ->
         raise UsageError(f"--output {output} cannot be made ({fault.strerror}); choose another folder") from None
     if not os.access(output, os.W_OK):
         raise UsageError(f"--output {output} is not writable; choose another folder")
+    for each in composed:
+        find(run_folder(each, output, 0).folder.parent)  # before anything is trained: their rows are made of all seeds
 
 
 def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, place: Workplace, say: Say) -> None:

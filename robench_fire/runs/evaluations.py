@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from robench_fire.quantity import same
-from robench_fire.runs.folders import Run, evaluation_name, read_masks, shaped
+from robench_fire.runs.folders import BATCH_SIZE, Run, read_masks, shaped
 from robench_fire.runs.shapes import PASSED
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
@@ -22,6 +22,15 @@ ATTACKS = (*TABLED, "quick", "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
 """Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
 ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
 """Evaluations that stand beside PGD-20 and AutoAttack; on whose images "transfer" is measured."""
+
+
+def evaluation_name(
+    attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE, order: str = ""
+) -> str:
+    """``aa-Linf-8_255-1000``; another seed than 0, batch than 500 and order than the test set's own are appended."""
+    name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
+    name += (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
+    return name + (f"-{order}" if order else "")
 
 
 def shared_evaluation(claim: dict[str, Any], found: dict[int, list[dict[str, Any]]]) -> Chosen | None:

@@ -6,14 +6,16 @@ Plain JSON and numpy; imports no torch, so that tables are instant.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench_fire.errors import HANDLES, DataError
+from robench_fire.errors import ASK, FORBIDDEN, HANDLES, DataError, refuse_closed
 from robench_fire.files import SEAL, digest_of_read, held, replaced, sealed, sha256, write_json, write_text
 from robench_fire.json_text import from_json
 from robench_fire.runs import shapes
@@ -107,18 +109,18 @@ class Run:
 
     def siblings(self) -> dict[str, str]:
         """The other trained seeds of this plan: folder names, and the hash of each one's weights."""
-        others = [run for run in find(self.folder.parent) if run.trained and run.folder != self.folder]
+        others = [run for run in _found(self.folder.parent) if run.trained and run.folder != self.folder]
         return {run.folder.name: run.read("train.json")["weights_sha256"] for run in others}
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder against a second process.
+    def locked(self, otherwise: str = "choose another --output") -> Iterator[None]:
+        """Hold the folder against a second process; who may not write there hears what to do ``otherwise``.
 
         Raises:
             UsageError: if another process works on it, or the folder cannot be written.
         """
         busy = f"{self.folder} is in use by another process; wait for it, or choose --output"
-        with held(self.folder / ".lock", busy, f"cannot write {self.folder}", "; choose another --output"):
+        with held(self.folder / ".lock", busy, f"cannot write {self.folder}", f"; {otherwise}"):
             yield
 
 
@@ -155,15 +157,6 @@ def write_evaluation(stem: Path, masks: NDArray[Any], result: Mapping[str, Any])
     write_json(stem.with_name(stem.name + ".json"), sealed({**result, "masks_sha256": sha256(stored)}))
 
 
-def evaluation_name(
-    attack: str, norm: str, eps: str, examples: int, seed: int, batch_size: int = BATCH_SIZE, order: str = ""
-) -> str:
-    """``aa-Linf-8_255-1000``; another seed than 0, batch than 500 and order than the test set's own are appended."""
-    name = f"{attack}-{norm}-{eps.replace('/', '_')}-{examples}"
-    name += (f"-seed{seed}" if seed else "") + (f"-batch{batch_size}" if batch_size != BATCH_SIZE else "")
-    return name + (f"-{order}" if order else "")
-
-
 def text_of(path: Path) -> str:
     """A file's text.
 
@@ -177,7 +170,8 @@ def text_of(path: Path) -> str:
     except OSError as fault:
         if fault.errno in HANDLES:  # nothing of this file's
             raise
-        raise DataError(f"{path} cannot be read: {fault.strerror}") from None
+        fix = f"; {ASK}" if fault.errno in FORBIDDEN else ""
+        raise DataError(f"{path} cannot be read: {fault.strerror}{fix}") from None
     except ValueError as fault:
         raise DataError(f"{path} is no text ({fault}); move it away and run the same command again") from None
 
@@ -271,7 +265,19 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
 
 
 def find(folder: Path) -> list[Run]:
-    """Every run at or below ``folder``, in a stable order."""
+    """Every run at or below ``folder``, in a stable order.
+
+    Raises:
+        UsageError: if something there may not be read, as runs would be left out in silence.
+    """
+    if folder.is_file() and not os.access(folder, os.R_OK):
+        refuse_closed(PermissionError(EACCES, os.strerror(EACCES), str(folder)))
+    for _ in os.walk(folder, onerror=refuse_closed):
+        pass
+    return _found(folder)
+
+
+def _found(folder: Path) -> list[Run]:
     folder = folder if folder.name else folder.resolve()  # "." has no name of its own
     plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
     plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]

@@ -26,7 +26,7 @@ def remove(run: Run, root: Path) -> None:
     folder = run.folder
     gone = folder.with_name(f".{folder.name}.removed")
     try:
-        with run.locked():
+        with run.locked("its owner may remove it"):
             shutil.rmtree(gone, ignore_errors=True)
             folder.rename(gone)
         for left in folder.parent.glob(".seed-*.removed"):  # also of a removal that was interrupted

@@ -195,6 +195,8 @@ CORRUPTED = {
 }  # fmt: skip
 OF_ROW = {"source": TEXT, "examples": IMAGES, "seed": COUNT, "accuracy": Each(PERCENT, SEED),
           "of": Each(Each(PERCENT, SEED), WORD)}  # fmt: skip
+UNITED = {"threats?": [{"norm": NORM, "eps": RADIUS, "attacks": [TEXT], "robust": Each(PERCENT, SEED)}],
+          "robust?": Each(PERCENT, SEED), "masks?": Each(TEXT, SEED), "apart?": [TEXT]}  # fmt: skip
 CURVE = Each(NUMBER)
 
 PER_SEED = {"clean": PERCENT, "robust": PERCENT, "train_seconds": NUMBER}
@@ -207,7 +209,7 @@ ROW = {
     "verdicts": Each(VERDICT, SEED), "weights_sha256": Each(HASH, SEED), "masks?": Each(MASKS, SEED),
     "attacks?": Each(Each(NUMBER, SEED)), "evaluator": EVALUATOR, "cost?": Each(COST, SEED),
     "signs?": Each([TEXT], SEED), "labeller?": Each(LABELLER, SEED), "evaluation_batch_size": COUNT,
-    "at_training_radius?": Each(NUMBER, SEED), "corruptions?": OF_ROW,
+    "at_training_radius?": Each(NUMBER, SEED), "corruptions?": OF_ROW, "union?": UNITED,
     "evaluation_seconds?": Each(NUMBER, SEED), "std?": Each((NUMBER, NULL)),
 }  # fmt: skip
 """Of a board: what lies under the one key of ours."""

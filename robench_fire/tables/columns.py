@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from robench_fire.boards import corrupted
+from robench_fire.boards import corrupted, united
 from robench_fire.comparison.interval import Interval
 from robench_fire.errors import UsageError, unknown
 from robench_fire.statistics.summary import MeanStd
@@ -14,8 +14,9 @@ from robench_fire.tables.entries import OURS, Entry
 
 ALONE = {"FGSM": "fgsm", "PGD-20 CW": "pgd20-cw", "Square": "square", "Transfer": "transfer"}
 """Columns of attacks that are run by themselves, beside PGD-20 and AutoAttack."""
-NUMBERS = {"Clean", "AutoAttack", "Worst case", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed", "FIRE paper",
-           "RobustBench", "Val. clean", "Val. robust", "Corruptions", *ALONE, *cost_columns.COLUMNS}  # fmt: skip
+NUMBERS = {"Clean", "AutoAttack", "Worst case", "Union", "PGD-20", "Average", "Train time", "#", "Seeds", "Seed",
+           "FIRE paper", "RobustBench", "Val. clean", "Val. robust", "Corruptions", *ALONE,
+           *cost_columns.COLUMNS}  # fmt: skip
 """Columns that are set to the right."""
 
 
@@ -48,6 +49,7 @@ def columns(measured: Sequence[Entry], shown: Shown) -> list[str]:
     profiles = any(entry.profile not in ("", "matched") for entry in measured)
     seed, seeds = (["Seed"], []) if shown.per_seed else ([], ["Seeds"])
     worst = ["Worst case"] if any(entry.worst for entry in measured) else []
+    worst += ["Union"] if any(union(entry) for entry in measured) else []
     first = ["#", "Method", *seed, "Architecture", "Clean", "AutoAttack", *worst, *(["PGD-20"] if without_aa else [])]
     first += ["Corruptions"] if any(corruptions(entry) for entry in measured) else []
     reported = ["FIRE paper", "RobustBench"] if shown.paper else []
@@ -86,6 +88,7 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         **{column: _accuracy(value, intervals.get(column), shown) for column, value in accuracies.items()},
         **{column: _text(entry.alone(name) if asked else None) for column, name in ALONE.items()},
         "Worst case": _text(entry.worst),
+        "Union": _text(union(entry)),
         "Corruptions": _text(corruptions(entry)),
         "Seeds": entry.seeds,
         "Seed": "–" if entry.seed is None else str(entry.seed),
@@ -96,6 +99,11 @@ def values(entry: Entry, rank: int, signs: str, shown: Shown, intervals: Mapping
         "RobustBench": entry.reported.get("RobustBench", "–"),
         **(cost_columns.texts(entry) if shown.cost else {}),
     }
+
+
+def union(entry: Entry) -> MeanStd | None:
+    """Robust accuracy under several norms together; None where it is not known."""
+    return united.over_seeds(entry.row.facts, entry.row.per_seed) if entry.row else None
 
 
 def corruptions(entry: Entry) -> MeanStd | None:

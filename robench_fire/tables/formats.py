@@ -14,7 +14,7 @@ from robench_fire.boards.model_info import BOARD_KEY, to_model_info
 from robench_fire.files import csv_cell
 from robench_fire.runs.folders import MORE_DATA
 from robench_fire.tables import cost_columns, marks
-from robench_fire.tables.columns import NUMBERS, USUAL, Shown, corruptions
+from robench_fire.tables.columns import NUMBERS, USUAL, Shown, corruptions, union
 from robench_fire.tables.entries import BENCHMARK, PUBLISHED, Entry
 from robench_fire.tables.table import Table
 
@@ -206,9 +206,10 @@ def frame(entries: Iterable[Entry], shown: Shown = USUAL) -> pd.DataFrame:
         for name in marks.MEASURES.values():
             for end in ("low", "high"):
                 made[f"{name}_{end}"] = [_intervals(entry).get(name, {}).get(end) for entry in entries]
-    if any(found := [corruptions(entry) for entry in entries]):
-        for part in ("mean", "std"):
-            made[f"corruptions_{part}"] = [getattr(each, part, None) for each in found]
+    for column, of in (("union", union), ("corruptions", corruptions)):
+        if any(found := [of(entry) for entry in entries]):
+            for part in ("mean", "std"):
+                made[f"{column}_{part}"] = [getattr(each, part, None) for each in found]
     if shown.cost:
         made = pd.concat([made, pd.DataFrame([cost_columns.numbers(entry) for entry in entries])], axis=1)
     return made

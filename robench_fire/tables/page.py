@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables import cost_columns
+from robench_fire.tables.columns import corruptions, union
 from robench_fire.tables.entries import CHECKPOINT, OURS, REEVALUATED, Entry
 from robench_fire.tables.table import PARETO, Table
 
 COLUMNS = {
     "Rank": "number", "Method": "text", "Standard accuracy": "accuracy", "AutoAttack robust accuracy": "accuracy",
-    "Best known robust accuracy": "accuracy", "PGD-20": "accuracy",
+    "Best known robust accuracy": "accuracy", "Union": "accuracy", "PGD-20": "accuracy", "Corruptions": "accuracy",
     "Average": "accuracy", "AA eval. potentially unreliable": "mark",
     "Extra data": "mark",
     "Architecture": "text", "Venue": "text", "Seeds": "number", "Train time": "number",
     **dict.fromkeys(cost_columns.COLUMNS, "number"), "Device": "text",
 }  # fmt: skip
-"""RobustBench's columns, PGD-20 where AutoAttack is missing, and those that only entries of ours fill; how each is set
-and sorted.
-"""
+"""RobustBench's columns, what else was measured, and those that only entries of ours fill; how each is set, sorted."""
 ONLY_OURS = ("Seeds", "Train time")
-ASKED = ("PGD-20", "Average", "Train time", *cost_columns.COLUMNS, "Device")  # shown where the table has them
+ASKED = ("Union", "PGD-20", "Corruptions", "Average", "Train time", *cost_columns.COLUMNS, "Device")
+"""Shown where the table has them."""
 
 
 class Cell(NamedTuple):
@@ -103,7 +103,7 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
 
 def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
     known = None if entry.robust is None and entry.best_known is None else entry.score
-    weak = entry.pgd20
+    others = {"Union": union(entry), "PGD-20": entry.pgd20, "Corruptions": corruptions(entry)}
     asked = dict(zip(table.columns, table.cells[number], strict=True))
     numbers = {"Train time": entry.train_seconds and entry.train_seconds.mean, **cost_columns.sorted_by(entry)}
     return [
@@ -112,7 +112,7 @@ def _cells(table: Table, number: int, entry: Entry) -> list[Cell]:
         _accuracy(entry, "clean", entry.clean, "Clean" in table.best[number], asked.get("Clean")),
         _accuracy(entry, "robust", entry.robust, "AutoAttack" in table.best[number], asked.get("AutoAttack")),
         Cell("–" if known is None else f"{known:.2f}%", known),
-        Cell("–", None) if weak is None else Cell(f"{weak}%", weak.mean),
+        *(Cell(f"{value}%", value.mean) if value else Cell("–", None) for value in others.values()),
         _accuracy(entry, "average", entry.average, "Average" in table.best[number], asked.get("Average")),
         _unreliable(entry.unreliable),
         _extra(entry.extra),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from robench_fire.evaluation import adversarial_images
 from robench_fire.files import sha256
-from robench_fire.runs.folders import evaluation_name, read_masks, read_sealed
+from robench_fire.runs.evaluations import evaluation_name
+from robench_fire.runs.folders import read_masks, read_sealed
 from robench_fire.statistics.summary import percent, wilson
 from robench_fire.verification.finding import Finding, far, lacking, listed, tried, unlike
 from robench_fire.verification.images import Images, own_of

@@ -165,6 +165,11 @@ def test_changed_code_is_another_attack(here: Path) -> None:
     assert len(list(folder.glob("eval.attack-climb@*.json"))) == 2
 
 
+def test_an_attack_on_other_images_than_autoattacks_hears_that_it_is_alone(here: Path) -> None:
+    told = ran(here, "eval", "runs", "--attack", "./attack.py:climb", "--examples", "10", "--jobs", "1").stdout
+    assert re.search(r"all of attack.py:climb \(\w+\); no other attack was run on these images \(--examples", told)
+
+
 def test_several_norms_have_their_union(here: Path) -> None:
     asked = ("--attack", "pgd20", "--norm", "Linf,L2", "--eps", "0.1,0.5", *FEW)
     listed = json.loads(ran(here, "eval", "runs", *asked, "--json").stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from contextlib import ExitStack
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from batch_queue import Queue, inside, once
+from command_line import ran
 from repository import ROOT
 
 FILES = ROOT / "docs" / "slurm"
 SHORT = ["--examples", "20", "--device", "cpu", "--attack", "pgd20"]
 QUICK = ["--set", "recipe.attack.steps=1", "--set", "recipe.attack.step=0.2"]
+ONE_EPOCH = ["--epochs", "1", *QUICK, "--no-eval", "--device", "cpu"]
 
 
 def _curves(folder: Path, seed: int = 0) -> list[Path]:
@@ -53,6 +56,54 @@ def test_a_task_that_comes_to_nothing_is_not_queued_for_ever(tmp_path: Path) -> 
         with queue.started("17", "0", restarts) as task:
             assert task.wait() == 75
     assert queue.requeued == ["17"]
+
+
+@pytest.mark.slow
+def test_two_tasks_with_one_seed(tmp_path: Path) -> None:
+    """The one that came first is held at work, as long as the other one needs to hear of it."""
+    queue = Queue(tmp_path, FILES / "array.sbatch", *ONE_EPOCH, DATASET="digits")
+    with queue.started("17", "3") as first:
+        once(lambda: list(tmp_path.rglob("seed-3/.lock.by")), first, queue.log("17", "3"))
+        os.kill(holder := inside(first), signal.SIGSTOP)
+        with queue.started("18", "3") as other:
+            assert other.wait() == 2
+        last = queue.told("18", "3").splitlines()[-1]
+        os.kill(holder, signal.SIGCONT)
+        assert first.wait() == 0, queue.told("17", "3")
+    assert re.search(rf"seed-3 is in use by another process \({holder} on \S+ since [\d :+-]+\); wait for it", last)
+    assert queue.requeued == []
+
+
+@pytest.mark.slow
+def test_a_step_that_takes_longer_than_what_is_left(tmp_path: Path) -> None:
+    """SLURM ends the job by itself, script and all; the same command comes to its end."""
+    queue = Queue(tmp_path, FILES / "array.sbatch", *ONE_EPOCH, DATASET="digits")
+    with queue.started("17", "0") as task:
+        once(lambda: list(tmp_path.rglob("seed-0/.lock.by")), task, queue.log("17", "0"))
+        os.kill(held := inside(task), signal.SIGSTOP)  # in a step that does not end
+        os.kill(held, signal.SIGTERM)
+        os.killpg(task.pid, signal.SIGKILL)
+        assert task.wait() == -signal.SIGKILL
+    assert queue.requeued == []
+    ran(tmp_path, "train", "fire", "digits", "--seed", "0", *ONE_EPOCH)
+
+
+def test_an_index_is_the_seed(tmp_path: Path) -> None:
+    """Also one that is higher than the array was meant to be."""
+    queue = Queue(tmp_path, FILES / "array.sbatch", "--epochs", "50")
+    (tmp_path / "programs" / "robench").write_text('#!/bin/bash\necho "$@"\n', encoding="utf-8")
+    with queue.started("17", "12") as task:
+        assert task.wait() == 0
+    assert queue.told("17", "12").split() == "train fire cifar10 --seed 12 --epochs 50".split()
+
+
+def test_an_index_that_is_no_seed(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, FILES / "array.sbatch", DATASET="digits")
+    with queue.started("17", "-1") as task:
+        assert task.wait() == 2
+    assert "Invalid value for '--seed'" in queue.told("17", "-1")
+    assert queue.requeued == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_array_file_outside_an_array(tmp_path: Path) -> None:

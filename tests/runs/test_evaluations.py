@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from robench_fire.runs.evaluations import pick, shared_evaluation
-from robench_fire.runs.folders import evaluation_name
+from robench_fire.runs.evaluations import evaluation_name, pick, shared_evaluation
 
 CLAIM = {"kind": "Linf", "eps": "0.2"}
 

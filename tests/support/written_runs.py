@@ -11,7 +11,8 @@ from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.differences import by_hand
-from robench_fire.runs.folders import Run, evaluation_name
+from robench_fire.runs.evaluations import evaluation_name
+from robench_fire.runs.folders import Run
 
 CLEAN = [90.0, 91.0, 92.0, 93.0, 94.0]
 

@@ -19,7 +19,7 @@ from robench_fire.models.names import display_name
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.compose import Request, compose
-from robench_fire.runs.folders import evaluation_name
+from robench_fire.runs.evaluations import evaluation_name
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import (
     CHECKPOINT,

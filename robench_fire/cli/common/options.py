@@ -93,7 +93,9 @@ Together = Annotated[bool, typer.Option("--together", help="Train a plan's seeds
 Launcher = Annotated[LauncherName, typer.Option(help="local: this machine; ray: those that Ray joins.")]
 Address = Annotated[str, typer.Option(help="With --launcher ray: HOST:PORT of its cluster. (default: this machine)")]
 Slots = Annotated[int | None, typer.Option(min=1, help="With --launcher ray: CPU cores of a run. (default: 1)")]
-Output = Annotated[Path, typer.Option("--output", "-o", envvar="ROBENCH_RUNS", help="Folder for run folders.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", envvar="ROBENCH_RUNS", readable=False, help="Folder for run folders.")
+]
 Data = Annotated[
     Path | None, typer.Option("--data-dir", envvar="ROBENCH_DATA", help="Data folder. (default: the user's cache)")
 ]

@@ -29,7 +29,9 @@ class MetricName(str, Enum):
 
 
 def compare(
-    source: Annotated[Path, typer.Argument(help="A board or run folders, like leaderboards/digits/Linf.")],
+    source: Annotated[
+        Path, typer.Argument(readable=False, help="A board or run folders, like leaderboards/digits/Linf.")
+    ],
     names: Annotated[list[str], typer.Argument(help="The row that is compared, then those it is compared with.")],
     with_: o.With = None,
     metric: Annotated[MetricName, typer.Option(help="Which accuracy.")] = MetricName.robust,

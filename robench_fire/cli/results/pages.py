@@ -13,7 +13,7 @@ from robench_fire.errors import UsageError
 
 
 def report(
-    sources: Annotated[list[Path], typer.Argument(help="Run folders, boards, evaluated weights.")],
+    sources: Annotated[list[Path], typer.Argument(readable=False, help="Run folders, boards, evaluated weights.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
     only: o.Only = None,
     where: o.Where = None,

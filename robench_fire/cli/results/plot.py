@@ -63,7 +63,10 @@ TAKES = {
 def plot(
     kind: Annotated[Kind, typer.Argument(help="What to draw, see docs/figures.md.")],
     sources: Annotated[
-        list[Path], typer.Argument(help="Run folders or boards; JSON of `robench features`, of `robench transfer`.")
+        list[Path],
+        typer.Argument(
+            readable=False, help="Run folders or boards; JSON of `robench features`, of `robench transfer`."
+        ),
     ],
     output: Output,
     only: o.Only = None,

@@ -27,14 +27,18 @@ class Format(str, Enum):
     bibtex = "bibtex"
 
 
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        readable=False,
+        help="Run folders, boards, evaluated checkpoints or weights of RobustBench's. (default: --output)",
+    ),
+]
+
+
 def table(
     wanted: TableOptions,
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Run folders, boards, evaluated checkpoints or weights of RobustBench's. (default: --output)"
-        ),
-    ] = None,
+    sources: Sources = None,
     output: o.Output = Path("runs"),
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     update: Annotated[

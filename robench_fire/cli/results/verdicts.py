@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robench_fire.comparison.reproduce import Reproduction
 
 WIDE = 110  # columns from which the published figures stand beside the verdicts
-Board = Annotated[Path, typer.Argument(help="A board or run folders, like leaderboards/digits/Linf.")]
+Board = Annotated[Path, typer.Argument(readable=False, help="A board or run folders, like leaderboards/digits/Linf.")]
 Radius = Annotated[str, typer.Option(help="Rows that claim this radius instead of the plan's, like 0.031.")]
 
 

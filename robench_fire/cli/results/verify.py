@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    source: Annotated[Path, typer.Argument(help="A board, a run, or a folder of either.")],
+    source: Annotated[Path, typer.Argument(readable=False, help="A board, a run, or a folder of either.")],
     recompute: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", help="Of runs: all clean images and N perturbed ones, by the weights, too."),

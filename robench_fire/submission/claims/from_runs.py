@@ -92,7 +92,7 @@ def trained_of(every: Sequence[Run]) -> list[Run]:
 def _row(run: Run, eps: str, images: int) -> Row | None:
     """The row of the seeds evaluated as ``run``: on all images by AutoAttack, or by the nearest to it that there is.
 
-    Without accuracy under common corruptions: a board of a norm asks for none, and it may be of images made here.
+    Without what a board of one norm does not ask for: accuracy under common corruptions and under several norms.
     """
     radii = dict.fromkeys([eps, *(str(each["eps"]) for each in run.evaluations())])
     rows = [row for at in radii for folder in (run.folder.parent, run.folder) for row in collect(folder, at)]
@@ -101,7 +101,8 @@ def _row(run: Run, eps: str, images: int) -> Row | None:
         key=lambda row: (row.eps == eps, row.attack == "aa", row.examples == images, row.examples),
         default=None,
     )
-    return found and replace(found, facts={name: each for name, each in found.facts.items() if name != "corruptions"})
+    without = ("corruptions", "union")
+    return found and replace(found, facts={name: each for name, each in found.facts.items() if name not in without})
 
 
 def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
