@@ -23,6 +23,7 @@ from robench_fire.problem.dataset import Split, head
 from robench_fire.problem.threat import THREATS, Threat, mistaken
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
+from robench_fire.runs.evaluations import evaluation_name
 from robench_fire.runs.model_source import ModelSource
 
 
@@ -159,7 +160,7 @@ class Evaluator:
 
     def name(self, attack: str, threat: Threat) -> str:
         wanted = self.evaluations
-        return folders.evaluation_name(
+        return evaluation_name(
             attack, threat.norm, str(threat.eps), len(self.test.labels), wanted.seed, wanted.batch_size,
             SHUFFLED * wanted.shuffled,
         )  # fmt: skip

@@ -23,6 +23,7 @@ from robench_fire.problem.pgd import Pgd, misclassify
 from robench_fire.progress import Event, Listen
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
+from robench_fire.runs.evaluations import evaluation_name
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import source_of
 from robench_fire.statistics.summary import mean_std, percent
@@ -71,7 +72,7 @@ def transfer(
         "transfer": found,
         "alone": {name: _alone(plans, name, first.claim, len(test.labels)) for name in ALONE},
     }
-    name = folders.evaluation_name("transfer", first.claim.norm, str(first.claim.eps), len(test.labels), seed)
+    name = evaluation_name("transfer", first.claim.norm, str(first.claim.eps), len(test.labels), seed)
     write_json(folder / f"{name}.json", sealed(facts))
     return facts
 

@@ -45,3 +45,17 @@ def test_the_own_order_comes_first_where_as_many_have_it() -> None:
 )
 def test_a_name_says_what_is_not_usual(more: tuple[Any, ...], name: str) -> None:
     assert evaluation_name("aa", "Linf", "8/255", 1000, *(more or (0,))) == name
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (("aa", "Linf", "8/255", 1000, 0, 500), "aa-Linf-8_255-1000"),
+        (("aa", "Linf", "8/255", 1000, 3, 500), "aa-Linf-8_255-1000-seed3"),
+        (("aa", "Linf", "8/255", 1000, 0, 250), "aa-Linf-8_255-1000-batch250"),
+        (("aa", "Linf", "8/255", 1000, 3, 1000), "aa-Linf-8_255-1000-seed3-batch1000"),
+        (("pgd20", "L2", "0.5", 10_000, 0, 500), "pgd20-L2-0.5-10000"),
+    ],
+)
+def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
+    assert evaluation_name(*given) == name

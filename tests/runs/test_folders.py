@@ -198,20 +198,6 @@ def test_an_evaluation_is_complete_only_with_its_masks(
     assert Run(tmp_path).evaluations() == []
 
 
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        (("aa", "Linf", "8/255", 1000, 0, 500), "aa-Linf-8_255-1000"),
-        (("aa", "Linf", "8/255", 1000, 3, 500), "aa-Linf-8_255-1000-seed3"),
-        (("aa", "Linf", "8/255", 1000, 0, 250), "aa-Linf-8_255-1000-batch250"),
-        (("aa", "Linf", "8/255", 1000, 3, 1000), "aa-Linf-8_255-1000-seed3-batch1000"),
-        (("pgd20", "L2", "0.5", 10_000, 0, 500), "pgd20-L2-0.5-10000"),
-    ],
-)
-def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
-    assert folders.evaluation_name(*given) == name
-
-
 @contextmanager
 def other_process(lock: Path) -> Iterator[None]:
     """Another process that holds a lock file until the body is done."""
