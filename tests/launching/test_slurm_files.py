@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from batch_queue import Queue, inside, once
 from command_line import ran
+from filelock import FileLock
 from repository import ROOT
 
 FILES = ROOT / "docs" / "slurm"
@@ -90,6 +91,9 @@ def test_a_step_that_takes_longer_than_what_is_left(tmp_path: Path) -> None:
         os.killpg(task.pid, signal.SIGKILL)
         assert task.wait() == -signal.SIGKILL
     assert queue.requeued == []
+    (lock,) = tmp_path.rglob("seed-0/.lock")
+    with FileLock(lock, timeout=60):  # until what was killed has let go of it
+        pass
     ran(tmp_path, "train", "fire", "digits", "--seed", "0", *ONE_EPOCH)
 
 
