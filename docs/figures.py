@@ -23,6 +23,7 @@ import figures_plots
 import figures_reliability
 import figures_sweep
 import figures_theory
+import figures_training
 from figures_boards import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,6 +41,7 @@ MODULES = (
     figures_gpu,
     figures_growth,
     figures_peers,
+    figures_training,
     figures_methods,
 )
 BLOCKS: dict[str, Callable[[], str]] = {
