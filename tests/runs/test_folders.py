@@ -184,14 +184,17 @@ def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
     assert Run(tmp_path).evaluations() == []
 
 
-@pytest.mark.parametrize(("step", "left"), [("np.save", set()), ("write_json", {"eval.aa.npy"})])
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [("numpy.save", set()), ("robench_fire.runs.folders.write_json", {"eval.aa.npy"})],
+)
 def test_an_evaluation_is_complete_only_with_its_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, left: set[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"robench_fire.runs.folders.{step}", full)
+    monkeypatch.setattr(step, full)
     with pytest.raises(OSError, match="No space left"):
         folders.write_evaluation(tmp_path / "eval.aa", np.zeros((2, 3), bool), evaluation("aa", 0.0, 3))
     assert listed(tmp_path) == left
