@@ -20,7 +20,7 @@ def growth(file: Path = ROOT / "results" / "growth.json") -> str:
     ]
     for each in axes.values():
         cells = [cell for name in UNITS for cell in (_ends(each[name], UNITS[name]), _exponents(each, name))]
-        sizes = f"{each['sizes'][0]:,} to {each['sizes'][-1]:,} {each['what']}"
+        sizes = f"{each['what']}, {each['sizes'][0]:,} to {each['sizes'][-1]:,}"
         lines.append(f"| {sizes} | {each['stays']} | {' | '.join(cells)} |")
     machines = dict.fromkeys(_machine(each) for each in axes.values())
     return "\n".join([*lines, "", f"{'; '.join(machines)}."])

@@ -68,5 +68,5 @@ def test_the_table_of_growth(tmp_path: Path) -> None:
     axis = {"what": "rows", "stays": "a table", "sizes": [10, 1000], "torch": "2", "rounds": 3} | values | MACHINE
     (tmp_path / "growth.json").write_text(json.dumps({"axes": {"rows": axis}}))
     lines = growth(tmp_path / "growth.json").splitlines()
-    assert lines[2] == "| 10 to 1,000 rows | a table | 0.5 to 123 s | 0.40, 1.00 | 40 to 80 MB | 0.00, 0.10 |"
+    assert lines[2] == "| rows, 10 to 1,000 | a table | 0.5 to 123 s | 0.40, 1.00 | 40 to 80 MB | 0.00, 0.10 |"
     assert lines[-1] == "a processor, 2 threads, torch 2, medians of 3, commit 0123456."

@@ -185,7 +185,8 @@ def test_an_evaluation_is_its_masks_and_its_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "left"), [("numpy.save", set()), ("robench_fire.runs.folders.write_json", {"eval.aa.npy"})]
+    ("step", "left"),
+    [("numpy.save", set()), ("robench_fire.runs.folders.write_json", {"eval.aa.npy"})],
 )
 def test_an_evaluation_is_complete_only_with_its_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, left: set[str]
