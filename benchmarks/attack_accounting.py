@@ -12,6 +12,7 @@ and its own predictions, for seconds that do not depend on the weights. Models t
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack.attack_sets import SETS
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.autoattack.patches import Tracked
-from robench_fire.evaluation.autoattack.square import Area
+from robench_fire.evaluation.autoattack.square import Area, Asked, Change, Changes, Whole, within
 from robench_fire.files import write_json
 from robench_fire.models import architectures
 from robench_fire.problem import registry
@@ -142,6 +143,36 @@ def account(attacked: AttackedModel) -> dict[str, dict[str, float]]:
     return found
 
 
+SQUARE = {5: 50, 100: 150, 300: 300, 700: 500, 1500: 1000, 3000: 2000, 4500: 1000}
+"""Queries of Square, each for so many of the 5,000: those with squares of its size."""
+
+
+def reached(attacked: AttackedModel, counts: tuple[int, ...] = (10, 30, 65), times: int = 10) -> dict[int, float]:
+    """By number of images: Square's questions of the tracked model, to those of the whole, in seconds; in turns."""
+    found: dict[int, float] = {}
+    for count in counts if attacked.tracked else ():
+        x = attacked.images[:1].expand(count, -1, -1, -1).contiguous()
+        asked: tuple[Asked, Asked] = cast(Tracked, attacked.tracked), Whole(attacked.forward, count)
+        changes, spent = Changes(x.shape[1:]), [0.0, 0.0]
+        with torch.no_grad():
+            for each in asked:
+                each.begin(x)
+            for first, weight in SQUARE.items():
+                turns = [[_question(each, changes[first + 4 * k], x) for each in asked] for k in range(times)]
+                for way in (0, 1):
+                    spent[way] += weight * statistics.median(turn[way] for turn in turns)
+        asked[0].forget()
+        found[count] = spent[0] / spent[1]
+    return found
+
+
+def _question(asked: Asked, change: Change, x: Tensor) -> float:
+    values = x[within(change.area)] + 0.03 * change.colour
+    started = time.process_time()
+    asked.ask(torch.arange(len(x)), change.area, values)
+    return time.process_time() - started
+
+
 def products(forward: Forward, x: Tensor) -> dict[str, float]:
     """The share of convolutions and matrix products in the seconds of a forward, and of one with its gradient."""
 
@@ -165,7 +196,8 @@ def measured(model: nn.Module, images: Tensor, labels: Tensor, threat: Threat, b
     attacked, _ = attacked_model(model, images, labels, threat, num_classes=10, seed=0, batch_size=batch)
     share = products(attacked.forward, images[:50])
     clean = float(np.mean(attacked.clean(0)))
-    return {"examples": len(labels), "clean": 100 * clean, "products": share, "attacks": account(attacked)}
+    return {"examples": len(labels), "clean": 100 * clean, "products": share, "attacks": account(attacked),
+            "reached": reached(attacked)}  # fmt: skip
 
 
 def test_images(dataset: str, examples: int) -> Split:

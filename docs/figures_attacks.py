@@ -10,6 +10,8 @@ from figures_boards import ROOT
 
 ATTACKS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
 
+FEW = 10  # images: with fewer, a profile of a batch says little
+
 
 def attack_speed() -> str:
     """Ours and upstream's, in turns, with what either left robust."""
@@ -37,7 +39,7 @@ def attack_accounting() -> str:
         clean = f"{each['examples']} images, {each['clean']:.0f} % clean, {total:.0f} s"
         lines.append(f"| **{name}** ({clean}) | | | | | | | |")
         lines += [_row(ATTACKS[key], attack, total) for key, attack in each["attacks"].items()]
-    return "\n".join([*lines, "", _products(found["models"]), "", _machine(found)])
+    return "\n".join([*lines, "", _products(found["models"]), "", *_reached(found["models"]), _machine(found)])
 
 
 def _row(name: str, attack: dict[str, float], total: float) -> str:
@@ -53,8 +55,19 @@ def _products(models: dict[str, Any]) -> str:
     shares = "; ".join(
         f"{name} {100 * each['products']['forward']:.0f} and {100 * each['products']['with gradient']:.0f} %"
         for name, each in models.items()
+        if each["examples"] >= FEW
     )
     return f"Convolutions and matrix products take, of a forward and of one with its gradient: {shares}."
+
+
+def _reached(models: dict[str, Any]) -> list[str]:
+    """What remains of Square's seconds, by number of images."""
+    told = []
+    for name, each in models.items():
+        if ratios := each.get("reached"):
+            shares = ", ".join(f"{100 * ratio:.0f} % with {count}" for count, ratio in ratios.items())
+            told += [f"Square's seconds in {name}, to those of asking about whole images, by images: {shares}.", ""]
+    return told
 
 
 def _machine(found: dict[str, Any]) -> str:
