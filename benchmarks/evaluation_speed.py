@@ -117,7 +117,7 @@ WITHOUT: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "numpy's sort in FAB": lambda: mock.patch.object(leaving, "lent", nullcontext),
     "inference mode": lambda: mock.patch.object(torch, "inference_mode", torch.no_grad),
     "Square that computes what it reaches": lambda: mock.patch.object(attacked_model, "tracked", return_value=None),
-    "Square that asks nothing twice, or in vain": lambda: mock.patch.object(attack_sets, "square_linf", _square),
+    "Square that asks nothing twice": lambda: mock.patch.object(attack_sets, "square_linf", _square),
 }
 """Our measures, and how to do without each."""
 

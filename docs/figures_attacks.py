@@ -36,7 +36,7 @@ def attack_accounting() -> str:
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for name, each in found["models"].items():
         total = sum(attack["seconds"] for attack in each["attacks"].values())
-        clean = f"{each['examples']} images, {each['clean']:.0f} % clean, {total:.0f} s"
+        clean = f"{each['examples']} image{'s' * (each['examples'] > 1)}, {each['clean']:.0f} % clean, {total:.0f} s"
         lines.append(f"| **{name}** ({clean}) | | | | | | | |")
         lines += [_row(ATTACKS[key], attack, total) for key, attack in each["attacks"].items()]
     return "\n".join([*lines, "", _products(found["models"]), "", *_reached(found["models"]), _machine(found)])

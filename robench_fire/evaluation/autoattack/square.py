@@ -1,4 +1,4 @@
-"""Square under the L-infinity norm, pyautoattack's proposals in its order, none asked twice or in vain.
+"""Square under the L-infinity norm, pyautoattack's proposals in its order, none asked twice in vain.
 
 Andriushchenko et al. 2020, "Square Attack: a query-efficient black-box adversarial attack via random search".
 """
@@ -127,8 +127,7 @@ def _searched(
     """``best`` after all changes that help.
 
     A change that an image refused cannot help it before another one does; the model, taken to be deterministic, is not
-    asked again. Tiny grey images have so few different changes that this spares most queries. Nor is it asked about a
-    change to what the image holds already.
+    asked again. Tiny grey images have so few different changes that this spares most queries.
     """
     low, high = (x - eps).clamp_min(0), (x + eps).clamp_max(1)
     margin = _margins(model.begin(best), label)
@@ -145,13 +144,7 @@ def _searched(
         if not len(rows):
             continue
         at = within(area)
-        old = best[at][rows]
-        new = (old + 2 * eps * colour.to(x.device)).maximum(low[at][rows]).minimum(high[at][rows])
-        moved = (new != old).flatten(1).any(1)
-        last[rows[~moved]] = query
-        rows, new = rows[moved], new[moved]
-        if not len(rows):
-            continue
+        new = (best[at][rows] + 2 * eps * colour.to(x.device)).maximum(low[at][rows]).minimum(high[at][rows])
         found = _margins(model.ask(rows, area, new), label[rows])
         better = (found < margin[rows]) | (found <= 0)
         last[rows[~better]], taken = query, rows[better]
