@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import figures_attacks
 import figures_cifar10
 import figures_claims
 import figures_clusters
@@ -43,6 +44,7 @@ MODULES = (
     figures_peers,
     figures_training,
     figures_methods,
+    figures_attacks,
 )
 BLOCKS: dict[str, Callable[[], str]] = {
     name.replace("_", "-"): made

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from robench_fire.evaluation.autoattack.leaving import AllBroken, Fab, Leaving
-from robench_fire.evaluation.autoattack.square import QUERIES, square_linf
+from robench_fire.evaluation.autoattack.square import QUERIES, Asked, square_linf
 from robench_fire.evaluation.own_attacks.attack import OwnAttack
 from robench_fire.problem.pgd import Forward
 from robench_fire.problem.threat import Threat
@@ -92,7 +92,7 @@ def inside(threat: Threat, x_adv: Tensor, x: Tensor) -> Tensor:
 class AttackedBlock:
     """A block of correctly classified images ``x`` (N, C, H, W) in [0, 1] with ``label`` (N,) under attack.
 
-    At most ``room`` images are shown to the model at a time.
+    At most ``room`` images are shown to the model at a time. ``tracked``: the same model, for Square.
     """
 
     forward: Forward
@@ -102,6 +102,7 @@ class AttackedBlock:
     num_classes: int
     room: int
     heard: Heard
+    tracked: Asked | None = None
 
     def inside(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """(N,) whether the threat model allows ``x_adv`` for ``x``."""
@@ -229,7 +230,8 @@ def _square(attack: Attack, attacked: AttackedBlock, tick: Tick) -> Tensor:
     from pyautoattack.square import SquareAttack
 
     if attacked.threat.norm == "Linf":
-        return square_linf(attacked.forward, attacked.x, attacked.label, float(attacked.threat.eps), tick)
+        eps = float(attacked.threat.eps)
+        return square_linf(attacked.forward, attacked.x, attacked.label, eps, tick, attacked.tracked)
     forward = _counted(attacked.forward, QUERIES + 1, tick)
     upstream = SquareAttack(forward, n_queries=QUERIES, resc_schedule=False, **attacked.shared)
     upstream.init_hyperparam(attacked.x)

@@ -16,6 +16,8 @@ from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack, AttackedBlock, Heard, Tick, inside
 from robench_fire.evaluation.autoattack.forwards import PIXELS, as_loaded, forward_of
+from robench_fire.evaluation.autoattack.patches import tracked
+from robench_fire.evaluation.autoattack.square import Asked
 from robench_fire.evaluation.own_attacks import calling
 from robench_fire.evaluation.own_attacks.uncounted import Uncounted, uncounted
 from robench_fire.problem.pgd import Forward, Gain, Pgd, margin, misclassify
@@ -61,7 +63,7 @@ class AttackedModel:
     """A frozen model and the test images (N, C, H, W), floats in [0, 1], that it is attacked on, cut into blocks.
 
     Attacks search with ``forward``; whether an image is classified correctly is asked of ``model`` as it was loaded.
-    Attacks of the user's own get the ``module`` itself.
+    Attacks of the user's own get the ``module`` itself, Square gets the ``tracked`` model where there is one.
     """
 
     model: Forward
@@ -73,6 +75,7 @@ class AttackedModel:
     seed: int
     batch_size: int
     module: nn.Module
+    tracked: Asked | None = None
 
     @property
     def blocks(self) -> int:
@@ -136,7 +139,8 @@ class AttackedModel:
         if attack.own:
             seed = derive(self.seed, "own attack", number)
             return calling.perturbed(attack.own, self.module, x, label, float(self.threat.eps), seed)
-        attacked = AttackedBlock(self.forward, x, label, self.threat, self.num_classes, self._room(x), heard)
+        room, square = self._room(x), self.tracked
+        attacked = AttackedBlock(self.forward, x, label, self.threat, self.num_classes, room, heard, square)
         return attack_sets.perturb(attack, attacked, derive(self.seed, attack.name, number), tick)
 
     def _room(self, x: Tensor) -> int:
@@ -162,6 +166,6 @@ def attacked_model(
     fast = forward_of(model, images, num_classes, dynamic)
     attacked = AttackedModel(
         model=plain, forward=fast, images=images, labels=labels, threat=threat, num_classes=num_classes, seed=seed,
-        batch_size=batch_size, module=model,
+        batch_size=batch_size, module=model, tracked=None if dynamic else tracked(model, images, num_classes, fast),
     )  # fmt: skip
     return attacked, checks.flags(plain, few, its) + ["dynamic"] * dynamic
