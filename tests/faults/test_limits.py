@@ -9,12 +9,9 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import limits
 import pytest
@@ -201,17 +198,6 @@ def test_a_clock_that_runs_back(workshop: Workshop, tmp_path: Path) -> None:
     goes_on(workshop, TRAIN, folder)
 
 
-def removes_runs(file: str) -> None:
-    """In the process itself: remove the results right before such a file takes its place."""
-    quick()
-
-    def heard(event: str, given: tuple[Any, ...]) -> None:
-        if event == "os.rename" and fnmatch(os.path.basename(given[1]), file) and os.path.exists("runs"):
-            shutil.rmtree("runs")
-
-    sys.addaudithook(heard)
-
-
 @pytest.mark.parametrize(
     ("command", "file"),
     [(TRAIN, "state.pt"), (TRAIN, "weights.safetensors"), (EVAL, "*.state"), (EVAL, "eval.*.json")],
@@ -221,6 +207,6 @@ def test_a_run_folder_that_is_removed_under_way(
 ) -> None:
     """Nothing is left in its place either."""
     workshop.begun(command.before, folder := tmp_path / "case")
-    said = ended(folder, command.words[0], partial(removes_runs, file), 4, nothing)
+    said = ended(folder, command.words[0], partial(limits.removed_runs, file), 4, nothing)
     assert re.search(r"seed-0\S* was removed while it was worked on; the same command begins anew", said)
     assert not {*os.listdir(folder)} - {"temporary"}
