@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 
 _WRITTEN = re.compile(r"[+-]?(\d+/\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"(\d{1,7}(?:\.\d*)?) ?(s|min|m|h|days|d)(?= ?\d|$) ?", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "days": 86400}
 
 
 class Quantity(float):
@@ -65,18 +67,22 @@ def duration(seconds: float) -> str:
 
 
 def seconds(text: str) -> float:
-    """What a duration is in seconds: "90", "90s", "5m", "2h", "1d", or "7:59:00" (hours, minutes, seconds; "9:30" too).
+    """What a duration is in seconds: "90", "90s", "5m", "2h30m", "1d", "7:59:00" (hours, minutes, seconds; "9:30" too).
+
+    What ``duration`` writes is read as well.
 
     Raises:
         ValueError: for anything else, or less than nothing.
     """
     plain = text.strip().lower()
-    if match := re.fullmatch(r"(\d{1,7}(?:\.\d*)?)([smhd]?)", plain):
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    if re.fullmatch(r"\d{1,7}(\.\d*)?", plain, re.ASCII):
+        return float(plain)
+    if plain and not _PART.sub("", plain):
+        return sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(plain))
     if match := re.fullmatch(r"(?:(\d{1,5}):)?(\d{1,5}):([0-5]\d)", plain):
         hours, minutes, rest = (int(each or 0) for each in match.groups())
         return float(3600 * hours + 60 * minutes + rest)
-    raise ValueError(f"{text!r} is no duration; write it like 90s, 5m, 8h or 7:59:00")
+    raise ValueError(f"{text!r} is no duration; write it like 90s, 5m, 2h30m or 7:59:00")
 
 
 def scaled(value: float, unit: str) -> str:

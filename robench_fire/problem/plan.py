@@ -145,6 +145,9 @@ def override(plan: Plan, path: str, text: str) -> Plan:
     head, _, rest = path.partition(".")
     if head not in ("defense", "threat", "claim", "recipe") or not rest:
         raise RecipeError(no_setting(plan, path))
+    attack, judging = plan.recipe.attack, plan.recipe.validation_attack
+    if path.startswith("recipe.validation_attack.") and judging is None and not isinstance(attack, Replay):
+        plan = plan.with_recipe(validation_attack=attack)  # what it is where nothing else is said
     try:
         changed = _replaced(plan, path.split("."), text, path)
     except ValueError as fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,15 @@ def test_an_attack_of_validation_reaches_the_boundary_too() -> None:
     with pytest.raises(RecipeError, match=r"cannot reach eps 8/255: raise recipe\.validation_attack\.steps or "):
         plan().with_recipe(validation_attack=weak).check()
     plan().with_recipe(validation_attack=weak, attack=None).check()  # there is none without one in training
+
+
+def test_an_attack_of_validation_is_set_from_the_training_s() -> None:
+    both = [("--set", "recipe.validation_attack.steps", "20"), ("--set", "recipe.validation_attack.step", "1/255")]
+    found = plan(settings=tuple(both)).recipe
+    assert found.attack is not None
+    assert found.validation_attack == replace(found.attack, steps=20, step=Quantity("1/255"))
+    with pytest.raises(RecipeError, match=r"recipe\.validation_attack\.steps: none has no settings of its own"):
+        plan("standard", settings=tuple(both))
 
 
 def test_extra_data_from_a_file_need_the_file(tmp_path: Path) -> None:

@@ -162,5 +162,5 @@ SaveEvery = Annotated[
 ]
 TimeLimit = Annotated[
     str,
-    typer.Option(metavar="TIME", help="Stop after 7:59:00, 8h or 9m, resumably, with exit code 75. (default: none)"),
+    typer.Option(metavar="TIME", help="Stop after 7:59:00, 2h30m or 9m, resumably, with exit code 75. (default: none)"),
 ]
