@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from typing import Any
 
 from figures_boards import ROOT, entries
 
 from robench_fire.boards.labels import chosen, labelled
 from robench_fire.boards.model_info import find_rows
-from robench_fire.comparison.compare import compare, sentence
-from robench_fire.comparison.scores import scores
+from robench_fire.comparison.compare import compare, measured, sentence
+from robench_fire.comparison.scores import Metric, scores
 from robench_fire.comparison.until import block_size
 from robench_fire.evaluation.evaluator import shuffled
+from robench_fire.statistics.paired import holm
 from robench_fire.statistics.sequential import interval
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.render import render
@@ -40,6 +42,46 @@ def cifar10_compare() -> str:
     rows = find_rows(ROOT / "leaderboards" / "cifar10")
     (each,) = compare(chosen(rows, ["fire", "trades"]), "robust")
     return f"- {sentence(each)}"
+
+
+def cifar10_standing() -> str:
+    """Which differences between methods the CIFAR-10 board shows."""
+    return _standing("cifar10")
+
+
+def digits_standing() -> str:
+    """Which differences between methods the digits board shows."""
+    return _standing("digits")
+
+
+def _standing(board: str) -> str:
+    """Of each method, those that it is shown to be above and below: all pairs of a board, with Holm's correction."""
+    rows = labelled(find_rows(ROOT / "leaderboards" / board))
+    rows.sort(key=lambda row: -row.over_seeds("robust").mean)
+    pairs = list(combinations(rows, 2))
+    shown: dict[tuple[str, str, str], list[str]] = {}
+    widths: dict[str, list[float]] = {}
+    metrics: tuple[Metric, ...] = ("robust", "clean")
+    for metric in metrics:
+        made = [measured(one, other, metric)[0] for one, other in pairs]
+        widths[metric] = sorted(each.half for each in made)
+        for (one, other), each, p in zip(pairs, made, holm([each.p for each in made]), strict=True):
+            above, below = (one, other) if each.value > 0 else (other, one)
+            if p < 0.05:
+                shown.setdefault((metric, above.name, "above"), []).append(below.name)
+                shown.setdefault((metric, below.name, "below"), []).append(above.name)
+    columns = [(metric, side) for metric in widths for side in ("above", "below")]
+    lines = ["| | AutoAttack: above | AutoAttack: below | clean: above | clean: below |", "| --- " * 5 + "|"]
+    for row in rows:
+        cells = (", ".join(shown.get((metric, row.name, side), [])) or "–" for metric, side in columns)
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    robust, clean = widths.values()
+    return "\n".join([
+        *lines, "",
+        f"All {len(pairs)} pairs, over seeds and images, with Holm's correction among them, 5 %. The 95 % interval of",
+        f"a pair by itself is ± {robust[0]:.2f} to {robust[-1]:.2f} points of AutoAttack and ± {clean[0]:.2f} to "
+        f"{clean[-1]:.2f} of clean accuracy.",
+    ])  # fmt: skip
 
 
 SIGNS = (  # method, the one it is compared with, what is published of the two (AutoAttack), and the sign of that

@@ -51,10 +51,10 @@ def digits_conclusions() -> str:
 What can be concluded:
 
 - The harness works end to end, and its radius is informative: nothing is near 0 or 100 %.
-- Madry is ahead of the others under AutoAttack on this data set: {apart(board, "Madry", "FIRE")} points before
+- Madry is ahead of each of the others under AutoAttack on this data set: {apart(board, "Madry", "FIRE")} points before
   FIRE, seed by seed (same seeds, same test images), and ahead in clean accuracy too. Which of the others is better
   cannot be told: their means lie within {max(rest) - min(rest):.1f} points of each other, with a spread of about 2
-  points per row.
+  points per row. Asked about all pairs at once, which is a harder question, less is shown; the second table below.
 - FIRE and TRADES are the same here: {apart(board, "FIRE", "TRADES")} points of robust accuracy apart, seed by seed, and
   {apart(board, "FIRE", "TRADES", "clean")} points of clean accuracy. That is what [theory says](defenses.md)
   of λ = 12 on θ² and β = 6 on KL at small shifts.
