@@ -26,6 +26,8 @@ from torch.nn import functional as F
 
 from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
+from robench_fire.devices.device import resolve as resolve_device
+from robench_fire.devices.device import use
 from robench_fire.devices.precision import autocast, resolve, rounding, supported
 from robench_fire.devices.random_streams import generator
 from robench_fire.problem.dataset import Split, Splits, head
@@ -192,7 +194,8 @@ def main() -> None:
     parser.add_argument("--modes", default="", help="For training: only the formats whose name begins so.")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    device = torch.device(asked.device)
+    device = resolve_device(asked.device)
+    use(device)
     composed = compose(Request(defense=asked.defense, dataset=asked.dataset, arch=asked.arch, epochs=asked.epochs))
     splits = fetching.splits(asked.dataset, composed.dataset, fetching.data_folder())
     found: object

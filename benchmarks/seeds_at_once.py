@@ -41,15 +41,15 @@ def main() -> None:
     parser.add_argument("--defense", default="fire")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--ways", default="", help="Only those that begin so, as in one-seed,together")
+    parser.add_argument("--ways", default="", help="Only these, as in one-seed,together")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--options", default="", help="Further options of robench train.")
     asked = parser.parse_args()
     command = [sys.executable, "-m", "robench_fire", "train", asked.defense, asked.dataset, "--device", asked.device]
     command += asked.options.split() + (["--epochs", str(asked.epochs)] if asked.epochs else [])
-    begins = tuple(asked.ways.split(","))
-    ways = {name: way for name, way in WAYS.items() if name.replace(" ", "-").startswith(begins)}
+    chosen = asked.ways.split(",")
+    ways = {name: way for name, way in WAYS.items() if not asked.ways or name.replace(" ", "-") in chosen}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(asked.rounds):
         for name, way in ways.items():

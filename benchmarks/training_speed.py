@@ -38,6 +38,7 @@ from torch.nn.functional import one_hot
 from robench_fire.costs.account import flops_per_image
 from robench_fire.data import fetching
 from robench_fire.data.batches import augmented, to_float
+from robench_fire.devices.device import resolve as resolve_device
 from robench_fire.devices.device import use
 from robench_fire.devices.meters import matmul_rate
 from robench_fire.devices.precision import autocast, layout, resolve, rounding, supported
@@ -265,7 +266,7 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.backends.cudnn.benchmark = True  # for all ways, as ours has it
-    device = torch.device(asked.device)
+    device = resolve_device(asked.device)
     use(device)
     case = Case("fire", asked.arch, device, images(asked.batch, asked.random), "fp32")
     if asked.peak:

@@ -27,9 +27,9 @@ def cifar10_conclusions() -> str:
     least, most = flattered("cifar10")[0], flattered("cifar10")[-1]
     clean, robust = (apart("cifar10", "FIRE", "TRADES", measure) for measure in ("clean", "robust"))
     return f"""\
-- FIRE and TRADES do the same here, too: FIRE minus TRADES is, seed by seed, {clean} points of clean accuracy and
-  {robust} under AutoAttack. That is what λ = 12 on θ² and β = 6 on KL should do
-  ([defenses.md](defenses.md#which-distance-which-λ)).
+- FIRE and TRADES cannot be told apart here either: FIRE minus TRADES is, seed by seed, {clean} points of clean accuracy
+  and {robust} under AutoAttack (mean ± std over seeds), where [theory](defenses.md#which-distance-which-λ) expects no
+  difference of λ = 12 on θ² and β = 6 on KL.
 - Self-adaptive labels change nothing that two seeds could show: FIRE+SA minus FIRE is
   {apart("cifar10", "FIRE+SA", "FIRE")} under AutoAttack.
 - PGD-20 flatters: by {least[0]:.2f} points for {least[1]}, {most[0]:.2f} for {most[1]}. Compare under

@@ -55,9 +55,10 @@ What can be concluded:
   FIRE, seed by seed (same seeds, same test images), and ahead in clean accuracy too. Which of the others is better
   cannot be told: their means lie within {max(rest) - min(rest):.1f} points of each other, with a spread of about 2
   points per row. Asked about all pairs at once, which is a harder question, less is shown; the second table below.
-- FIRE and TRADES are the same here: {apart(board, "FIRE", "TRADES")} points of robust accuracy apart, seed by seed, and
-  {apart(board, "FIRE", "TRADES", "clean")} points of clean accuracy. That is what [theory says](defenses.md)
-  of λ = 12 on θ² and β = 6 on KL at small shifts.
+- FIRE and TRADES cannot be told apart here: seed by seed they differ by {apart(board, "FIRE", "TRADES")} points of
+  robust accuracy (mean ± std over seeds; [the interval](statistics.md#comparing-two-rows) is wider) and
+  {apart(board, "FIRE", "TRADES", "clean")} of clean accuracy. [Theory](defenses.md#which-distance-which-λ) expects no
+  difference of λ = 12 on θ² and β = 6 on KL at small shifts.
 - The self-adaptive labels change nothing that five seeds could show: FIRE+SA minus FIRE is
   {apart(board, "FIRE+SA", "FIRE")} points.
 - RST-adv has seen half of the labels. Its row says what self-training makes of them; it is not the published method.

@@ -35,7 +35,7 @@ def digits_sweep() -> str:
     every = [point for own in methods.values() for point in own]
     doubtful = [f"{name} at {_weight(each):g}" for name, own in methods.items() for each in own
                 if each["test"]["verdict"] == "unreliable"]  # fmt: skip
-    judged = f"{len(every) - len(doubtful)} of the {len(every)} settings have reliable evaluations alone"
+    judged = f"{len(every) - len(doubtful)} of the {len(every)} settings have only reliable evaluations"
     said.append(f"- {judged}{'; a seed is unreliable of ' if doubtful else ''}{listed(doubtful)}.")
     return "\n".join([*lines, "", *said])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 if os.environ.get("PYTEST_XDIST_WORKER"):  # before torch: also what the tests start shares the cores with others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the command line has it, for the same bits on a GPU
 os.environ["ROBENCH_DATA"] = tempfile.mkdtemp(prefix="robench-tests-")  # not the user's data, nor published figures
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="robench-tests-")  # nor which code the user has named
 

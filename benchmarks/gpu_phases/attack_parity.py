@@ -71,6 +71,7 @@ def main() -> None:
     subprocess.run([*train, "--no-eval", "--device", asked.device, "--output", str(runs)], check=True)  # if need be
     source = source_of(find(runs)[0])
     test = head(fetching.splits(source.dataset, source.parts(), fetching.data_folder()).test, count)
+    upstream(source, head(test, 16), "apgd-ce", device)  # so that neither pays for the device's and the kernels' start
     (own, mine), (other, theirs) = ours(source, test, attack, device), upstream(source, test, attack, device)
     result = {
         "attack": attack, "images": count, "seconds": {"ours": own, "pyautoattack": other}, "ratio": other / own,

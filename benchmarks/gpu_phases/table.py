@@ -37,7 +37,7 @@ class Phase:
         return [*script, *(each.format(**known) for each in words)]
 
 
-TRAINING = "--device {device} --work {work} fire cifar10 --arch resnet-18"
+TRAINING = "--device {device} --work {work} fire cifar10 --arch resnet-18 --no-compile"  # measured by phases of its own
 TINY_TRAINING = "--device {device} --work {work} fire digits"
 TINY = "--device {device} --arch wrn-10-1 --batch 2 --rounds 1 --random --least"
 
@@ -75,12 +75,12 @@ PHASES = (
           f"--examples 512 --attack aa {TRAINING}", f"--examples 8 --attack apgd-ce {TINY_TRAINING}", 120, 300, 8,
           cifar10=True),
     Phase("tests-autoattack", "pytest -m gpu of AutoAttack's verdicts against pyautoattack's", "gpu_phases/suite.py",
-          "upstream", "devices/test_waiting.py -knoticed", 60, 240),
+          "upstream/test_autoattack.py", "devices/test_waiting.py -knoticed", 60, 240),
     Phase("agreement", "signs of the attack's gradient in each format", "precision.py",
           "agreement --device {device}", "agreement --device {device} --dataset digits --arch digits-cnn", 40, 120,
           cifar10=True),
     Phase("together", "five seeds of DigitsCNN side by side in one process", "seeds_at_once.py",
-          "--device {device} --rounds 2 --ways one-seed,together",
+          "--device {device} --rounds 2 --ways one-seed,together --options=--no-compile",
           "--device {device} --rounds 1 --ways one-seed --epochs 1", 100, 240),
     Phase("two-processes", "two processes train one model: losses of one, NCCL on two GPUs, gloo on one",
           "gpu_phases/two_processes.py", "--device {device}", "--device {device}", 40, 120),

@@ -48,6 +48,8 @@ def pgd(
         eps = float(threat_of(threat).eps)
         if steps < 1 or batch_size < 1:
             raise UsageError(f"steps {steps}, batch_size {batch_size}: each must be at least 1")
+        if not eps:
+            return own.images
         search = _search(steps, 2 * eps / steps if step is None else step, start)
         draw = generator(own.images.device, seed, "pgd")
         parts = zip(own.images.split(batch_size), own.labels.split(batch_size), strict=True)

@@ -22,7 +22,7 @@ from robench_fire.runs.model_source import model_sources
 
 def load(
     source: Source, *, dataset: str = "", arch: str = "", normalise: str = "", key: str = "", norm: str = "",
-    model_dir: Source = "models", device: str = "auto",
+    model_dir: Source = "", device: str = "auto",
 ) -> nn.Module:  # fmt: skip
     """A trained network: images (N, C, H, W), floats in [0, 1], to logits (N, classes).
 
@@ -36,14 +36,15 @@ def load(
         normalise: a file's normalisation outside the network: none, dataset, image or MEAN:STD.
         key: which of several weights in a file.
         norm: Linf or L2, of a model of the zoo.
-        model_dir: the folder of the zoo's checkpoints.
+        model_dir: the folder of the zoo's checkpoints; "": the variable ROBENCH_MODELS, or models.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
 
     Raises:
         RobenchError: if there is no such run or file, or it does not fit the architecture.
     """
     with called():
-        found = model_sources(os.fspath(source), dataset, arch, norm, Path(model_dir), normalise, key)
+        zoo = Path(model_dir or os.environ.get("ROBENCH_MODELS") or "models")
+        found = model_sources(os.fspath(source), dataset, arch, norm, zoo, normalise, key)
         if len(found) > 1:
             raise UsageError(f"{source} holds {len(found)} trained runs; name one, like {found[0].weights.parent}")
         for note in found[0].notes:
@@ -72,6 +73,8 @@ def load_images(
         RobenchError: for an unknown data set, or images that cannot be brought.
     """
     with called():
+        if examples is not None and examples < 1:
+            raise UsageError(f"examples {examples}: at least 1")
         found = registry.load("datasets", dataset)
         parts, folder = found.module.DATASET, Path(data_dir) if data_dir else fetching.data_folder()
         bring_files(found.name, parts, folder, voices(progress)[0])

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from torch.nn.parallel import DistributedDataParallel
 
 from robench_fire import datasets
+from robench_fire.api.speaking import pairs
 from robench_fire.devices.precision import SHORT, Arithmetic, Format
 from robench_fire.devices.process_group import ALONE
 from robench_fire.devices.random_streams import generator as stream
@@ -262,7 +263,7 @@ def _plan(
     defense: str, threat: Threat | str | float, dataset: str, profile: Profile, changes: Mapping[str, object]
 ) -> Plan:
     chosen = threat if not isinstance(threat, (str, float, int)) else Linf(eps=Quantity(threat))
-    settings = tuple(("settings", path, str(value)) for path, value in changes.items())
+    settings = tuple(("settings", path, text) for path, text in pairs(changes))
     request = Request(
         defense=defense, dataset=dataset or datasets.SHARED, norm=chosen.norm, profile=profile, eps=str(chosen.eps),
         settings=settings,

@@ -146,6 +146,8 @@ def train(
     """
     with called(KEPT):
         torchrun.refuse("train() of Python")
+        if jobs < 0:
+            raise UsageError(f"jobs {jobs}: 0, for as many as are useful, or more")
         (listening, say), data = voices(progress), Path(data_dir) if data_dir else None
         own = own_images(os.fspath(dataset), data, listening, resize, channels)
         request = Request(

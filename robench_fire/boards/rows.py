@@ -163,7 +163,7 @@ class Row:
             )
             notes.append(f"{self.paper['method']}'s own setting{'s' * (len(own) > 1)}: {changed}.")
         if self.facts["by_hand"]:
-            changed = ", ".join(f"{path} {value}" for path, value in self.facts["by_hand"].items())
+            changed = ", ".join(f"{path} {said_value(value)}" for path, value in self.facts["by_hand"].items())
             notes.append(f"Not the {self.profile} recipe: {changed}.")
         return notes
 
@@ -265,6 +265,7 @@ def _facts(
         "usual_eps": first["usual_eps"],
         "sessions": {str(k): value for k, value in sessions.items()},
         "evaluation_batch_size": next(iter(scored.values()))["batch_size"],
+        **({"evaluation_order": order} if (order := next(iter(scored.values())).get("order")) else {}),
         "evaluator": _evaluator(scored),
         "flags": sorted({flag for each in scored.values() for flag in each.get("flags", [])}),
         "verdicts": {

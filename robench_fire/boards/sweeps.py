@@ -36,7 +36,7 @@ class Point:
     selected: bool = False
 
     def over_seeds(self, measure: str) -> MeanStd | None:
-        """One of MEASURES on the validation images; None where no seed has it."""
+        """One of MEASURES on the validation images; None where a seed lacks it."""
         found = [_measured(each, measure) for _, each in sorted(self.validation.items())]
         return mean_std([each for each in found if each is not None]) if found and None not in found else None
 

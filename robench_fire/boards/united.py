@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from robench_fire.boards.worst import NAMES, contradiction
+from robench_fire.boards.worst import contradiction
 from robench_fire.evaluation.own_attacks.worst_case import Found, beside, left
 from robench_fire.quantity import Quantity
+from robench_fire.runs.evaluations import ATTACK_NAMES
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import MeanStd, mean_std, percent
@@ -86,7 +87,7 @@ def notes(known: Mapping[str, Any]) -> list[str]:
         for threat in own.get("apart", ())
     ]
     each = [
-        f"{one['norm']} {one['eps']} ({', '.join(NAMES.get(name, name) for name in one['attacks'])}: "
+        f"{one['norm']} {one['eps']} ({', '.join(ATTACK_NAMES.get(name, name) for name in one['attacks'])}: "
         f"{mean_std([value for _, value in sorted(one['robust'].items())])})"
         for one in own.get("threats", ())
     ]

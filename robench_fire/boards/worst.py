@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robench_fire.evaluation.own_attacks import worst_case
-from robench_fire.runs.evaluations import masks
+from robench_fire.runs.evaluations import ATTACK_NAMES, masks
 from robench_fire.runs.folders import Run
 from robench_fire.statistics.masks import unpacked
 from robench_fire.statistics.summary import MeanStd, mean_std, percent
-
-NAMES = {"aa": "AutoAttack", "pgd20": "PGD-20", "square": "Square", "fgsm": "FGSM", "pgd20-cw": "PGD-20 CW"}
 
 
 def facts(runs: Mapping[int, Run], scored: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def notes(known: Mapping[str, Any]) -> list[str]:
     ]
     if "robust" not in own:
         return told
-    names = ", ".join(NAMES.get(name, name) for name in own["attacks"])
+    names = ", ".join(ATTACK_NAMES.get(name, name) for name in own["attacks"])
     alone = ", ".join(
         f"{name} {mean_std([value for _, value in sorted(own['attacks'][name].items())])}" for name in own["sha256"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -142,6 +143,8 @@ def features(
         Path | None, typer.Option("--output", "-o", help="Also write everything, with the embedding, to this JSON.")
     ] = None,
     embedding: Annotated[str, typer.Option(help="Two dimensions by pca or tsne.")] = "pca",
+    norm: Annotated[str, typer.Option(help="With rb:NAME: the threat model it was trained for.")] = "",
+    eps: Annotated[str, typer.Option(help="Radius of PGD-20. (default: the claimed one)")] = "",
     examples: o.Examples = None,
     seed: o.EvalSeed = 0,
     device: o.Device = "auto",
@@ -160,8 +163,11 @@ def features(
     from robench_fire.files import write_json
     from robench_fire.launching.local import reporter
     from robench_fire.launching.progress_display import listening
+    from robench_fire.problem.threat import THREATS
 
-    sources = file.named(source, "", model_dir, data_dir)
+    sources = file.named(source, norm, model_dir, data_dir, (eps,) if eps else ())
+    if eps:
+        sources = [replace(each, claim=THREATS[each.claim.norm](reading.radii(eps)[0])) for each in sources]
     with listening(1, "features") as listen:
         say, folder = reporter("features", listen), data_dir or data_folder()
         found = run(sources, cast("Any", embedding), examples, seed, folder, resolve(device), say)

@@ -53,7 +53,7 @@ def corruptions(
     from robench_fire.evaluation.corruptions import evaluate
     from robench_fire.launching.progress_display import listening, say
 
-    found = file.named(source, norm, model_dir, data_dir)
+    found = file.named(source, norm, model_dir, data_dir, ("0",))  # no perturbation is sought
     asked = evaluate.Asked(folder=corruptions_dir, examples=examples, seed=seed, batch_size=batch_size)
     data = data_dir or data_folder()
     for note in (note for each in found for note in each.notes):

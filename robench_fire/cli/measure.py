@@ -19,8 +19,8 @@ from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
-from robench_fire.errors import GivenWeightsError, raise_failed
-from robench_fire.runs.folders import kept
+from robench_fire.errors import GivenWeightsError, UsageError, raise_failed
+from robench_fire.runs.folders import progress_files
 
 FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
@@ -64,9 +64,12 @@ def requested(defenses: str, dataset: str, recipe: RecipeOptions, data_dir: Path
     """What is asked for of each of several defenses; ``defenses``: names, files or groups, comma-separated, or "all".
 
     Raises:
+        UsageError: if none is named.
         GivenWeightsError: where a defense that is named, not only of a group, lacks weights.
     """
     named, chosen = _chosen(defenses)
+    if not chosen:
+        raise UsageError("no defense is named; say some, like fire,trades")
     requests = [_given(each, each.defense in named) for each in recipe.requests(chosen, dataset, data_dir)]
     return [each for each in requests if each is not None]
 
@@ -144,10 +147,10 @@ def _kept_or_said(output: Path, numbers: list[int]) -> Iterator[None]:
     Raises:
         InVain: in the place of Stopped.
     """
-    before = kept(output, numbers)
+    before = progress_files(output, numbers)
     try:
         yield
     except stopping.Stopped as stopped:
-        if stopped.args[0] != signal.SIGINT and kept(output, numbers) == before:
+        if stopped.args[0] != signal.SIGINT and progress_files(output, numbers) == before:
             raise stopping.InVain(stopped.args[0], "anything new was kept") from None
         raise

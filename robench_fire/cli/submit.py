@@ -93,8 +93,11 @@ def _making(run: str, file: FileOptions, its: PaperOptions, chosen: dict[str, An
         return partial(submit, Path(run), **chosen)
     if ignored := _given({each: chosen.pop(each) for each in ("seed", "synthetic")}):
         raise UsageError(f"{ignored}: said of a trained run, and {run} is a checkpoint")
+    from robench_fire.data.own.sources import is_own
     from robench_fire.submission.claims.from_file import told
 
+    if is_own(file.dataset):
+        raise UsageError(f"--dataset {file.dataset}: RobustBench has no board of images of your own")
     source = its.under(file.named(run, its.norm, Path()))
     what = told(its.paper, chosen.pop("name"), its.additional_data)
     said = {"dataset": source.dataset, **{each: value for each, value in asdict(file).items() if value}}

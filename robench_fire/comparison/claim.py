@@ -106,7 +106,8 @@ def against(claim: Claim, made: Estimate) -> Estimate | None:
     many pairs (Bonferroni).
     """
     rising = claim.low == 0
-    pairs = list(combinations(made.rows, 2)) if claim.order is not None else []
+    order = claim.order
+    pairs = [pair for pair in combinations(made.rows, 2) if order(pair[0]) < order(pair[1])] if order else []
     found = [(measured(later, first, claim.metric), (first, later)) for first, later in pairs]
     turned = [Estimate(each._replace(p=min(each.p * len(pairs), 1.0)), rows, paired)
               for (each, paired), rows in found if (each.value < 0) == rising and each.value]  # fmt: skip
@@ -129,9 +130,8 @@ def _ratio(one: Row, other: Row) -> Estimate:
 
 def _slope(order: Callable[[Row], float], metric: Metric, rows: Sequence[Row]) -> Estimate:
     """Least squares through the rows' means over the binary logarithm of what orders them."""
-    placed = {order(row): row for row in sorted(rows, key=lambda row: row.fingerprint) if order(row) > 0}
-    ordered = tuple(row for _, row in sorted(placed.items()))
-    places = [math.log2(each) for each in sorted(placed)]
+    ordered = tuple(sorted((row for row in rows if order(row) > 0), key=lambda row: (order(row), row.fingerprint)))
+    places = [math.log2(order(row)) for row in ordered]
     middle = sum(places) / len(places)
     spread = sum((each - middle) ** 2 for each in places)
     weights = [(each - middle) / spread for each in places]

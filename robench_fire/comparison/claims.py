@@ -10,13 +10,14 @@ from typing import Any, Literal, NamedTuple
 from robench_fire.boards.rows import Row
 from robench_fire.comparison.claim import FEWEST, SHOWN, Claim, Estimate, against, estimate
 from robench_fire.comparison.compare import remarks
+from robench_fire.comparison.reproduce import NUMERICS
 from robench_fire.errors import UsageError
+from robench_fire.problem.settings import said_value
 from robench_fire.quantity import Quantity
 from robench_fire.statistics.paired import holm, seeds_needed
 
 Outcome = Literal["confirmed", "refuted", "cannot be told", "not on this board"]
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "refuted", "cannot be told", "not on this board")
-NUMERICS = ("recipe.precision", "recipe.attack_precision")  # by hand, and yet the same recipe
 UNITS = {"difference": "points", "ratio": "times the training time", "slope": "points per doubling"}
 INSTEAD = {
     "hidden": "Some labels were hidden, in place of further images.",
@@ -78,8 +79,9 @@ def _setting(row: Row) -> tuple[Any, ...]:
         path: value for path, value in row.facts["by_hand"].items()
         if not path.startswith("defense.") and path not in NUMERICS
     }  # fmt: skip
-    attacked = row.dataset, row.norm, float(Quantity(row.eps)), row.attack, row.examples, row.evaluation_seed
-    return *attacked, row.architecture, row.profile, str(sorted(by_hand.items()))
+    attacked = row.dataset, row.images, row.norm, float(Quantity(row.eps)), row.attack, row.examples
+    trained_at = float(Quantity(row.plan["threat"]["eps"]))
+    return *attacked, row.evaluation_seed, trained_at, row.architecture, row.profile, str(sorted(by_hand.items()))
 
 
 def _everywhere(claim: Claim, settings: Sequence[Sequence[Row]], rows: Sequence[Row]) -> list[Verdict]:
@@ -139,7 +141,7 @@ def _settled(each: Verdict, adjusted: float) -> Verdict:
 
 def _said(row: Row) -> str:
     """A setting in words."""
-    hand = [f"{path.removeprefix('recipe.')} {value}" for path, value in row.facts["by_hand"].items()
+    hand = [f"{path.removeprefix('recipe.')} {said_value(value)}" for path, value in row.facts["by_hand"].items()
             if not path.startswith("defense.")]  # fmt: skip
     attack = "" if row.attack == "aa" else "PGD-20"
     parts = [f"{row.dataset} {row.norm} {row.eps}", row.architecture, f"{row.examples:,} test images", attack]

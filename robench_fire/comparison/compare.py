@@ -13,9 +13,10 @@ from robench_fire.boards.rows import Row
 from robench_fire.comparison.scores import Metric, check_comparable, per_seed, scores
 from robench_fire.errors import DataError, RobenchError, UsageError
 from robench_fire.quantity import duration
+from robench_fire.runs.evaluations import ATTACK_NAMES
 from robench_fire.statistics.paired import Difference, difference, holm, images_needed, over_seeds, seeds_needed
 
-POINTS = {"clean": "clean accuracy", "average": "the average of clean accuracy and AutoAttack"}
+METRIC_NAMES = {"clean": "clean accuracy", "average": "the average of clean accuracy and AutoAttack"}
 
 
 class Comparison(NamedTuple):
@@ -110,7 +111,7 @@ def sentence(each: Comparison) -> str:
     found, names = each.found, (each.one.name, each.other.name)
     seeds = f"{found.seeds[0]}" if found.seeds[0] == found.seeds[1] else f"{found.seeds[0]} and {found.seeds[1]}"
     basis = f"95 %, {seeds} seed{'s' * (found.seeds != (1, 1))}, {found.images:,} images"
-    where = POINTS.get(each.metric, "AutoAttack" if each.one.attack == "aa" else "PGD-20")
+    where = METRIC_NAMES.get(each.metric, ATTACK_NAMES[each.one.attack])
     size = f"{abs(found.value):.2f} ± {found.half:.2f}"
     side = "points above" if found.value > 0 else "points below" if found.value < 0 else "points apart, level"
     if each.differs:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from robench_fire.boards.rows import Row
 from robench_fire.comparison.scores import Metric, per_seed, scores
-from robench_fire.statistics.paired import mean, over_seeds
+from robench_fire.statistics.paired import contrast_over_seeds, mean
 from robench_fire.statistics.summary import wilson
 
 
@@ -37,7 +37,7 @@ def interval(row: Row, metric: Metric) -> Interval | None:
     several = len(values) > 1
     over = "seeds" if matrix is None else "seeds and images" if several else "images"
     if matrix is not None or several:
-        found = mean(matrix) if matrix is not None else over_seeds(values, [0.0, 0.0], row.examples)
+        found = mean(matrix) if matrix is not None else contrast_over_seeds((values,), (1.0,), row.examples)
         if found.low < found.high:
             return Interval(found.value, max(found.low, 0.0), min(found.high, 100.0), over)
     if metric == "average":

@@ -17,14 +17,14 @@ Metric = Literal["clean", "robust", "average"]
 
 
 def scores(row: Row, metric: Metric) -> NDArray[Any] | None:
-    """(seeds, images) of 0 and 100; of the average, 50 as well; None where the row has no masks.
+    """(seeds, images) of 0 and 100; of the average, 50 as well; None without masks to compare images by.
 
     Raises:
         DataError: if a mask is broken.
     """
-    masks = row.facts.get("masks", {})
-    if set(masks) != {str(seed) for seed in row.per_seed}:
+    if not has_masks(row):
         return None
+    masks = row.facts["masks"]
     try:
         both = [
             [unpacked(masks[str(seed)][name], row.examples) for name in ("clean", "robust")]
@@ -34,6 +34,16 @@ def scores(row: Row, metric: Metric) -> NDArray[Any] | None:
         raise DataError(f"{row.name}: {fault}; publish the row again") from None
     values = 100.0 * np.array(both, float)  # (seeds, 2, images)
     return values.mean(1) if metric == "average" else values[:, ("clean", "robust").index(metric)]
+
+
+def has_masks(row: Row) -> bool:
+    """Whether a row has the masks of all its seeds, of more images than one."""
+    return row.examples > 1 and set(row.facts.get("masks", {})) == {str(seed) for seed in row.per_seed}
+
+
+def varies(row: Row) -> bool:
+    """Whether anything says how far a row varies: masks, or several seeds."""
+    return len(row.per_seed) > 1 or has_masks(row)
 
 
 def per_seed(row: Row, metric: Metric) -> list[float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,12 @@ from robench_fire.devices.device import use
 from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.problem.threat import Threat
-from robench_fire.progress import Event, Listen
+from robench_fire.progress import Event, Listen, Listening
 from robench_fire.runs import folders
 from robench_fire.runs.filters import plain
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import ModelSource, source_of
 from robench_fire.statistics.sequential import interval
-
-Listening = Callable[[int, str], AbstractContextManager[Listen]]
 
 
 class Asked(NamedTuple):

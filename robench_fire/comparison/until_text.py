@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from robench_fire.comparison.compare import POINTS
+from robench_fire.comparison.compare import METRIC_NAMES
 from robench_fire.quantity import duration
+from robench_fire.runs.evaluations import ATTACK_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Known:
 def sentence(known: Known) -> str:
     """What is known, why that was enough, what was saved, and what it is not."""
     one, other = known.names
-    where = POINTS.get(known.metric, "AutoAttack" if known.attack == "aa" else "PGD-20")
+    where = METRIC_NAMES.get(known.metric, ATTACK_NAMES[known.attack])
     size = f"{one} is {abs(known.value):.2f} points {'above' if known.value > 0 else 'below'} {other}"
     size = size if known.value else f"{one} and {other} are level"
     where += f" at {known.norm} {known.eps}"

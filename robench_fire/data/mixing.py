@@ -33,9 +33,8 @@ def drawn(mix: Mixup | CutMix, x: Tensor, generator: Generator) -> Mixing:
     """
     n, _, height, width = x.shape
     partner = torch.randperm(n, generator=generator, device=x.device)
-    # Beta(a, a) is X / (X + Y) of two gammas; torch.distributions takes no generator
-    gammas = torch._standard_gamma(torch.full((2,), mix.alpha, device=x.device), generator=generator)
-    share = gammas[0] / gammas.sum()
+    # Beta(a, a) is one coordinate of a Dirichlet of two; torch.distributions takes no generator
+    share = torch._sample_dirichlet(torch.full((2,), mix.alpha, device=x.device), generator=generator)[0]
     if isinstance(mix, Mixup):
         return Mixing(partner, share.expand(n, 1, height, width))
     centre = torch.rand(2, generator=generator, device=x.device)

@@ -63,6 +63,14 @@ def _usual_cache() -> Path:
     return Path(tempfile.gettempdir(), "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user))
 
 
+def _allow_many() -> None:
+    """Let one function be compiled for many methods, formats and sizes: past torch's limit it runs as it is, unsaid."""
+    config = torch._dynamo.config
+    for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+        if hasattr(config, name):  # the latter two before torch 2.7
+            setattr(config, name, max(1024, getattr(config, name)))
+
+
 class Compiled:
     """A function that is compiled when it is called; where that fails, the function itself, and ``say`` hears why.
 
@@ -73,6 +81,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], say: Say) -> None:
         self._function, self._say, self.working = function, say, True
         keep_what_is_compiled()
+        _allow_many()
         self._compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU is no GPU
 

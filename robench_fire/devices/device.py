@@ -31,9 +31,9 @@ def resolve(asked: str) -> torch.device:
 
 
 def use(device: torch.device) -> None:
-    """Make a GPU the current one, as events, streams and memory statistics refer to that."""
+    """Make a GPU the current one, as events, streams and memory statistics refer to that; "cuda" means the first."""
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
 
 
 def wait(device: torch.device) -> None:

@@ -10,22 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from robench_fire import stopping
-from robench_fire.data.batches import to_float
 from robench_fire.evaluation.autoattack import attack_sets
 from robench_fire.evaluation.autoattack.attack_sets import Attack
-from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
-from robench_fire.evaluation.autoattack.units import Crew, Ended, here
+from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel
+from robench_fire.evaluation.autoattack.units import Crew, Ended
 from robench_fire.evaluation.own_attacks.uncounted import Uncounted, together
 from robench_fire.evaluation.record import Block, Record, numbers
 from robench_fire.evaluation.reliability_text import SQUARE, ZERO_GRADIENTS
-from robench_fire.problem.dataset import Split
-from robench_fire.problem.threat import Threat
 from robench_fire.progress import Report
 from robench_fire.statistics.summary import noticeable, percent, wilson
-from robench_fire.training.setup import frozen
 
 SETS: dict[str, tuple[Attack, ...]] = {**{name: (Attack(name),) for name in PLAIN}, **attack_sets.SETS}
 """Evaluations by name: which attacks each runs, in order."""
@@ -149,25 +144,3 @@ def result(record: Record) -> Result:
         flags=sorted(flags),
         uncounted=together(block.uncounted for block in blocks),
     )
-
-
-def evaluate(
-    name: str, model: nn.Module, test: Split, threat: Threat, *, num_classes: int, seed: int, batch_size: int,
-    report: Report,
-) -> Result:  # fmt: skip
-    """Run the evaluation ``name`` of SETS here and now, on every image of ``test`` that ``model`` classifies correctly.
-
-    The model and the split share a device. "pgd20" is PGD on cross-entropy with 20 steps of eps / 10 from a uniform
-    start, the others are AutoAttack's.
-
-    Raises:
-        DataError: if the images leave [0, 1] or the model does not return finite logits.
-    """
-    with frozen(model):
-        attacked, flags = attacked_model(
-            model, to_float(test.images), test.labels, threat, num_classes=num_classes, seed=seed,
-            batch_size=batch_size,
-        )  # fmt: skip
-        record = Record({}, flags=set(flags))
-        fill(record, attacked, attacks_of(name, num_classes), here(attacked), lambda name, ended: None, report)
-    return result(record)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from robench_fire.data import fetching
 from robench_fire.data.batches import to_float
 from robench_fire.devices.device import use
+from robench_fire.errors import UsageError
 from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
 from robench_fire.evaluation.transfer import perturbed
 from robench_fire.models.architectures import last_layer
@@ -31,6 +32,7 @@ from robench_fire.statistics.summary import mean_std
 Embedding = Literal["pca", "tsne"]
 FITTED = 5000  # training images that the linear classifier is fitted on, at most
 SHOWN = 1000  # test images in an embedding, at most
+LEAST = 3
 
 
 class Seen(NamedTuple):
@@ -50,6 +52,9 @@ def features(
     """What the features of each of ``sources`` are like, and means over them.
 
     Test images are perturbed by PGD-20 at the claimed radius.
+
+    Raises:
+        UsageError: for fewer images than an embedding takes.
     """
     use(device)
     found = []
@@ -74,12 +79,15 @@ def _of_one(
     parts = source.parts()
     splits = fetching.splits(source.dataset, parts, data)
     test = head(splits.test, examples or parts.examples).to(device)
+    if len(test.labels) < LEAST:
+        raise UsageError(f"features of {len(test.labels)} test images lie in no plane; take {LEAST} or more")
     model = source.load(device)
     attacked, _ = attacked_model(
         model, to_float(test.images), test.labels, source.claim, num_classes=parts.num_classes, seed=seed,
         batch_size=folders.BATCH_SIZE,
     )  # fmt: skip
-    seen = _seen(model, attacked, head(splits.train, FITTED).to(device))
+    order = torch.randperm(len(splits.train.labels), generator=torch.Generator().manual_seed(0))  # may lie by class
+    seen = _seen(model, attacked, splits.train.take(order[:FITTED].sort().values).to(device))
     by_class = {str(label): _moved(seen, seen.label == label) for label in np.unique(seen.label)}
     clean, adv = _separable(seen)
     return {

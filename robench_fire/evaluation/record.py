@@ -215,7 +215,7 @@ def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], bl
     """
     if not paths:
         raise DataError("there are no shards to join; make them with --shard 1/n to --shard n/n")
-    whole, owner = Record(identity), dict[int, Path]()
+    whole, owner, count = Record(identity), dict[int, Path](), 0
     for path in paths:
         part = read(path, identity, attacks)
         twice = sorted(set(part.blocks) & set(owner))
@@ -231,7 +231,7 @@ def joined(paths: Sequence[Path], identity: Identity, attacks: Sequence[str], bl
         whole.sessions += part.sessions
         whole.machines |= part.machines
         owner |= dict.fromkeys(part.blocks, path)
-    count = max(read(path, identity, attacks).shard[1] for path in paths)
+        count = max(count, part.shard[1])
     missing = sorted({number % count + 1 for number in range(blocks) if number not in whole.blocks})
     if missing:
         raise DataError(f"shards {', '.join(f'{each}/{count}' for each in missing)} are missing beside {paths[0]}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,20 @@ from robench_fire.data.batches import to_float
 from robench_fire.devices.device import use
 from robench_fire.devices.random_streams import generator
 from robench_fire.errors import DataError, UsageError
-from robench_fire.evaluation.autoattack.attacked_model import AttackedModel, attacked_model
+from robench_fire.evaluation.autoattack.attacked_model import PLAIN, AttackedModel, attacked_model
 from robench_fire.files import sealed, write_json
 from robench_fire.problem.dataset import head
-from robench_fire.problem.pgd import Pgd, misclassify
-from robench_fire.progress import Event, Listen
+from robench_fire.problem.pgd import Pgd
+from robench_fire.progress import Event, Listen, Listening
 from robench_fire.quantity import Quantity
 from robench_fire.runs import folders
-from robench_fire.runs.evaluations import evaluation_name
+from robench_fire.runs.evaluations import evaluation_name, pick
 from robench_fire.runs.folders import Run
 from robench_fire.runs.model_source import source_of
 from robench_fire.statistics.summary import mean_std, percent
 
 Plans = Mapping[str, Sequence[Run]]
 """The trained seeds of each defense, by its name in papers."""
-Listening = Callable[[int, str], AbstractContextManager[Listen]]
-STEPS = 20
 ALONE = ("square", "aa")  # evaluations that the matrix is shown with
 
 
@@ -63,7 +60,7 @@ def transfer(
         found = {source: _row(source, plans, attacked, listen) for source in plans}
     facts = {
         "format": 1,
-        "attack": f"pgd{STEPS}",
+        "attack": "pgd20",
         "norm": first.claim.norm,
         "eps": str(first.claim.eps),
         "examples": len(test.labels),
@@ -125,12 +122,13 @@ def _plans(folder: Path) -> dict[str, list[Run]]:
 
 def perturbed(attacked: AttackedModel, seed: int) -> torch.Tensor:
     """All images under PGD-20 on cross-entropy, as the evaluation of that name runs it."""
-    pgd = Pgd(steps=STEPS, step=Quantity(float(attacked.threat.eps) / 10), start="uniform")
+    steps, parts_of_eps, start, gain = PLAIN["pgd20"]
+    pgd = Pgd(steps=steps, step=Quantity(float(attacked.threat.eps) / parts_of_eps), start=start)
     parts = []
     for number in range(attacked.blocks):
         x, label = attacked.block(number)
         draw = generator(x.device, attacked.seed, "transfer", seed, number)
-        parts.append(pgd(attacked.forward, misclassify(label), x, attacked.threat, draw))
+        parts.append(pgd(attacked.forward, gain(label), x, attacked.threat, draw))
     return torch.cat(parts)
 
 
@@ -143,10 +141,8 @@ def _summary(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def _alone(plans: Plans, attack: str, claim: Any, examples: int) -> dict[str, dict[str, Any] | None]:
-    """An attack's robust accuracy per defense, where every seed has that evaluation on these images."""
-    found = {}
-    for name, models in plans.items():
-        wanted = {"attack": attack, "norm": claim.norm, "eps": str(claim.eps), "examples": examples, "seed": 0}
-        made = [[each["robust"] for each in run.evaluations() if wanted.items() <= each.items()] for run in models]
-        found[name] = _summary([values[0] for values in made]) if all(made) else None
-    return found
+    """An attack's robust accuracy per defense, where every seed has its usual evaluation on these images."""
+    at, chosen = {"kind": claim.norm, "eps": str(claim.eps)}, (attack, examples, 0, folders.BATCH_SIZE, "")
+    made = {name: [pick(run.evaluations(), at, chosen) for run in models] for name, models in plans.items()}
+    return {name: _summary([each["robust"] for each in found if each]) if all(found) else None
+            for name, found in made.items()}  # fmt: skip

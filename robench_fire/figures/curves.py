@@ -11,8 +11,8 @@ from robench_fire.errors import DataError
 from robench_fire.figures.source import Plan
 from robench_fire.figures.style import COLOURS, INK, LINES, PARETO, Drawn, figure, plain, styled
 from robench_fire.runs.folders import Run
+from robench_fire.statistics.curves import FALLEN, falls
 
-FALL = 20.0  # points of robust accuracy lost from one epoch to the next, as in catastrophic overfitting
 MOST = 4  # plans in one figure
 ACCURACIES = {"clean": "clean", "robust": "PGD", "one_step": "one step"}
 
@@ -60,11 +60,7 @@ def _read(run: Run) -> Curve | None:
         rows = [{**row, "epoch": int(row["epoch"])} for row in rows]
     except (KeyError, TypeError) as fault:
         raise DataError(f"{path} is no curve ({type(fault).__name__}: {fault}); move it away and train again") from None
-    robust = [row.get("robust", math.nan) for row in rows]
-    falls = [
-        row["epoch"] for row, before, now in zip(rows[1:], robust, robust[1:], strict=False) if before - now > FALL
-    ]
-    return Curve(run.seed, rows, int(run.read("plan.json")["recipe"]["epochs"]), falls) if rows else None
+    return Curve(run.seed, rows, int(run.read("plan.json")["recipe"]["epochs"]), falls(rows)) if rows else None
 
 
 def _losses(axes: Any, its: Sequence[Curve]) -> None:
@@ -134,6 +130,6 @@ def _says(plan: Plan, its: Sequence[Curve]) -> str:
              if (values := [row[name] for row in lasts if math.isfinite(row.get(name, math.nan))])]  # fmt: skip
     text = f"{plan.name}, {len(its)} seed{'s' * (len(its) > 1)}: at the end {' and '.join(known) or 'not validated'}"
     fallen = [f"seed {curve.seed} in epoch {', '.join(map(str, curve.falls))}" for curve in its if curve.falls]
-    fell = f"; a fall of more than {FALL:g} points under PGD: {'; '.join(fallen)}" if fallen else ""
+    fell = f"; a fall of more than {FALLEN:g} points and a half under PGD: {'; '.join(fallen)}" if fallen else ""
     short = [f"seed {c.seed} after {len(c.rows)} of {c.planned} epochs" for c in its if len(c.rows) < c.planned]
     return f"{text}{fell}{'; stops: ' * bool(short)}{', '.join(short)}."

@@ -14,7 +14,7 @@ from robench_fire.figures.style import GREY, PARETO, Drawn, figure, look, plain,
 from robench_fire.runs.folders import SEEDS
 from robench_fire.tables.cost_columns import device_seconds, device_time
 from robench_fire.tables.entries import Entry
-from robench_fire.tables.marks import doubtful
+from robench_fire.tables.marks import beats, doubtful
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,12 +119,9 @@ def _costs(entry: Entry, seconds: dict[int, float]) -> Point | None:
 
 def _front(points: Sequence[Point], sign: int) -> list[Point]:
     """By x, the points that no other is as good as in both; ``sign``: -1 where less of x is better."""
-
-    def beats(one: Point, other: Point) -> bool:
-        mine, its = (sign * one.x, one.y), (sign * other.x, other.y)
-        return mine != its and all(a >= b for a, b in zip(mine, its, strict=True))
-
-    return sorted((p for p in points if not any(beats(other, p) for other in points)), key=lambda p: (p.x, p.y))
+    places = [(sign * p.x, p.y) for p in points]
+    front = (p for p, own in zip(points, places, strict=True) if not any(beats(each, own) for each in places))
+    return sorted(front, key=lambda p: (p.x, p.y))
 
 
 def _edge(points: Sequence[Point]) -> float:

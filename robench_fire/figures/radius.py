@@ -13,10 +13,11 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.figures.source import Plan
 from robench_fire.figures.style import GREY, LINES, Drawn, figure, look, plain, styled
 from robench_fire.quantity import Quantity
+from robench_fire.runs.evaluations import ATTACK_NAMES
 from robench_fire.statistics.summary import mean_std
 
 MOST = 7  # plans in one figure
-ATTACKS = {"aa": "AutoAttack", "pgd20": "PGD-20"}
+ATTACKS = ("aa", "pgd20")
 CLEAR = 5.0  # points by which PGD-20 must leave more than AutoAttack, or accuracy rise, to be said
 
 
@@ -62,7 +63,8 @@ def radius(plans: Sequence[Plan]) -> Drawn:
     axes.set_xlim(left=0)
     axes.legend(loc="upper right")
     data = [
-        {"method": plan.name, "attack": ATTACKS[attack], "eps": float(Quantity(p.eps)), "seed": seed, "percent": value}
+        {"method": plan.name, "attack": ATTACK_NAMES[attack], "eps": float(Quantity(p.eps)), "seed": seed,
+         "percent": value}
         | ({"low": p.low, "high": p.high} if seed == "mean" and p.low is not None else {})
         for plan, lines in found for attack, points in lines.items() for p in points
         for seed, value in [("mean", p.mean), *p.values]
@@ -130,7 +132,7 @@ def _says(found: Sequence[tuple[Plan, Lines]]) -> str:
         gap, name, eps = max(gaps, key=lambda each: each[0])
         text += f" PGD-20 leaves up to {gap:.1f} points more than AutoAttack ({name} at {eps})."
     rising = [
-        f"{plan.name} ({ATTACKS[attack]}, {one.eps} to {other.eps})" for plan, lines in found
+        f"{plan.name} ({ATTACK_NAMES[attack]}, {one.eps} to {other.eps})" for plan, lines in found
         for attack, points in lines.items() for one, other in pairwise(points)
         if other.mean > one.mean + CLEAR
     ]  # fmt: skip

@@ -247,10 +247,11 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
     """Say what is left to train and how long that takes here; name a way out if that is more than a day."""
     device = torch.device(place.device)
     use(device)
-    total = 0.0
+    total, runs = 0.0, 0
     per_forward: dict[str, float] = {}
     for each in composed:
         left = [seed for seed in seeds if not run_folder(each, place.output, seed).trained]
+        runs += len(left)
         if left:
             with deterministic(place.deterministic, device, place.threads):
                 total += len(left) * estimate(each, device, per_forward)
@@ -260,6 +261,7 @@ def _announce(composed: Sequence[Composed], seeds: Sequence[int], jobs: int, pla
         torch.cuda.empty_cache()  # the workers need the memory that the estimate took
         if (idle := torch.cuda.device_count() - 1) and len(composed) * len(seeds) > 1:
             say(f"{idle} more GPU{'s' * (idle > 1)} here: --launcher ray uses all, another command --device cuda:1")
+    jobs = min(jobs, runs)
     total /= jobs
     where = f"{provenance.device_name(device)}, {jobs} at a time" if jobs > 1 else provenance.device_name(device)
     say(f"training: about {duration(total)} on {where}, evaluation not counted")

@@ -17,8 +17,8 @@ from robench_fire.devices.determinism import deterministic
 from robench_fire.devices.process_group import ProcessGroup
 from robench_fire.errors import DivergedError, RecipeError, RobenchError
 from robench_fire.evaluation.evaluator import Evaluations
-from robench_fire.launching import bench as apart
-from robench_fire.launching.bench import Say
+from robench_fire.launching.bench import Say, bring_data, check, check_evaluations, check_given
+from robench_fire.launching.bench import bench as bench_here
 from robench_fire.launching.local import reporter
 from robench_fire.launching.seed import run_folder, train_seed
 from robench_fire.launching.training_stage import Workplace
@@ -44,14 +44,17 @@ def bench(
         RobenchError: whatever stops a training, but for a loss that is not finite, stops all.
     """
     (request,) = requests
-    apart.check_evaluations([compose(request)], evaluations)
+    composed = compose(request)
+    check_evaluations([composed], evaluations)
     failed = train(request, seeds, place, listening, say)
     left = [seed for seed in seeds if seed not in failed]
     rows: list[Row] = []
     others: dict[str, RobenchError] = {}
     if left and torchrun.first():
-        rows, others = apart.bench(requests, left, evaluations, place, jobs, listening, say)
-    diverged = {_name(request, seed): fault for seed, fault in failed.items()} if torchrun.first() else {}
+        rows, others = bench_here(requests, left, evaluations, place, jobs, listening, say)
+    diverged = (
+        {f"{composed.plan.name} seed {seed}": fault for seed, fault in failed.items()} if torchrun.first() else {}
+    )
     return rows, diverged | others
 
 
@@ -63,7 +66,7 @@ def train(
     All processes call this. When it returns they can no longer talk to each other.
     """
     composed = compose(request)
-    apart.check_given([composed], seeds)
+    check_given([composed], seeds)
     request = replace(request, code=composed.plan.code)
     torchrun.check_batch(composed.plan.recipe)
     if why := refuses_processes(composed.plan.defense, composed.plan.recipe):
@@ -80,7 +83,7 @@ def train(
         if group.first:
             listen = shown.enter_context(listening(len(seeds), f"{composed.plan.dataset}: {len(seeds)} runs"))
         for seed in seeds:
-            name = _name(request, seed)
+            name = f"{composed.plan.name} seed {seed}"
             try:
                 train_seed(request, seed, place, group, reporter(name, listen))
                 listen(Event(name, "done", 1, 1, f"trained by {group.size} processes"))
@@ -94,8 +97,8 @@ def _begin(
     composed: Composed, seeds: Sequence[int], place: Workplace, group: ProcessGroup, listening: Listening, say: Say
 ) -> None:
     """What the first process does before any seed: find mistakes, bring the data, say how long it will take."""
-    apart.check([composed], place.output)
-    apart.bring_data(composed, place.data, listening)
+    check([composed], place.output)
+    bring_data(composed, place.data, listening)
     left = [seed for seed in seeds if not run_folder(composed, place.output, seed).trained]
     if left:
         device = torch.device(place.device)
@@ -103,10 +106,6 @@ def _begin(
             seconds = len(left) * estimate(composed, device) / group.size
         where = f"{group.size} processes, {provenance.device_name(device)}"
         say(f"training: about {duration(seconds)} on {where}, evaluation not counted")
-
-
-def _name(request: Request, seed: int) -> str:
-    return f"{compose(request).plan.name} seed {seed}"
 
 
 def _unheard(event: Event) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from robench_fire.errors import UsageError
+from robench_fire.errors import UsageError, unknown
 from robench_fire.files import write_text
 from robench_fire.runs.folders import Run
 
@@ -41,8 +41,6 @@ def check(names: Sequence[str]) -> None:
     Raises:
         UsageError: naming the choices, or what to install.
     """
-    from robench_fire.errors import unknown
-
     for name in names:
         if name not in NEEDS:
             raise UsageError(f"--log: {unknown('tracker', name, NEEDS)}")

@@ -62,7 +62,7 @@ class Plan:
             raise RecipeError(f"recipe.attack none: the loss of {self.name} reads {', '.join(further)} images; keep it")
         if isinstance(attack, Replay) and (found := [each for each in self.defense.attacks if each != "adv"]):
             reads = f"the loss of {self.name} reads {', '.join(found)} images, which an attack of their own finds"
-            raise RecipeError(f"recipe.attack replay: {reads}; use recipe.attack pgd")
+            raise RecipeError(f"recipe.attack replay: {reads}; use a search, Pgd(...)")
         for path, each in (("attack", attack), ("validation_attack", attack and self.recipe.validation_attack)):
             if each and each.steps * each.step < eps * (1 - 1e-6):
                 raise RecipeError(
@@ -228,4 +228,5 @@ def _read_kind(kinds: Sequence[Any], text: str) -> Any:
     try:
         return named[text.lower()]()
     except TypeError:
-        raise ValueError(f"{named[text.lower()].__name__} has fields without a default; set those one by one") from None
+        name = named[text.lower()].__name__
+        raise ValueError(f"{name} is more than its name: set fields of one that is there, or write a file") from None

@@ -41,7 +41,7 @@ class Steps:
     """The rate is multiplied by ``factor`` when the epoch, counted from 1, reaches each share in ``at``.
 
     ``at=(0.75, 0.9)`` of 100 epochs drops at the beginning of epochs 75 and 90. The first epoch always has the
-    whole rate. No share: a constant rate.
+    whole rate, and an epoch drops it once, however many shares it reaches. No share: a constant rate.
     """
 
     per_update: ClassVar[bool] = False
@@ -51,6 +51,8 @@ class Steps:
     def __post_init__(self) -> None:
         if not all(0 < share <= 1 for share in self.at):
             raise ValueError(f"at {self.at}: shares of the epochs, between 0 and 1")
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"factor {self.factor}: above 0, and 1 at most")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +169,13 @@ class GivenWeights:
     """Weights that a training is given. ``of``: which, so that other ones are another plan.
 
     The SHA-256 of a file, or a run as data set/norm/defense/plan, whose seed k is for seed k. ``head``: whether the
-    last layer is theirs, or a new one, for other classes.
+    last layer is theirs, or a new one, for other classes. ``seen``: of a run, what its weights have seen where ``of``
+    does not say it: a data set alone, or "other data" too.
     """
 
     of: str
     head: Literal["kept", "new"] = "kept"
+    seen: str | None = field(default=None, metadata=OPTIONAL)
 
 
 def effective_passes(recipe: Recipe, clean_in_outer: bool) -> tuple[Pass, ...]:

@@ -14,6 +14,7 @@ from robench_fire.figures.source import Plan, plans
 from robench_fire.figures.style import Drawn, inline
 from robench_fire.reports import words
 from robench_fire.runs.folders import find
+from robench_fire.tables import cost_columns
 from robench_fire.tables.columns import Shown
 from robench_fire.tables.entries import Entry, beside
 from robench_fire.tables.page import Picture, filled, section
@@ -41,7 +42,7 @@ def _part(table: Table, number: int) -> dict[str, Any]:
     return {
         "number": number, "section": section(table), "lead": words.lead(table.entries),
         "pictures": pictures(table.entries), "reliability": words.reliability(rows),
-        "cost": {"columns": costs.columns, "cells": costs.cells, "remarks": costs.remarks[-1:]},
+        "cost": {"columns": costs.columns, "cells": costs.cells, "remarks": cost_columns.remarks(table.entries)},
         "origins": [words.origin(row) for row in rows],
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ from robench_fire.quantity import same
 from robench_fire.runs.folders import BATCH_SIZE
 from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import Entry
-from robench_fire.tables.marks import best_of_differences, doubtful
+from robench_fire.tables.marks import best_of_differences, comparable, doubtful
 
 VERDICTS = {
     "reliable": "AutoAttack's own checks and ours found no sign that gradients are masked.",
@@ -39,17 +39,19 @@ def lead(entries: Sequence[Entry]) -> str:
     of = " of the reliable rows" if len(ours) < sum(each.row is not None for each in entries) else ""
     said = f"{top.method} has the highest accuracy under AutoAttack{of}"
     said += f", {known.value:.2f} ± {known.half:.2f} % (95 %, over {known.over}; {seeds})" if known else ""
-    if len(ours) < 2:
+    compared = [each for each in ours if each is top or (each.row and comparable(each.row, top.row))]
+    if len(compared) < 2:
         return f"{said}."
     try:
-        bold = best_of_differences(ours)
+        bold = best_of_differences(compared)
     except RobenchError:  # rows that do not compare
         return f"{said}."
-    marked = [each for each, columns in zip(ours, bold, strict=True) if "AutoAttack" in columns]
+    marked = [each for each, columns in zip(compared, bold, strict=True) if "AutoAttack" in columns]
     level = [each.method for each in marked if each is not top]
+    which = " that can be compared" if len(compared) < len(ours) else ""
     if not marked:
-        return f"{said}, but no other row differs from it beyond what seeds and images vary."
-    others = f"{', '.join(level)} cannot be told from it" if level else "every other one is below it"
+        return f"{said}, but no other row{which} differs from it beyond what seeds and images vary."
+    others = f"{', '.join(level)} cannot be told from it" if level else f"every other one{which} is below it"
     return f"{said}; {others} (Holm's correction, 5 %)."
 
 
@@ -86,19 +88,39 @@ def command(row: Row) -> str:
     words += ["--profile", row.profile] if row.profile != "matched" else []
     words += ["--norm", row.norm] if row.norm != "Linf" else []
     words += ["--arch", asked(plan["recipe"]["arch"])]
-    if own or not same(plan["claim"]["eps"], row.facts["usual_eps"]):
-        words += ["--eps", plan["claim"]["eps"]]
+    words += _radii(row)
     words += {"file": ["--extra-data", "FILE"], "hidden": ["--hide-labels"]}.get(row.extra, [])
     for name in ("start", "teacher"):
         words += [f"--{name}", "FILE"] if plan["recipe"].get(name) else []
-    given = ("recipe.extra", "recipe.start", "recipe.teacher")
     for path, value in row.facts["by_hand"].items():
-        words += [] if path.startswith(given) else ["--set", f"{path}={said_value(value).replace(', ', ',')}"]
-    batch = row.facts["evaluation_batch_size"]
-    words += ["--examples", row.examples]
-    words += ["--eval-seed", row.evaluation_seed] if row.evaluation_seed else []
-    words += ["--eval-batch", batch] if batch != BATCH_SIZE else []
+        words += ["--set", f"{path}={said_value(value).replace(', ', ',')}"]
+    if "evaluation_order" not in row.facts:
+        return _line([*words, *_attack(row, "--eval-seed", "--eval-batch")])
+    run = f"runs/{row.dataset}/{plan['threat']['kind']}/{plan['name']}/{row.fingerprint}"
+    shuffled = ["robench", "eval", run, "--shuffled", *_attack(row, "--seed", "--batch-size")]
+    return f"{_line([*words, '--no-eval'])} && {_line(shuffled)}"
+
+
+def _attack(row: Row, seed: str, batch_size: str) -> list[str]:
+    """Which images it attacked, and how; ``seed``, ``batch_size``: what a command calls these options."""
+    own, batch = row.evaluation_seed, row.facts["evaluation_batch_size"]
+    words = ["--examples", str(row.examples), *([seed, str(own)] if own else [])]
+    return [*words, *([batch_size, str(batch)] if batch != BATCH_SIZE else [])]
+
+
+def _line(words: Sequence[object]) -> str:
     return shlex.join(map(str, words))
+
+
+def _radii(row: Row) -> list[str]:
+    """--eps moves both radii and the step with them; where they differ, each was set by itself."""
+    plan = row.plan
+    claimed, trained = (plan[name]["eps"] for name in ("claim", "threat"))
+    asked_for = ["--eps", claimed] if plan.get("data") or not same(claimed, row.facts["usual_eps"]) else []
+    if same(claimed, trained) or plan["profile"] == "official":
+        return asked_for
+    own = ["--eps", claimed] if plan.get("data") else []
+    return [*own, "--set", f"threat.eps={trained}", "--set", f"claim.eps={claimed}"]
 
 
 def origin(row: Row) -> dict[str, Any]:

@@ -252,9 +252,9 @@ def _given(plan: Plan, own: Mapping[str, WeightFiles]) -> list[tuple[str, Plan]]
 def _unchanged(plan: Plan, own: Mapping[str, WeightFiles]) -> None:
     """A plan that names other weights than those that are used would lie."""
     for name, said in (("start", plan.recipe.start), ("teacher", plan.recipe.teacher)):
-        flag = f"--{name}"
-        if (said.of if said else None) != (own[flag].identity.of if flag in own else None):
-            raise RecipeError(f"recipe.{name} is what {flag} FILE|RUN names, and is not set in another way")
+        used = own[f"--{name}"].identity if f"--{name}" in own else None
+        if (said and (said.of, said.seen)) != (used and (used.of, used.seen)):
+            raise RecipeError(f"recipe.{name} is what --{name} FILE|RUN names, and is not set in another way")
 
 
 def _meant(request: Request, plan: Plan, dataset: Dataset) -> None:

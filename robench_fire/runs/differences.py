@@ -10,12 +10,17 @@ from robench_fire.runs.compose import Composed, Request, resolved, with_network
 
 
 def by_hand(request: Request) -> dict[str, Any]:
-    """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius."""
+    """Every value that differs from the recipe's own, but for what a table shows anyway: network and radius.
+
+    None is the value of what the recipe has and the plan does not.
+    """
     request = with_network(request)
     own = replace(request, eps=request.eps if request.data else "", epochs=None, settings=())
     recipe, asked = (dict(leaves(to_plain(resolved(each)[0].plan))) for each in (own, request))
     shown = ("recipe.arch", "threat.eps", "claim.eps")
     changed = {path: value for path, value in asked.items() if path not in recipe or recipe[path] != value}
+    gone = [path for path in recipe if path not in asked]
+    changed |= {path: None for path in gone if not any(path.startswith(f"{each}.") for each in (*changed, *gone))}
     return {path: value for path, value in changed.items() if path not in shown}
 
 

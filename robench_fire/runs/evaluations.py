@@ -20,6 +20,8 @@ TABLED = (*ROWS, "fgsm", "pgd20-cw", "square")
 """These, and those that are columns of `robench table --attacks`: what is made of every run."""
 ATTACKS = (*TABLED, "quick", "aa-plus", "aa-rand", "apgd-ce", "apgd-t", "fab-t")
 """Evaluations, as evaluation.evaluate.SETS has them, without importing torch."""
+ATTACK_NAMES = {"aa": "AutoAttack", "pgd20": "PGD-20", "square": "Square", "fgsm": "FGSM", "pgd20-cw": "PGD-20 CW"}
+"""As tables and sentences call them."""
 ALONE, STANDARD = ("fgsm", "pgd20-cw", "square"), "Standard"
 """Evaluations that stand beside PGD-20 and AutoAttack; on whose images "transfer" is measured."""
 

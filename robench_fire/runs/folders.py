@@ -90,9 +90,7 @@ class Run:
         """
         if not (curve := self.curve()):
             raise DataError(f"{self.folder / 'curve.jsonl'} is missing, or holds no epoch")
-        kept = curve[-1]
-        if self.read("plan.json")["recipe"]["select"] != "last":  # of equal ones the last, as in training
-            kept = max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
+        kept = kept_epoch(curve, self.read(PLAN))
         return {name: kept[name] for name in ("clean", "robust") if name in kept}
 
     def evaluations(self) -> list[dict[str, Any]]:
@@ -124,6 +122,13 @@ class Run:
             yield
 
 
+def kept_epoch(curve: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row of the epoch whose weights are kept; of equally good ones the last, as in training."""
+    if plan["recipe"]["select"] == "last":
+        return curve[-1]
+    return max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
+
+
 MORE_DATA = ("file", "given")
 """Kinds of extra_of that RobustBench calls additional data."""
 
@@ -131,13 +136,13 @@ MORE_DATA = ("file", "given")
 def extra_of(plan: Mapping[str, Any]) -> str:
     """What beyond the data set's own images and labels a plan trains with.
 
-    "file": pseudo-labelled images of a file; "given": weights to begin from, which are not of a run on this data set;
-    "hidden": some of its own images with hidden labels, pseudo-labelled; else "".
+    "file": pseudo-labelled images of a file; "given": weights to begin from, which are not of a run on this data set
+    alone; "hidden": some of its own images with hidden labels, pseudo-labelled; else "".
     """
     extra, start = plan["recipe"]["extra"], plan["recipe"].get("start")
     if extra and extra["source"] == "file":
         return "file"
-    if start and not start["of"].startswith(f"{plan['dataset']}/"):
+    if start and (start.get("seen") or start["of"].partition("/")[0]) != plan["dataset"]:
         return "given"
     return str(extra["source"]) if extra else ""
 
@@ -284,11 +289,10 @@ def _found(folder: Path) -> list[Run]:
     return [Run(path.parent) for path in sorted(plans, key=_order)]
 
 
-def kept(output: Path, seeds: Iterable[int]) -> set[tuple[Path, int]]:
-    """What runs of these seeds have got to under ``output``: their files beside plan and provenance, and their ages."""
-    names = {f"seed-{seed}" for seed in seeds}
-    found = [path for path in output.glob("*/*/*/*/seed-*") if path.name in names]
-    files = (path for folder in found for path in folder.glob("[!.p]*"))
+def progress_files(output: Path, seeds: Iterable[int]) -> set[tuple[Path, int]]:
+    """Files of the runs of these seeds under ``output``, but plan, provenance, lock, with modification times."""
+    names, others = {f"seed-{seed}" for seed in seeds}, (PLAN, "provenance.json", ".lock")
+    files = (path for path in output.glob("*/*/*/*/seed-*/*") if path.parent.name in names and path.name not in others)
     return {(path, path.stat().st_mtime_ns) for path in files}
 
 

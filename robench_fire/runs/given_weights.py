@@ -16,7 +16,7 @@ from robench_fire.models.architectures import last_layer
 from robench_fire.problem.dataset import Dataset
 from robench_fire.problem.plan import Plan
 from robench_fire.problem.recipe import GivenWeights, Recipe
-from robench_fire.runs.folders import Run, find
+from robench_fire.runs.folders import MORE_DATA, PLAN, Run, extra_of, find
 from robench_fire.runs.model_source import source_from_file, source_of
 
 ANY = -1  # the seed of weights that are for every seed
@@ -62,11 +62,13 @@ def given(flag: str, text: str) -> WeightFiles:
         raise UsageError(f"{flag} {text} holds several plans; name the folder of one")
     if missing := [run for run in runs if not run.weights.exists()]:
         raise DataError(f"{flag} {text}: {missing[0].weights} is not here")
+    plan = runs[0].read(PLAN)
+    seen = "other data" if extra_of(plan) in MORE_DATA else None
     if len(runs) == 1:
-        return WeightFiles(GivenWeights(of=sha256(runs[0].weights)), {ANY: runs[0].weights})
-    return WeightFiles(
-        GivenWeights(of="/".join(runs[0].folder.resolve().parts[-5:-1])), {run.seed: run.weights for run in runs}
-    )
+        identity = GivenWeights(of=sha256(runs[0].weights), seen=seen or plan["dataset"])
+        return WeightFiles(identity, {ANY: runs[0].weights})
+    of = "/".join(runs[0].folder.resolve().parts[-5:-1])
+    return WeightFiles(GivenWeights(of=of, seen=seen), {run.seed: run.weights for run in runs})
 
 
 def beginning(flag: str, start: WeightFiles, recipe: Recipe, dataset: Dataset) -> Callable[[nn.Module, int], None]:

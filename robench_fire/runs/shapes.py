@@ -148,7 +148,7 @@ VERDICT = {
 THREAT = {"kind": NORM, "eps": RADIUS}
 FROM_FILE = {"source": Leaf("file or hidden", lambda value: value == "file")}
 HIDDEN = {"source": Leaf("file or hidden", lambda value: value == "hidden"), "hidden": NUMBER}
-WEIGHTS = {"of": TEXT}
+WEIGHTS = {"of": TEXT, "seen?": TEXT}
 DATA = {
     "name": NAME, "shape": [COUNT], "num_classes": COUNT, "class_names": [TEXT], "mean": [NUMBER], "std": [NUMBER],
     "train": COUNT, "validation": COUNT, "test": COUNT, "sha256": HASH, "resize": (COUNT, NULL),
@@ -209,6 +209,7 @@ ROW = {
     "verdicts": Each(VERDICT, SEED), "weights_sha256": Each(HASH, SEED), "masks?": Each(MASKS, SEED),
     "attacks?": Each(Each(NUMBER, SEED)), "evaluator": EVALUATOR, "cost?": Each(COST, SEED),
     "signs?": Each([TEXT], SEED), "labeller?": Each(LABELLER, SEED), "evaluation_batch_size": COUNT,
+    "evaluation_order?": TEXT,
     "at_training_radius?": Each(NUMBER, SEED), "corruptions?": OF_ROW, "union?": UNITED,
     "evaluation_seconds?": Each(NUMBER, SEED), "std?": Each((NUMBER, NULL)),
 }  # fmt: skip

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from robench_fire.statistics.summary import above_chance
 
 LAST = 3  # epochs at chance that are no accident
-FALLEN = (
-    15.0  # points of robust accuracy lost, and half of the best: Wong et al. 2020 lose all of it within an epoch or two
-)
-
+FALLEN = 15.0
+"""Points of robust accuracy lost, and half of what there was; Wong et al. 2020 lose all within an epoch or two."""
 APART = 30.0  # points between the accuracies under one step and under ten, of a network that hides its gradient
+
+
+def falls(curve: Sequence[Mapping[str, float]]) -> list[int]:
+    """Epochs that lost as much robust accuracy as a training that failed: see FALLEN, from one epoch to the next."""
+    robust = [row.get("robust", math.nan) for row in curve]
+    pairs = zip(curve[1:], robust, robust[1:], strict=False)
+    return [int(row["epoch"]) for row, before, now in pairs if before - now >= max(FALLEN, before / 2)]
 
 
 def signs(curve: Sequence[Mapping[str, float]], num_classes: int) -> list[str]:

@@ -151,8 +151,8 @@ def contrast_over_seeds(methods: Sequence[Sequence[float]], weights: Sequence[fl
 def seeds_needed(found: Difference, most: int = 100) -> int | None:
     """How many seeds of each method would show a difference of this size, 4 times of 5, on these images.
 
-    The smallest number whose standard error, with the spreads that were found, is so far below the difference; None if
-    ``most`` would not do.
+    The smallest number whose standard error, with the spreads that were found, is small enough for a power of 80 % at
+    the 5 % level; None if ``most`` would not do.
     """
     if found.seed_part is None or not found.value:
         return None

@@ -39,7 +39,7 @@ FACTS = {
 }  # fmt: skip
 """What must be known of an evaluation."""
 TRAINED = ("provenance/train.json", "provenance/curve.jsonl", "provenance/row.json")
-"""The same of a seed only."""
+"""What is taken of a trained seed besides."""
 
 
 def checkpoints(folder: Path, claim: Claim) -> tuple[Path, Path]:

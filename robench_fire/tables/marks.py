@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from robench_fire.boards.rows import Row
 from robench_fire.comparison.compare import compare
 from robench_fire.comparison.interval import Interval, interval
-from robench_fire.comparison.scores import Metric
+from robench_fire.comparison.scores import Metric, has_masks, varies
 from robench_fire.statistics.summary import tied
 from robench_fire.tables.cost_columns import cost
 from robench_fire.tables.entries import Entry
@@ -52,12 +52,12 @@ def best_of_differences(entries: Sequence[Entry]) -> list[set[str]]:
         known = {
             number: entry.row for number, entry in enumerate(entries)
             if entry.row and getattr(entry, metric) and not (column != "Clean" and doubtful(entry))
-            and (entry.row.attack == "aa" or column == "Clean") and _varies(entry.row)
+            and (entry.row.attack == "aa" or column == "Clean") and varies(entry.row)
         }  # fmt: skip
         if len(known) < 2:
             continue
         top = max(known, key=lambda number: float(getattr(entries[number], metric).mean))
-        others = [number for number, row in known.items() if number != top and _compare(row, known[top])]
+        others = [number for number, row in known.items() if number != top and comparable(row, known[top])]
         compared = compare([known[top], *(known[number] for number in others)], metric)
         level = [number for number, each in zip(others, compared, strict=True) if not each.differs]
         if len(level) < len(others):
@@ -66,17 +66,9 @@ def best_of_differences(entries: Sequence[Entry]) -> list[set[str]]:
     return found
 
 
-def _varies(row: Row) -> bool:
-    return len(row.per_seed) > 1 or _masked(row)
-
-
-def _masked(row: Row) -> bool:
-    return set(row.facts.get("masks", {})) == {str(seed) for seed in row.per_seed}
-
-
-def _compare(one: Row, other: Row) -> bool:
+def comparable(one: Row, other: Row) -> bool:
     """Whether two rows were attacked alike, and both have masks or several seeds."""
-    measurable = (_masked(one) and _masked(other)) or min(len(one.per_seed), len(other.per_seed)) > 1
+    measurable = (has_masks(one) and has_masks(other)) or min(len(one.per_seed), len(other.per_seed)) > 1
     return one.attack == other.attack and measurable
 
 
@@ -105,7 +97,7 @@ def pareto(entries: Sequence[Entry]) -> list[bool]:
     kinds = {cost(entry).kind for entry, own in zip(entries, ours, strict=True) if own}
     points = [_point(entry, len(kinds) == 1 and "" not in kinds) if own else None
               for entry, own in zip(entries, ours, strict=True)]  # fmt: skip
-    return [point is not None and not any(_beats(other, point) for other in points if other) for point in points]
+    return [point is not None and not any(beats(other, point) for other in points if other) for point in points]
 
 
 def _point(entry: Entry, by_device: bool) -> tuple[float, float, float]:
@@ -115,5 +107,6 @@ def _point(entry: Entry, by_device: bool) -> tuple[float, float, float]:
     return entry.clean.mean, entry.robust.mean, -time.mean
 
 
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether one point is nowhere below another, and above it somewhere."""
     return one != other and all(mine >= its for mine, its in zip(one, other, strict=True))

@@ -91,7 +91,7 @@ def _row(table: Table, number: int, mixed: bool) -> dict[str, Any]:
     ours = mixed and entry.origin == OURS
     return {
         "method": entry.method,
-        "star": PARETO if PARETO in table.cells[number][0 + table.columns.index("Method")][len(entry.method) :] else "",
+        "star": PARETO * table.optimal[number],
         "link": entry.link if entry.link.lower().startswith(("https://", "http://")) else "",  # never javascript:
         "title": entry.title if entry.title != entry.method else "",
         "marks": table.marks[number],

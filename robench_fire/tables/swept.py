@@ -24,7 +24,9 @@ def swept_tables(sweep: Sweep) -> list[Table]:
     """
     made = list(tables([_entry(point) for point in sweep.points if point.row]))
     title = f"{sweep.dataset}, {sweep.norm}, eps {sweep.eps}"
-    nothing = Table(title, ["Method"], cells=[], entries=[], ranks=[], best=[], marks=[], notes=[], remarks=[])
+    nothing = Table(
+        title, ["Method"], cells=[], entries=[], ranks=[], best=[], optimal=[], marks=[], notes=[], remarks=[]
+    )
     made = made or [nothing]
     placed = {entry.row.fingerprint: number for number, table in enumerate(made)
               for entry in table.entries if entry.row}  # fmt: skip

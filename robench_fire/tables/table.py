@@ -28,9 +28,9 @@ PARETO = "*"
 class Table(NamedTuple):
     """``cells``: a text per column for each of ``entries``. ``ranks``: the place of each, see ``tables``.
 
-    ``best``: for each entry, the columns where it is best or as good within noise. ``marks``: for each entry, the
-    numbers of its notes; ``notes`` counted from 1, ``remarks`` about the whole table, among them the notes that all
-    of its own rows share.
+    ``best``: for each entry, the columns where it is best or as good within noise. ``optimal``: see marks.pareto, of
+    tables with intervals. ``marks``: for each entry, the numbers of its notes; ``notes`` counted from 1, ``remarks``
+    about the whole table, among them the notes that all of its own rows share.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Table(NamedTuple):
     entries: list[Entry]
     ranks: list[int]
     best: list[set[str]]
+    optimal: list[bool]
     marks: list[list[int]]
     notes: list[str]
     remarks: list[str]
@@ -81,7 +82,9 @@ def _table(measured: list[Entry], published: list[Entry], shown: Shown) -> Table
         *(cost_columns.remarks(measured) if shown.cost else []),
         *([_BY_ITSELF] if shown.attacks else []),
     ]
-    return Table(shown.caption or _title(measured[0]), names, cells, entries, ranks, bold, numbers, notes, remarks)
+    return Table(
+        shown.caption or _title(measured[0]), names, cells, entries, ranks, bold, optimal, numbers, notes, remarks
+    )
 
 
 def _title(first: Entry) -> str:

@@ -241,8 +241,8 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) ->
     if isinstance(chosen, OneCycle):
         return LambdaLR(optimiser, _one_cycle(chosen, updates if chosen.per_update else recipe.epochs))
     # torch counts epochs from 0, the papers from 1
-    drops = [max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in chosen.at]
-    return MultiStepLR(optimiser, drops, chosen.factor)
+    drops = {max(math.ceil(share * recipe.epochs - 1e-9) - 1, 1) for share in chosen.at}
+    return MultiStepLR(optimiser, sorted(drops), chosen.factor)
 
 
 def _one_cycle(shape: OneCycle, steps: int) -> Callable[[int], float]:

@@ -46,6 +46,7 @@ def test_pgd_is_an_attack(threat: rb.Threat, model: nn.Module, x: Tensor, y: Ten
     assert 0 <= perturbed.min() <= perturbed.max() <= 1
     assert torch.equal(perturbed, rb.attacks.pgd(model, x, y, threat, batch_size=50))
     assert not torch.equal(perturbed, rb.attacks.pgd(model, x, y, threat, batch_size=50, seed=1))
+    assert torch.equal(rb.attacks.pgd(model, x, y, rb.Linf(0)), x)  # where a curve over radii begins
     model.eval()
     with torch.no_grad():
         assert (model(perturbed).argmax(1) == y).sum() < (model(x).argmax(1) == y).sum()

@@ -123,3 +123,19 @@ def test_a_refused_model_is_put_back(model: nn.Module, x: Tensor, y: Tensor) -> 
     refused("labels run from", own, x, 10 * y)
     assert own.training
     assert all(parameter.requires_grad for parameter in own.parameters())
+
+
+@pytest.mark.parametrize("examples", [0, -5])
+def test_images_are_at_least_one(examples: int) -> None:
+    with pytest.raises(rb.RobenchError, match=f"examples {examples}: at least 1"):
+        rb.load_images("digits", examples)
+
+
+def test_the_zoos_folder_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setenv("ROBENCH_MODELS", "kept")
+    monkeypatch.setattr("robench_fire.api.loading.model_sources", lambda *given: seen.append(given[4]) or [])
+    for options in ({}, {"model_dir": "mine"}):
+        with pytest.raises(IndexError):
+            rb.load("rb:Standard", **options)
+    assert [str(each) for each in seen] == ["kept", "mine"]

@@ -235,6 +235,10 @@ def test_what_is_missing_or_wrong_is_said(batch: tuple[Tensor, Tensor], small: S
     misuse(DataError, "expected 32 class numbers")(lambda: fire(model, x, y[:3]))
     misuse(DataError, "images run from 0 to 255, not in")(lambda: fire(model, x * 255, y))
     misuse(RecipeError, "1 steps of 0.05 cannot reach eps 0.2")(lambda: Objective("fire", threat="0.2", steps=1))
+    turned = Objective(
+        "fire", threat="0.2", set={"recipe.passes": ("adv", "clean")}
+    )  # a value of Python's, as in train
+    assert turned.plan.recipe.passes == ("adv", "clean")
     misuse(UsageError, "did you mean 'fire'|unknown defense 'firre'")(lambda: Objective("firre"))
     misuse(UsageError, "give labels=")(lambda: Objective("fire_sa"))
     own = Objective("fire_sa", threat="0.2", labels=small.train.labels)

@@ -118,6 +118,7 @@ def test_training_alone_and_then_its_evaluation(tmp_path: Path) -> None:
         ({"norm": "L1"}, "digits has no L1 recipe"),
         ({"hide_labels": True, "extra_data": "x.npz"}, "^extra_data and hide_labels: choose one source"),
         ({"start": "none.pt"}, "none.pt"),
+        ({"jobs": -1}, "^jobs -1: 0, for as many as are useful, or more"),
         ({"save_every": "often"}, "^save_every 'often' is no duration; write it like 90s"),
     ],
 )

@@ -241,6 +241,9 @@ def test_a_row_says_who_evaluated_it(tmp_path: Path) -> None:
         ({"extra": None, "start": {"of": "3f" * 32}}, "given"),
         ({"extra": None, "start": {"of": "mnist/Linf/madry/0123456789ab"}}, "given"),
         ({"extra": None, "start": {"of": "digits/Linf/madry/0123456789ab"}}, ""),
+        ({"extra": None, "start": {"of": "digits/Linf/madry/0123456789ab", "seen": "other data"}}, "given"),
+        ({"extra": None, "start": {"of": "3f" * 32, "seen": "digits"}}, ""),
+        ({"extra": None, "start": {"of": "3f" * 32, "seen": "mnist"}}, "given"),
     ],
 )
 def test_what_a_plan_trains_with_beyond_its_data_set(recipe: dict[str, Any], expected: str) -> None:

@@ -76,6 +76,10 @@ def test_a_group_stands_for_its_members(words: str, chosen: list[str]) -> None:
     assert {*named} == {each.strip() for each in words.split(",")} & {"madry", "tv", "./mine.py"}
 
 
+def test_no_name_is_no_defense(tmp_path: Path) -> None:
+    assert "no defense is named" in ran(tmp_path, *"bench digits --defenses ,".split(), *TINY, code=2).stderr
+
+
 def test_a_group_is_no_defense(tmp_path: Path) -> None:
     said = ran(tmp_path, *"train distances digits".split(), *TINY, code=2).stderr
     assert "distances is a group of defenses, which bench and sweep take: fire, hellinger, ikl" in said

@@ -7,9 +7,9 @@ import re
 
 import pytest
 import torch
+from evaluated_models import evaluate
 from rich.console import Console
 
-from robench_fire.evaluation.evaluate import evaluate
 from robench_fire.launching import progress_display
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits

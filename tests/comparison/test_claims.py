@@ -115,6 +115,14 @@ def test_a_curve_that_turns_refutes_a_trend_whatever_its_slope() -> None:
     assert any(note.startswith("It turns: from FIRE to FIRE it is +2.00 ± ") for note in claims.notes(found))
 
 
+def test_rows_of_one_strength_both_count() -> None:
+    rows = [*of_strengths(94.0, 90.0, 86.0), fire(84.0, 50.0, lam=12.0)]
+    made = estimate(CLAIMS["lam-clean"], rows)
+    known = linregress([math.log2(strength(row)) for row in rows], [row.over_seeds("clean").mean for row in rows])
+    assert made.found.value == pytest.approx(known.slope)
+    assert len(made.rows) == 4
+
+
 def test_a_trend_needs_three_values() -> None:
     found = verdict("lam-clean", *of_strengths(94.0, 90.0, 86.0)[:2])
     assert (found.outcome, found.why) == ("not on this board", "a trend needs 3 values, here is 2")
@@ -152,8 +160,9 @@ def test_missing_rows_are_named_and_several_are_no_row() -> None:
     again = planned(fire(90, 60), {"precision": "bf16"}, by_hand={"recipe.precision": "bf16"})
     found = verdict("robust-kl", fire(90, 60), again, TRADES)
     assert (found.outcome, found.why) == ("not on this board", "several rows are meant: FIRE and FIRE")
-    elsewhere = replace(TRADES, examples=100)
-    assert verdict("robust-kl", fire(90, 60), elsewhere).why == "its rows are not of one setting"
+    narrow = replace(TRADES, plan=TRADES.plan | {"threat": TRADES.plan["threat"] | {"eps": "0.1"}})
+    for elsewhere in (replace(TRADES, examples=100), narrow):
+        assert verdict("robust-kl", fire(90, 60), elsewhere).why == "its rows are not of one setting"
 
 
 def test_each_setting_has_its_own_verdict() -> None:

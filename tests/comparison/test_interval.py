@@ -82,3 +82,10 @@ def test_where_all_agree_images_still_say_how_far_it_can_be(fire: Row, right: in
     assert (found.value, found.over) == (expected, "images")
     assert found.half == pytest.approx(1.26, abs=0.01)
     assert 0 <= found.low < found.high <= 100
+
+
+def test_a_single_image_varies_over_seeds_alone(fire: Row) -> None:
+    one = replace(row(fire, drawn(5)[:, :1]), examples=1)
+    found = interval(one, "robust")
+    assert found is not None
+    assert found.over in ("seeds", "images")

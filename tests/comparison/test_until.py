@@ -193,8 +193,7 @@ def test_clean_accuracy_takes_no_attack(place: Path, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.delattr(AttackedModel, "stand")
         found = until(place, "8", more="--metric clean --json")
-        assert until(place, "0.01", more="--metric clean --json")["used"] == 300
-    assert found["used"] < 300
+        assert found["used"] < until(place, "0.01", more="--metric clean --json")["used"] <= 300
     assert "on clean accuracy" in found["sentence"]
     assert until(place, "20", more=f"{QUICK} --metric average")["metric"] == "average"
 

@@ -96,3 +96,10 @@ def test_shares_are_beta_distributed() -> None:
 def test_alpha_is_positive(kind: type[Mixup], alpha: float) -> None:
     with pytest.raises(ValueError, match=r"alpha .*: must be positive"):
         kind(alpha=alpha)
+
+
+def test_a_small_alpha_leaves_nearly_all_images_whole() -> None:
+    """Beta(0.01, 0.01) is 0 or 1 but for rounding; two gammas of which both are float32's least number give a half."""
+    shares = torch.tensor([float(way(Mixup(alpha=0.01), seed).own.flatten()[0]) for seed in range(200)])
+    assert not (shares == 0.5).any()
+    assert ((shares < 0.01) | (shares > 0.99)).float().mean() > 0.8

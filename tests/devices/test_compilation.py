@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +35,26 @@ def test_without_a_compiler_the_function_is_called(tmp_path: Path, monkeypatch: 
     assert re.fullmatch(r"not compiled \(.+\); training goes on without", line)
     assert not double.working
     torch._dynamo.reset()
+
+
+def test_many_methods_are_compiled_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their gains are one code object; torch's own limit of eight would leave the third method's uncompiled."""
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    made: list[object] = []
+
+    def counting(graph: Callable[..., Any], _: object) -> Callable[..., Any]:
+        made.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
+
+    def times(factor: float) -> Callable[..., Any]:
+        return lambda x: factor * x.sin()
+
+    for factor in range(2, 22):
+        assert torch.equal(Compiled(times(factor / 7), print)(torch.ones(3)), factor / 7 * torch.ones(3).sin())
+    torch._dynamo.reset()
+    assert len(made) == 20
 
 
 def test_a_folder_that_cannot_be_written_is_replaced_and_named_once(

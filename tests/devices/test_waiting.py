@@ -48,7 +48,7 @@ def waits(small: Splits, name: str, batch_size: int, **changes: Any) -> Counter[
     state, setup = prepared(DigitsCNN, given, [0], here())
     with Waits() as found:
         train_epoch(state, setup, 2, set(), lambda done, rate: None)  # the second of two: targets have begun to move
-    if here().type == "cuda":
+    if here().type == "cuda" and name != "nu_at":  # whose singular values are read back by torch itself
         unheard(state, setup, batch_size)
     return found.found
 
@@ -57,8 +57,8 @@ def unheard(state: State, setup: Setup, size: int) -> None:
     """One more step, in which CUDA itself makes an error of a wait."""
     index, streams = torch.arange(size, device=here()), Streams(*(torch.Generator(here()) for _ in Streams._fields))
     state.model.train()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         step(state, setup, [index], 1.0, [streams], Clock(here()))
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -12,11 +12,12 @@ from command_line import ran
 from torch import nn
 
 from robench_fire.data.batches import to_float
-from robench_fire.errors import RecipeError
+from robench_fire.errors import RecipeError, UsageError
 from robench_fire.evaluation import features
 from robench_fire.evaluation.features import Seen
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.problem.dataset import Splits
+from robench_fire.runs.model_source import model_sources
 
 
 def test_features_are_what_the_last_linear_layer_reads(small: Splits) -> None:
@@ -81,3 +82,20 @@ def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     assert found["mean"]["moved"]["mean"] == pytest.approx(np.mean([each["moved"] for each in found["models"]]))
     refused = ran(tmp_path, *"features runs --embedding umap".split(), code=2).stderr
     assert "--embedding umap: choose pca or tsne" in refused
+
+
+def test_the_probe_sees_every_class_of_images_that_lie_by_class(
+    small: Splits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train = small.train.take(small.train.labels.argsort())
+    monkeypatch.setattr(features, "FITTED", 60)
+    monkeypatch.setattr("robench_fire.data.fetching.splits", lambda *_: small._replace(train=train))
+    seen: list[Seen] = []
+    monkeypatch.setattr(features, "_separable", lambda found: seen.append(found) or (0.0, 0.0))
+    torch.save(DigitsCNN().state_dict(), tmp_path / "digits.pt")
+    (source,) = model_sources(str(tmp_path / "digits.pt"), "digits", "digits-cnn", "", tmp_path)
+    features.features([source], "pca", 20, 0, tmp_path, torch.device("cpu"), lambda *_: None)
+    assert len(seen[0].train_label) == 60
+    assert set(seen[0].train_label) == set(range(10))
+    with pytest.raises(UsageError, match="features of 2 test images lie in no plane; take 3 or more"):
+        features.features([source], "pca", 2, 0, tmp_path, torch.device("cpu"), lambda *_: None)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from evaluated_models import evaluate
 from masked_models import SMALL, TRANSFER, attacked, quiet, taught
 from torch import Tensor, nn
 
 from robench_fire.datasets import digits
 from robench_fire.evaluation import reliability, reliability_text
-from robench_fire.evaluation.evaluate import SQUARE, Result, evaluate, result
+from robench_fire.evaluation.evaluate import SQUARE, Result, result
 from robench_fire.evaluation.record import Block, Record
 from robench_fire.evaluation.reliability import Check
 from robench_fire.models.small_cnns import DigitsCNN

@@ -49,6 +49,12 @@ def test_the_matrix(runs: Path) -> None:
     for row in found["transfer"].values():
         assert [len(each["values"]) for each in row.values()] == [2, 2]
     assert found["alone"]["square"]["Madry"]["n"] == 2
+    (path,) = next(iter(find(folder / "madry"))).folder.glob("eval.square-*.json")
+    other = path.with_name(path.name.replace(".json", "-batch15-shuffled.json"))  # sorts before, and is another one
+    facts = read_json(path) | {"batch_size": 15, "order": "shuffled", "robust": 0.0}
+    Run(path.parent).write(other.name, {name: each for name, each in facts.items() if name != "seal"})
+    assert transfer(folder, 30, 0, Path(), CPU, Silent)["alone"] == found["alone"]  # type: ignore[arg-type]
+    other.unlink()
     assert found["alone"]["square"]["TRADES"] is None
     assert read_json(folder / "transfer-Linf-0.2-30.json") == found
     assert transfer(folder, 30, 0, Path(), CPU, Silent) == found  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluated_models import evaluate
 
 from robench_fire.data import fetching
 from robench_fire.errors import DataError
-from robench_fire.evaluation.evaluate import evaluate
 from robench_fire.problem import registry
 from robench_fire.problem.dataset import Splits
 from robench_fire.runs.compose import Request, compose

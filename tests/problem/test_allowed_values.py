@@ -19,6 +19,7 @@ from robench_fire.quantity import Quantity
     ("path", "text", "said"),
     [
         ("recipe.epochs", "0", "epochs 0: must be at least 1"),
+        ("recipe.schedule.factor", "-1", "factor -1.0: above 0, and 1 at most"),
         ("recipe.epochs", "-3", "epochs -3: must be at least 1"),
         ("recipe.batch_size", "0", "batch_size 0: must be at least 1"),
         ("recipe.optimiser.lr", "0", "lr 0.0: must be positive"),

@@ -168,7 +168,7 @@ def test_a_bare_or_misspelt_name_leads_to_the_setting_that_is_meant(path: str, m
         ("recipe.passes", "clean,noisy", "unknown value 'noisy': choose from adv, clean"),
         ("recipe.schedule", "cosin", "unknown kind 'cosin': did you mean cosine? choose from cosine, cyclic, onecycle"),
         ("recipe.optimiser", "lion", "unknown kind 'lion': choose from adam, sgd"),
-        ("recipe.attack", "pgd", "Pgd has fields without a default; set those one by one"),
+        ("recipe.attack", "pgd", "Pgd is more than its name: set fields of one that is there, or write a file"),
         ("defense.targets", "hardlabels", "cannot be set as a whole"),
     ],
 )

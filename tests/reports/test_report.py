@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,9 +24,12 @@ from robench_fire.boards.rows import Row
 from robench_fire.cli import app
 from robench_fire.errors import DataError, UsageError
 from robench_fire.problem.plan import fingerprint
+from robench_fire.problem.settings import to_plain
 from robench_fire.reports import site, words
 from robench_fire.reports.report import report
-from robench_fire.runs.compose import compose
+from robench_fire.runs.compose import Request, compose
+from robench_fire.runs.differences import by_hand
+from robench_fire.statistics.summary import MeanStd
 from robench_fire.tables.entries import Entry
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -106,6 +110,11 @@ def test_the_lead_says_what_cannot_be_told() -> None:
     near = [without_masks("A", 50.0), without_masks("B", 50.2), without_masks("C", 20.0)]
     assert "A cannot be told from it" in words.lead(near)
     assert "no other row differs from it" in words.lead(near[:2])
+    assert near[1].row is not None
+    alone = replace(near[1], row=replace(near[1].row, per_seed={0: near[1].row.per_seed[0]}))
+    assert words.lead([near[0], alone]).endswith("1 seed, 300 images).")  # the highest, with nothing beside it
+    below = replace(alone, robust=MeanStd(49.0, None, 1))
+    assert "every other one that can be compared is below it" in words.lead([near[0], below, near[2]])
     assert words.lead([replace(near[0], unreliable=True)]) == ""
     assert words.lead([ours("A", attack="pgd20")]) == ""
 
@@ -115,14 +124,52 @@ def test_the_command_makes_the_same_plan(row: Row) -> None:
     """Read by the command line itself; given weights and files are the user's, and stand as FILE."""
     said = words.command(row).split()
     assert said[:2] == ["robench", "train"]
-    if "FILE" in said:
-        return
-    found: list[Any] = []
+    if "FILE" not in said:
+        assert planned_by(said) == row.fingerprint
+
+
+def planned_by(said: Sequence[str]) -> str:
+    """The fingerprint of the plan that a command trains."""
+    found: list[Request] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("robench_fire.cli.measure._run", lambda requests, *rest: found.extend(requests))
-        app(said[1:], standalone_mode=False)
+        app(list(said[1:]), standalone_mode=False)
     (request,) = found
-    assert fingerprint(compose(request).plan) == row.fingerprint
+    return fingerprint(compose(request).plan)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(defense="trades", dataset="digits", settings=(("--set", "threat.eps", "0.1"),)),
+        Request(defense="trades", dataset="digits", settings=(("--set", "claim.eps", "0.1"),)),
+        Request(defense="trades", dataset="digits", eps="0.1", settings=(("--set", "threat.eps", "0.15"),)),
+        Request(defense="trades", dataset="digits", eps="0.1"),
+        Request(
+            defense="trades", dataset="digits", hide_labels=True, settings=(("--set", "recipe.extra.hidden", "0.3"),)
+        ),
+        Request(
+            defense="trades",
+            dataset="digits",
+            profile="modern",
+            settings=(("--set", "recipe.label_smoothing", "none"),),
+        ),
+        Request(defense="fire", dataset="cifar10", profile="official"),
+    ],
+)
+def test_the_command_of_what_is_set_by_hand(request_: Request) -> None:
+    composed, first = compose(request_), ALL[0]
+    own = first.facts | {"by_hand": by_hand(request_), "usual_eps": {"digits": "0.2"}.get(request_.dataset, "8/255")}
+    row = replace(first, plan=to_plain(composed.plan), fingerprint=fingerprint(composed.plan), facts=own)
+    assert planned_by(words.command(row).split()) == row.fingerprint
+
+
+def test_the_command_of_shuffled_images_trains_first() -> None:
+    row = replace(ALL[0], facts=ALL[0].facts | {"evaluation_order": "shuffled"})
+    first, then = words.command(row).split(" && ")
+    assert first.endswith(" --no-eval")
+    assert planned_by(first.split()) == row.fingerprint
+    assert then == f"robench eval runs/digits/Linf/{row.plan['name']}/{row.fingerprint} --shuffled --examples 300"
 
 
 def test_run_folders_are_a_report_too(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from written_runs import write_run
 
+from robench_fire.boards.rows import collect
+from robench_fire.runs.compose import Request
 from robench_fire.runs.evaluations import evaluation_name, pick, shared_evaluation
 
 CLAIM = {"kind": "Linf", "eps": "0.2"}
@@ -59,3 +63,11 @@ def test_a_name_says_what_is_not_usual(more: tuple[Any, ...], name: str) -> None
 )
 def test_the_name_of_an_evaluation(given: tuple[str, str, str, int, int, int], name: str) -> None:
     assert evaluation_name(*given) == name
+
+
+@pytest.mark.parametrize("order", ["", "shuffled"])
+def test_a_row_keeps_the_order_of_its_images(tmp_path: Path, order: str) -> None:
+    """Without which AutoAttack's result cannot be made again: random streams are by block."""
+    write_run(tmp_path, Request(defense="fire", dataset="digits"), 0, 90, 50, **({"order": order} if order else {}))
+    (row,) = collect(tmp_path)
+    assert row.facts.get("evaluation_order", "") == order

@@ -16,6 +16,7 @@ from robench_fire.models import checkpoints
 from robench_fire.models.small_cnns import DigitsCNN
 from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, find
+from robench_fire.runs.given_weights import given
 from robench_fire.training.engine import initialised
 
 SHORT = "--no-eval --device cpu --jobs 1 --epochs 1 --set recipe.attack.steps=1 --set recipe.attack.step=0.2".split()
@@ -102,6 +103,19 @@ def test_a_run_gives_each_seed_its_own(place: Path) -> None:
         )
         for found, expected in zip(own.parameters(), begun.parameters(), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_what_weights_have_seen_is_known_of_runs(place: Path, tmp_path: Path) -> None:
+    """Further images do not come clean by a second training."""
+    write_run(tmp_path, Request(defense="trades", dataset="digits"), 0, 90, 50)
+    (own,) = find(tmp_path)
+    assert given("--start", str(own.folder)).identity.seen == "digits"
+    assert given("--start", str(place / "madry")).identity.seen is None  # its name says it
+    assert given("--start", str(own.weights)).identity.seen is None
+    plan = own.read("plan.json")
+    plan["recipe"]["start"] = {"kind": "GivenWeights", "of": "3f" * 32, "head": "kept"}
+    own.write("plan.json", plan)
+    assert given("--start", str(own.folder)).identity.seen == "other data"
 
 
 def test_a_file_of_other_classes_gives_all_but_the_last_layer(place: Path) -> None:

@@ -187,6 +187,14 @@ def test_fastat_is_the_protocol_of_pan_and_yao_for_any_method(dataset: str, defe
 
 
 @pytest.mark.parametrize(
+    ("profile", "path"), [("modern", "recipe.label_smoothing"), ("fastat", "recipe.validation_attack")]
+)
+def test_what_is_taken_away_is_set_by_hand_too(profile: Profile, path: str) -> None:
+    asked = Request(defense="madry", dataset="cifar10", profile=profile, settings=(("--set", path, "none"),))
+    assert by_hand(asked) == {path: None}
+
+
+@pytest.mark.parametrize(
     ("dataset", "norm", "where"),
     [("digits", "Linf", "digits Linf 0.2"), ("mnist", "Linf", "mnist Linf 0.3"), ("cifar10", "L2", "cifar10 L2 0.5")],
 )

@@ -155,11 +155,12 @@ def test_validation_is_of_the_epoch_that_was_kept(own: Path) -> None:
     run = Run(own / "seed-2")
     run.write_curve([{"clean": 90.0, "robust": robust} for robust in (20.0, 60.0, 40.0)])
     assert claim(own).validation[2] == 40
-    for each in folders.find(own):
-        told = each.read("plan.json")
-        each.write("plan.json", told | {"recipe": told["recipe"] | {"select": "validation"}})
-    own = made.renamed(own)
-    assert claim(own).validation[2] == 60
+    for select in ("validation", "copies"):
+        for each in folders.find(own):
+            told = each.read("plan.json")
+            each.write("plan.json", told | {"recipe": told["recipe"] | {"select": select}})
+        own = made.renamed(own)
+        assert claim(own).validation[2] == 60
     Run(own / "seed-2").write_curve([{"clean": clean} for clean in (70.0, 90.0, 80.0)])  # trained without an attack
     assert claim(own).validation[2] == 90
 

@@ -210,3 +210,8 @@ def test_json_is_robustbenchs() -> None:
     assert trades["footnote"] == "Eps 0.031 ≈ 7.9/255."
     weak = next(each for each in theirs if each["robench_fire"]["key"] == "Xiao2020Enhancing")
     assert (weak["external"], weak["unreliable"]) == ("7.40", True)
+
+
+def test_a_page_may_leave_out_the_method() -> None:
+    text = render([ours("A"), ours("B")], "html", Shown(names=("Clean",)))
+    assert "<table" in text

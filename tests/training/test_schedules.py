@@ -33,6 +33,8 @@ UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
         (Steps(at=()), 5, {1: 1.0, 5: 1.0}),
         (Steps(at=(0.75, 0.9)), 1, {1: 1.0}),
         (Steps(at=(0.1,)), 2, {1: 1.0, 2: 0.1}),
+        (Steps(at=(0.75, 0.9)), 2, {1: 1.0, 2: 0.1}),  # reached at once, and one drop
+        (Steps(at=(0.5, 0.9)), 3, {1: 1.0, 2: 0.1, 3: 0.01}),
         (Cosine(), 200, {1: 1.0, 101: 0.5, 200: 0.5 * (1 + math.cos(math.pi * 199 / 200))}),
     ],
 )

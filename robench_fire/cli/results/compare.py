@@ -13,6 +13,7 @@ from rich.table import Table
 
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.console import plain
+from robench_fire.cli.results.verdicts import p_value
 from robench_fire.errors import DataError, UsageError, unknown
 from robench_fire.runs.evaluations import ROWS
 
@@ -105,11 +106,7 @@ def _print(found: list[Any]) -> None:
         one = each.found
         drawn.add_row(
             f"{first.name} − {each.other.name}",
-            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", _p(each.adjusted), each.verdict,
+            f"{one.value:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", p_value(each.adjusted), each.verdict,
         )  # fmt: skip
     console.print(drawn)
     console.print()
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -16,6 +16,7 @@ from rich.table import Table
 from robench_fire.cli.common import options as o
 from robench_fire.cli.common.console import plain
 from robench_fire.errors import DisagreesError
+from robench_fire.runs.evaluations import ATTACK_NAMES
 
 if TYPE_CHECKING:
     from robench_fire.comparison.claims import Verdict
@@ -64,7 +65,7 @@ def reproduced(found: Sequence[Reproduction], width: int) -> list[str]:
         shared = [reason for reason in measures[0].reasons if all(reason in each.reasons for each in measures)]
         lines += ["", f"{name} beside {source} {numbers(shared)}".rstrip()]
         for each in measures:
-            what = each.measure if each.measure == "clean" else "AutoAttack" if each.row.attack == "aa" else "PGD-20"
+            what = each.measure if each.measure == "clean" else ATTACK_NAMES[each.row.attack]
             tolerance = "–" if each.tolerance is None else f"{each.tolerance:.2f}"
             own = numbers(reason for reason in each.reasons if reason not in shared)
             lines.append(f"  {what:10}{f'{each.ours}':>13}{f'{each.theirs}':>15}{each.difference:>+11.2f}"
@@ -111,7 +112,7 @@ def _print(setting: str, found: list[Verdict]) -> None:
         drawn.add_column("Published")
     for each in found:
         numbers = "".join(f"[{remarks.index(note) + 1}]" for note in notes(each))
-        cells = [each.claim.says, size(each), *([_p(each.adjusted)] if wide else []), needed(each)]
+        cells = [each.claim.says, size(each), *([p_value(each.adjusted)] if wide else []), needed(each)]
         cells += [f"{each.outcome} {numbers}".strip(), *([each.claim.published] if wide else [])]
         drawn.add_row(*cells)
     console.print(setting, style="bold")
@@ -123,7 +124,8 @@ def _print(setting: str, found: list[Verdict]) -> None:
     print()
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """In three places."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

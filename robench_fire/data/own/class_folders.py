@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robench_fire.data.own.parts import Found, Part
+from robench_fire.data.own.parts import PART_NAMES, Found, Part
 from robench_fire.errors import DataError
 
-PARTS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
 """What folders above class folders may be called, and the part that each is."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -26,7 +25,7 @@ def read(root: Path) -> Found:
     names = _folders(root)
     if "train" in names and _folders(root / "train"):
         given = _in_parts(root, names)
-    elif names and set(names) <= set(PARTS):
+    elif names and set(names) <= set(PART_NAMES):
         where = f"{root} has {_some(names)} without class folders in train/"
         raise DataError(f"{where}; lay each class's images in a folder of its own, as train/cat")
     else:  # which may have a class called train
@@ -36,17 +35,17 @@ def read(root: Path) -> Found:
         where = "train/" if len(given) > 1 else ""
         inside = f"{len(classes)} class folder{'s' * (len(classes) != 1)}"
         raise DataError(f"{root}/{where} holds {inside}; lay each class's images in a folder of its own, two at least")
-    parts = {PARTS[name]: _part(root, list(each.values())) for name, each in given.items()}
+    parts = {PART_NAMES[name]: _part(root, list(each.values())) for name, each in given.items()}
     kept = sum(len(each.labels) for each in parts.values())
     return Found(tuple(classes), parts, sum(len(files) for _, _, files in os.walk(root, followlinks=True)) - kept)
 
 
 def _in_parts(root: Path, names: list[str]) -> dict[str, dict[str, list[str]]]:
     """By part and class, the paths of images."""
-    if others := sorted(set(names) - set(PARTS)):
+    if others := sorted(set(names) - set(PART_NAMES)):
         fix = "move what is no part (train, test, val) out of it"
         raise DataError(f"{root} has class folders in train/, and also {_some(others)}; {fix}")
-    if len({PARTS[name] for name in names}) < len(names):
+    if len({PART_NAMES[name] for name in names}) < len(names):
         raise DataError(f"{root} has {' and '.join(sorted(set(names) - {'train', 'test'}))}; keep one of them")
     if len(names) == 1:
         raise DataError(f"{root} has train/ and no test/; add it, or lay its class folders in {root} itself")

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robench_fire.data.own.parts import Found, Part
+from robench_fire.data.own.parts import PART_NAMES, Found, Part
 from robench_fire.data.own.sources import Source
 from robench_fire.errors import DataError, UsageError
-
-PARTS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 
 
 def read(source: Source) -> Found:
@@ -33,7 +31,7 @@ def read(source: Source) -> Found:
         said = str(fault).strip().split("\n")[0][:200]
         raise DataError(f"{source.text} cannot be loaded: {type(fault).__name__}: {said}") from None
     given = {"train": loaded} if isinstance(loaded, datasets.Dataset) else dict(loaded)
-    chosen = {PARTS[name]: each for name, each in given.items() if name in PARTS}
+    chosen = {PART_NAMES[name]: each for name, each in given.items() if name in PART_NAMES}
     if "train" not in chosen:
         raise DataError(f"{source.text} has no part train; it has {', '.join(given) or 'none'}")
     features = chosen["train"].features

@@ -16,6 +16,9 @@ TEST_SHARE, TEST_SEED = 5, 20260126  # a fifth, where a source has no test image
 VALIDATION_SHARE, VALIDATION_MOST, VALIDATION_SEED = 10, 1000, 20200626
 ORDER_SEED = 20261128
 
+PART_NAMES = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
+"""What a source may call its parts, and what they are."""
+
 Labels = NDArray[np.int64]
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robench_fire.devices.precision import rounding
 from robench_fire.devices.random_streams import derive, generator
 from robench_fire.evaluation import checks
 from robench_fire.evaluation.autoattack import attack_sets
@@ -62,7 +63,8 @@ class Outcome(NamedTuple):
 class AttackedModel:
     """A frozen model and the test images (N, C, H, W), floats in [0, 1], that it is attacked on, cut into blocks.
 
-    Attacks search with ``forward``; whether an image is classified correctly is asked of ``model`` as it was loaded.
+    Attacks search with ``forward``; whether an image is classified correctly is asked of ``model`` as it was loaded, in
+    float32: a GPU's TF32, torch's default, would decide narrow cases by its rounding.
     Attacks of the user's own get the ``module`` itself, Square gets the ``tracked`` model where there is one.
     """
 
@@ -93,7 +95,8 @@ class AttackedModel:
     @torch.no_grad()
     def correct(self, x: Tensor, label: Tensor) -> Tensor:
         """(N,) whether each image is classified correctly; one whose logits are not finite is not."""
-        found = torch.cat([self.model(part) for part in x.split(self.batch_size)])
+        with rounding("fp32"):
+            found = torch.cat([self.model(part) for part in x.split(self.batch_size)])
         return (found.argmax(1) == label) & found.isfinite().all(1)
 
     def clean(self, number: int) -> NDArray[Any]:
@@ -103,7 +106,7 @@ class AttackedModel:
             DataError: if a logit is not finite.
         """
         x, label = self.block(number)
-        with torch.no_grad():
+        with torch.no_grad(), rounding("fp32"):
             found = checks.finite(self.model(x))
         return (found.argmax(1) == label).cpu().numpy()
 

@@ -20,7 +20,8 @@ Inside = Callable[[Tensor, Tensor], Tensor]
 """Perturbed images and images (N, C, H, W) to (N,): whether the threat model allows the perturbation."""
 
 
-NARROW = 1e-4  # of the logits' range; far more than rounding moves them
+NARROW = 1e-4  # of the logits' range; far more than float32's rounding moves them
+NARROW_IN_TF32 = 1e-2
 
 
 class AllBroken(Exception):
@@ -70,9 +71,10 @@ class Leaving:
     @staticmethod
     def _clearly(logits: Tensor, label: Tensor) -> Tensor:
         """(N,) whether the label's logit is below the largest one by more than rounding."""
+        narrow = NARROW_IN_TF32 if logits.is_cuda and torch.backends.cudnn.allow_tf32 else NARROW
         largest = logits.amax(1)
         gap = largest - logits.gather(1, label[:, None]).flatten()
-        return gap > NARROW * (largest - logits.amin(1))
+        return gap > narrow * (largest - logits.amin(1))
 
 
 class Fab(FABAttack):  # type: ignore[misc]  # pyautoattack has no types

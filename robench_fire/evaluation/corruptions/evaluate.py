@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,13 @@ from robench_fire.evaluation.evaluator import Evaluations, Evaluator
 from robench_fire.evaluation.record import locked
 from robench_fire.files import check_there, sealed, write_json
 from robench_fire.problem.dataset import Split
-from robench_fire.progress import Event, Report
+from robench_fire.progress import Event, Listening, Report
 from robench_fire.runs import provenance
 from robench_fire.runs.model_source import ModelSource
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 
 VERSION = 1  # of the images that are made here
-Listening = Callable[[int, str], AbstractContextManager[Callable[[Event], None]]]
 
 
 @dataclass(frozen=True, kw_only=True)

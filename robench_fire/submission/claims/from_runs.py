@@ -13,7 +13,7 @@ from robench_fire.errors import DataError, UsageError
 from robench_fire.evaluation.resumable import is_judged
 from robench_fire.runs import folders
 from robench_fire.runs.folders import Run, extra_of
-from robench_fire.submission.claims.claim import SeedClaim, choose, count, doubts, kept_validation
+from robench_fire.submission.claims.claim import SeedClaim, choose, count, doubts, selected_by
 from robench_fire.submission.claims.lacking import NOT_JUDGED, Missing, lacking, refusal, unreliable
 
 
@@ -58,7 +58,7 @@ def claimed(
         DataError: if something is missing: all of it, and the command that brings it.
     """
     trained = trained_of(every)
-    validation = {run.seed: _validation(run) for run in trained}
+    validation = {run.seed: selected_by(run.validation()) for run in trained}
     chosen, _ = choose(validation, seed)
     run = next(each for each in trained if each.seed == chosen)
     at = eps or run.read("plan.json")["claim"]["eps"]
@@ -116,15 +116,10 @@ def _missing(run: Run, row: Row | None, eps: str, images: int) -> list[Missing]:
     return lacking(_evaluation(run, row), stem, eps, images, again, judge)
 
 
-def _validation(run: Run) -> float:
-    """Robust accuracy on the validation images in the epoch whose weights were kept."""
-    if not (curve := run.curve()):
-        raise DataError(f"{run.folder / 'curve.jsonl'} is missing; without it no seed can be chosen")
-    return kept_validation(curve, run.read("plan.json"))
-
-
 def _evaluation(run: Run, row: Row) -> dict[str, Any]:
     wanted = {"attack": row.attack, "norm": row.norm, "eps": row.eps, "examples": row.examples,
               "seed": row.evaluation_seed, "batch_size": row.facts["evaluation_batch_size"],
               "robust": row.per_seed[run.seed]["robust"]}  # fmt: skip
-    return next(each for each in run.evaluations() if wanted.items() <= each.items())
+    order = row.facts.get("evaluation_order", "")
+    found = (each for each in run.evaluations() if each.get("order", "") == order)
+    return next(each for each in found if wanted.items() <= each.items())

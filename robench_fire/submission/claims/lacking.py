@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robench_fire.runs.evaluations import ATTACK_NAMES
+
 NOT_JUDGED = {"verdict": "unknown", "reasons": ["not judged"], "checks": []}
-ATTACKS = {"aa": "AutoAttack", "pgd20": "PGD-20"}
 
 
 class Missing(NamedTuple):
@@ -51,7 +52,7 @@ def few(facts: Mapping[str, Any], images: int) -> str:
 
 
 def unreliable(doubts: Sequence[str], missing: Sequence[Missing]) -> list[Missing]:
-    """The same of its verdict, beside what else is ``missing``."""
+    """That the verdict is not reliable, as something missing beside what else is; nothing if there are no doubts."""
     again = "the complete evaluation is judged again" if missing else "docs/evaluation.md says what to look at"
     return [Missing(f"the result is not known to be reliable ({'. '.join(doubts)})", again)] if doubts else []
 
@@ -66,5 +67,5 @@ def refusal(missing: Sequence[Missing], evaluated: bool) -> str:
 
 def in_words(facts: Mapping[str, Any]) -> str:
     """An evaluation in words."""
-    attack = ATTACKS.get(facts["attack"], facts["attack"])
+    attack = ATTACK_NAMES.get(facts["attack"], facts["attack"])
     return f"{attack} at eps {facts['eps']} on {facts['examples']:,} images"
