@@ -1,4 +1,4 @@
 """Attacks on a trained model: units in autoattack/, and here what records, judges and resumes them; transfer.
 
-Imports: statistics, problem, devices, data, models, runs, training.
+Imports: statistics, problem, devices, data, models, runs.
 """
