@@ -146,8 +146,6 @@ def train(
     """
     with called(KEPT):
         torchrun.refuse("train() of Python")
-        if jobs < 0:
-            raise UsageError(f"jobs {jobs}: 0, for as many as are useful, or more")
         (listening, say), data = voices(progress), Path(data_dir) if data_dir else None
         own = own_images(os.fspath(dataset), data, listening, resize, channels)
         request = Request(
@@ -159,7 +157,7 @@ def train(
         numbers, chosen = _seeds(seeds), evaluations(attacks, examples, eval_seed, eval_batch)
         place = _place(output, data, device, compiling, save_every, deterministic)
         first = run_folder(compose(request), place.output, 0)
-        _, failed = bench([request], numbers, chosen, place, jobs, listening, say, together)
+        _, failed = bench([request], numbers, chosen, place, _jobs(jobs), listening, say, together)
         raise_failed(failed, len(numbers))
         return Runs(first.folder.parent, tuple(numbers))
 
@@ -181,6 +179,12 @@ def evaluations(attacks: str | Sequence[str], examples: int | None, seed: int, b
             raise UsageError(f"{name} {value}: expected an integer of at least 1")
     chosen = tuple(each for each in TABLED if each in asked)
     return Evaluations(attacks=chosen, examples=examples, seed=seed, batch_size=batch_size)
+
+
+def _jobs(asked: int) -> int:
+    if asked < 0:
+        raise UsageError(f"jobs {asked}: 0, for as many as are useful, or more")
+    return asked
 
 
 def _set(asked: Mapping[str, Any] | None) -> tuple[tuple[str, str, str], ...]:

@@ -163,11 +163,8 @@ def features(
     from robench_fire.files import write_json
     from robench_fire.launching.local import reporter
     from robench_fire.launching.progress_display import listening
-    from robench_fire.problem.threat import THREATS
 
-    sources = file.named(source, norm, model_dir, data_dir, (eps,) if eps else ())
-    if eps:
-        sources = [replace(each, claim=THREATS[each.claim.norm](reading.radii(eps)[0])) for each in sources]
+    sources = _at(file.named(source, norm, model_dir, data_dir, (eps,) if eps else ()), eps)
     with listening(1, "features") as listen:
         say, folder = reporter("features", listen), data_dir or data_folder()
         found = run(sources, cast("Any", embedding), examples, seed, folder, resolve(device), say)
@@ -177,6 +174,16 @@ def features(
         print(jsonlib.dumps(found, indent=2))
     else:
         _print_features(found)
+
+
+def _at(sources: list[ModelSource], eps: str) -> list[ModelSource]:
+    """The same, claimed at another radius if one is given."""
+    from robench_fire.data.own.dataset import radius
+    from robench_fire.problem.threat import THREATS
+
+    if not eps:
+        return sources
+    return [replace(each, claim=THREATS[each.claim.norm](eps=radius(eps, each.claim.norm))) for each in sources]
 
 
 def _print_features(found: dict[str, Any]) -> None:
