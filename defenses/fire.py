@@ -49,6 +49,8 @@ DEFENSE = Fire()
 
 def official(plan: Plan) -> Plan:
     """MarinePICOT/Adversarial-Robustness-via-Fisher-Rao-Regularization: its three configurations, lam 20."""
+    if plan.recipe.extra and plan.dataset != "cifar10":
+        raise plan.unreleased()
     plan, drops = plan.with_defense(lam=20.0).with_recipe(passes=("adv", "clean", "adv")), Steps(at=(0.75, 0.9, 1.0))
     if plan.dataset == "mnist":
         optimiser = Sgd(lr=0.01, nesterov=False, weight_decay=0.0)

@@ -1,5 +1,7 @@
 """Free: each batch is trained on eight times, perturbed by the gradients of its own updates."""
 
+import math
+
 from robench_fire.defenses import madry
 
 from robench_fire import Augment, Paper, Plan, Replay, Reported, Sgd, Steps
@@ -24,7 +26,7 @@ DEFENSE = madry.DEFENSE
 def matched(plan: Plan) -> Plan:
     """Eight updates a batch, each with a step of the radius, and an eighth of the epochs: Algorithm 1, m = 8."""
     attack = Replay(step=plan.threat.eps)
-    return plan.with_recipe(attack=attack, epochs=max(round(plan.recipe.epochs / attack.times), 1))
+    return plan.with_recipe(attack=attack, epochs=math.ceil(plan.recipe.epochs / attack.times))
 
 
 def official(plan: Plan) -> Plan:

@@ -1,10 +1,11 @@
 """GAT: guided adversarial training, one step up the distance of predictions as well as the cross-entropy."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import Tensor
 
-from robench_fire import Defense, Paper, Plan, Ramp, Reported, Sgd, Steps, Terms, Views
+from robench_fire import Defense, Paper, Pgd, Plan, Ramp, Reported, Sgd, Steps, Terms, Views
 from robench_fire.losses import cross_entropy, log_softmax
 
 PAPER = Paper(
@@ -54,4 +55,5 @@ def official(plan: Plan) -> Plan:
         raise plan.unreleased()
     plan = plan.with_defense(alternate=True, lam=Ramp(first=10.0, last=40.0, begin=0.86, end=0.87))
     plan = plan.with_recipe(optimiser=Sgd(nesterov=False), schedule=Steps(at=(0.72, 0.87)), select="validation")
-    return plan.with_recipe(arch="resnet-18", batch_size=64, passes=("clean", "adv", "clean"))
+    judge = Pgd(steps=7, step=plan.threat.eps.times(Fraction(1, 7)), start="zero")
+    return plan.with_recipe(validation_attack=judge, arch="resnet-18", batch_size=64, passes=("clean", "adv", "clean"))

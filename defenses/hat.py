@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robench_fire import Cyclic, Defense, Paper, Plan, Reported, Sgd, Terms, View, Views
+from robench_fire import Defense, OneCycle, Paper, Plan, Reported, Sgd, Terms, View, Views
 from robench_fire.losses import cross_entropy, kl
 
 PAPER = Paper(
@@ -55,4 +55,4 @@ def official(plan: Plan) -> Plan:
     if plan.dataset != "cifar10" or plan.recipe.extra:
         raise plan.unreleased()
     plan = plan.with_recipe(arch="resnet-18", epochs=50, batch_size=128, select="validation")
-    return plan.with_recipe(optimiser=Sgd(lr=0.21), schedule=Cyclic(peak=0.25))
+    return plan.with_recipe(optimiser=Sgd(lr=0.21), schedule=OneCycle(peak=0.25))

@@ -27,6 +27,7 @@ class Mart(Defense):
     """BCE(z', y) + beta KL(p‖q) (1 - p_y): Wang et al., eq. 11, with the constants of the released code."""
 
     clean_in_inner: ClassVar[bool] = False
+    one_class: ClassVar[bool] = True
     beta: float = 6.0
 
     def inner(self, views: Views) -> Tensor:

@@ -133,7 +133,7 @@ def _measured(
         "images_per_second": per_second,
         "forward_equivalents": per_update(defense, recipe),
         "flops_per_image": each,
-        "flops_per_update": each * recipe.batch_size,
+        "flops_per_update": each * recipe.batch_size // recipe.updates,
         "flops_per_second": each * per_second,
         "matmul_flops_per_second": most,
         "mfu": each * per_second / most if most else None,

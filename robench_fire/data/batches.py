@@ -88,6 +88,7 @@ def _rotated(x: Tensor, degrees: float, generator: Generator) -> Tensor:
     """Rotation about the centre by up to ``degrees`` either way, nearest neighbour, zeros outside."""
     angle = _uniform(x, -math.radians(degrees), math.radians(degrees), generator).view(-1)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    turn = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    tall = x.shape[2] / x.shape[3]  # the grid's sides are of one length, the image's need not be
+    turn = torch.stack([torch.stack([cos, -sin * tall, zero], 1), torch.stack([sin / tall, cos, zero], 1)], 1)
     grid = F.affine_grid(turn, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="nearest", padding_mode="zeros", align_corners=False)

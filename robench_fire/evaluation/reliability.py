@@ -83,8 +83,8 @@ def _radius(attacked: AttackedModel) -> Check:
         eps = min(2 * eps, largest)
         left = int(_stands(attacked.under(THREATS[attacked.threat.norm](eps=Quantity(eps))), steps=50).sum())
         if not left or eps == largest:
-            every = f"at eps {eps:.3g}, which holds every image"
-            found = f"PGD-50 leaves {left} of {len(attacked.labels)} images {every}"
+            at = f"at eps {eps:.3g}" + ", which holds every image" * (eps == largest)
+            found = f"PGD-50 leaves {left} of {len(attacked.labels)} images {at}"
             return Check(RADIUS, not noticeable(left, len(attacked.labels)), found)
 
 

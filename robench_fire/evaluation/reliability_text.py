@@ -22,8 +22,10 @@ READ = "see docs/evaluation.md#reliability"
 
 def sentence(flag: str, after: Mapping[str, float], examples: int) -> str:
     """What a sign says; ``after``: accuracy in percent after each attack, on so many images, where that is recorded."""
-    left = [round(value * examples / 100) for value in after.values()]
-    broken = f"{left[-2] - left[-1]} of {left[-2]} images" if len(left) > 1 else "images"
+    left = {name: round(value * examples / 100) for name, value in after.items()}
+    at = [*left].index("square") if "square" in left else 0
+    before, then = [*left.values()][at - 1 : at + 1] if at else (0, 0)
+    broken = f"{before - then} of {before} images" if at else "images"
     return SENTENCES.get(flag, flag).format(broken=broken)
 
 

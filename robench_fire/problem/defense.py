@@ -106,6 +106,7 @@ class Defense:
     variables say which logits are read, so that no other forward pass is made: clean ones in either problem, those of
     ``further`` images, the teacher's (``teacher_reads``: names of images; ``teacher_is``: who it should be); whether
     ``features`` are read; and with respect to which images the gradient of slope() is (``gradients_at``).
+    ``one_class``: its loss goes by the class of an image, ``views.label``, so that mixed images are none for it.
     """
 
     clean_in_inner: ClassVar[bool] = True
@@ -114,6 +115,7 @@ class Defense:
     teacher_reads: ClassVar[tuple[str, ...]] = ()
     teacher_is: ClassVar[str] = ""
     features: ClassVar[bool] = False
+    one_class: ClassVar[bool] = False
     gradients_at: ClassVar[tuple[str, ...]] = ()
     targets: Targets = HardLabels()
     weights: WeightPerturbation | None = field(default=None, metadata=OPTIONAL)

@@ -11,26 +11,33 @@ from torch import Tensor
 
 from robench_fire.errors import RecipeError
 from robench_fire.problem.defense import Defense, Terms, View, Views
+from robench_fire.problem.pgd import Pgd, Replay
 from robench_fire.problem.targets import recalled
+from robench_fire.quantity import Quantity
 
-_SWITCHES = ("clean_in_inner", "clean_in_outer", "features")
+_SWITCHES = ("clean_in_inner", "clean_in_outer", "features", "one_class")
 _WIDTH = 8  # of made-up features and gradients
+_FLAT = 1e-6  # a slope that is rounding
+_SEARCH = Pgd(steps=1, step=Quantity("1"))
 
 
 def check(
-    defense: Defense, name: str, num_classes: int, shape: tuple[int, int, int] = (1, 8, 8), attacked: bool = True
-) -> None:
+    defense: Defense, name: str, num_classes: int, shape: tuple[int, int, int] = (1, 8, 8),
+    attack: Pgd | Replay | None = _SEARCH,
+) -> None:  # fmt: skip
     """Call a defense on the logits of two images, so that a mistake in it is found before anything is spent.
 
     Once where clean and perturbed logits differ, once where they are equal, as where an attack finds nothing.
-    ``attacked``: whether its recipe has an attack.
+    ``attack``: its recipe's.
 
     Raises:
         RecipeError: if it lacks inner (of an attack) or outer, or one returns something else than a value per example,
             (N,), or over_batch or inner_over_batch than one of the batch, (); if a gain does not depend on the
             perturbed images, or no term on any image; if a value or a gradient is not finite; if a further image has
-            another shape; if it names images that it does not make; or if a coefficient is not a field.
+            another shape; if it names images that it does not make; if a coefficient is not a field; or if replays
+            would never leave the image.
     """
+    attacked = attack is not None
     for function in ("inner", "outer") if attacked else ("outer",):
         if getattr(type(defense), function) is getattr(Defense, function):
             raise RecipeError(f"{name} defines no {function}(self, views); see docs/adding-a-defense.md")
@@ -51,6 +58,18 @@ def check(
             if attacked and defense.has_batch_gain:
                 _gain(defense, f"{name}: inner_over_batch", type(defense).inner_over_batch, seen, where, ())
             _terms(defense, name, seen, where)
+        if isinstance(attack, Replay):
+            _leaves(defense, name, _seen(defense, clean, clean, known))
+
+
+def _leaves(defense: Defense, name: str, seen: Views) -> None:
+    """Replays climb the loss itself, from the image: one that is flat there would leave them where they are."""
+    views = seen if defense.clean_in_outer else seen._replace(clean=None)
+    whole = sum(value.sum() for value in (*defense.outer(views).values(), *defense.over_batch(views).values()))
+    assert isinstance(whole, Tensor)
+    (slope,) = torch.autograd.grad(whole, seen.adv, allow_unused=True)
+    if slope is None or slope.abs().max() < _FLAT:
+        raise RecipeError(f"{name}: its loss is flat at the clean image, where replays begin; use a search, Pgd(...)")
 
 
 def _coefficients(defense: Defense, name: str) -> None:

@@ -58,6 +58,8 @@ class Plan:
             raise RecipeError(
                 f"recipe.augment.mix: {self.name} keeps targets per image, and mixed images have two; leave it out"
             )
+        if self.recipe.augment.mix and self.defense.one_class:
+            raise RecipeError(f"recipe.augment.mix: the loss of {self.name} goes by one class an image; leave it out")
         if attack is None and (further := [each.name for each in self.defense.further if each.around is None]):
             raise RecipeError(f"recipe.attack none: the loss of {self.name} reads {', '.join(further)} images; keep it")
         if isinstance(attack, Replay) and (found := [each for each in self.defense.attacks if each != "adv"]):

@@ -140,7 +140,7 @@ def plan_of(request: Request) -> Plan:
         composed, _ = resolved(request)
         plan = composed.plan
         plan.check()
-        check(plan.defense, plan.name, composed.dataset.num_classes, attacked=plan.recipe.attack is not None)
+        check(plan.defense, plan.name, composed.dataset.num_classes, attack=plan.recipe.attack)
     except ValueError as fault:
         if located(fault):
             raise
@@ -153,7 +153,7 @@ def _compose(request: Request) -> Composed:
     plan, dataset = found.plan, found.dataset
     _meant(request, plan, dataset)
     plan.check()  # here and below: a mistake is found before anything is spent
-    check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attacked=plan.recipe.attack is not None)
+    check(plan.defense, plan.name, dataset.num_classes, dataset.shape, attack=plan.recipe.attack)
     architectures.check(plan.recipe.arch, dataset.shape, dataset.num_classes)
     if plan.recipe.extra and plan.recipe.extra.source == "file" and request.extra_data is None:
         raise RecipeError("recipe.extra.source=file needs --extra-data FILE; docs/data.md describes the layouts")

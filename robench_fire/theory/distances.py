@@ -14,7 +14,7 @@ from scipy.special import expit, log_expit
 
 Array = NDArray[Any]
 FARTHEST = 600.0
-"""Beyond this logit, e^(h/2) would leave the range of a float; arctan is π/2 there to the last digit."""
+"""Beyond this logit arctan is π/2 to the last digit, and e^(h/2) is still far within the range of a float."""
 
 
 def angle(h: Array) -> Array:

@@ -55,7 +55,7 @@ PAPERS = Model(MU, SIGMA, EPS)
 
 
 class Curve(NamedTuple):
-    """Every direction alpha in [0, 2 pi), its two accuracies, and whether no direction beats it in both."""
+    """Every direction alpha in [0, 2 pi], its two accuracies, and whether no direction beats it in both."""
 
     alpha: Array
     natural: Array

@@ -42,18 +42,19 @@ def hide(full: Split, share: float) -> Hidden:
 def labeller_recipe(recipe: Recipe) -> Recipe:
     """How the labeller is trained: as Carmon et al. 2019 do theirs, by the same recipe without attack or extra data.
 
-    Nor are its weights averaged or its labels smoothed.
+    Nor are its weights averaged or its labels smoothed. It begins from the weights that its pupil begins from, and
+    makes as many updates as a pupil that trains on each batch several times.
     """
-    averaging, given = ("ema_decay", "ema_warm_up"), ("start", "teacher")
-    names = ("attack", "validation_attack", "extra", "label_smoothing", *averaging, *given)
-    left_out: dict[str, Any] = dict.fromkeys(names)
-    return replace(recipe, passes=("clean",), select="last", **left_out)
+    averaging, names = ("ema_decay", "ema_warm_up"), ("attack", "validation_attack", "extra", "label_smoothing")
+    left_out: dict[str, Any] = dict.fromkeys((*names, *averaging, "teacher"))
+    epochs = recipe.epochs * recipe.updates
+    return replace(recipe, epochs=epochs, passes=("clean",), select="last", **left_out)
 
 
 def standard(problem: Problem) -> Problem:
     """The labeller's own problem: the same images, with neither attack nor extra data."""
     recipe = labeller_recipe(problem.recipe)
-    return replace(problem, defense=Standard(), recipe=recipe, extra=None, begin=None, teacher=None)
+    return replace(problem, defense=Standard(), recipe=recipe, extra=None, teacher=None)
 
 
 def label(

@@ -43,7 +43,7 @@ def test_matched_is_the_shared_recipe_with_one_step(name: str) -> None:
         assert (plan.recipe.attack.spread, plan.recipe.attack.within) == WIDER.get(name, (None, None))
 
 
-@pytest.mark.parametrize(("dataset", "epochs"), [("cifar10", 12), ("mnist", 12), ("digits", 2)])
+@pytest.mark.parametrize(("dataset", "epochs"), [("cifar10", 13), ("mnist", 13), ("digits", 3)])
 def test_matched_free_replays_eight_times_in_an_eighth_of_the_epochs(dataset: str, epochs: int) -> None:
     plan, shared = plan_of("free", dataset, "matched"), plan_of("madry", dataset, "matched")
     attack = Replay(step=plan.threat.eps, times=8)
@@ -81,6 +81,9 @@ def test_official_recipe(name: str, dataset: str) -> None:
     repeated = name in ("gat", "nu_at")
     assert plan.recipe.passes == (("clean", "adv", "clean") if repeated else ("clean", "adv"))
     assert plan.recipe.select == ("validation" if repeated else "last")
+    judge = plan.recipe.validation_attack
+    assert (judge and (judge.steps, judge.start, f"{float(judge.step) * 7:.5f}")) == (
+        (7, "zero", f"{8 / 255:.5f}") if repeated else None)  # fmt: skip
     assert plan.recipe.augment == Augment(pad=2 if name == "free" else 0 if dataset == "mnist" else 4,
                                           flip=dataset != "mnist")  # fmt: skip
 

@@ -18,7 +18,7 @@ from robench_fire.models.architectures import last_layer
 from robench_fire.problem import registry
 from robench_fire.problem.adversarial_weights import AdversarialWeights
 from robench_fire.problem.plan import Plan, Profile
-from robench_fire.problem.recipe import Augment, Cyclic, Extra, GivenWeights
+from robench_fire.problem.recipe import Augment, Extra, GivenWeights, OneCycle
 from robench_fire.runs.compose import Request, compose
 
 Facts = dict[str, Any]
@@ -248,7 +248,7 @@ def test_hat_has_the_matched_recipe_the_released_one_and_a_pass_more(tmp_path: P
     assert work(plan.defense, plan.recipe).forward_equivalents == 31
     own = registry.load("defenses", "hat").module
     released = own.official(replace(plan_of("trades", "cifar10", "matched"), name="hat", defense=own.DEFENSE))
-    cycle = Cyclic(peak=0.25)
+    cycle = OneCycle(peak=0.25)
     assert (released.recipe.schedule, released.recipe.arch, released.recipe.select) == (
         cycle,
         "resnet-18",

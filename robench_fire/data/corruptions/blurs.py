@@ -57,10 +57,10 @@ def glass_blur(x: Images, strength: tuple[float, int, int], rng: np.random.Gener
     sigma, reach, times = strength
     x = ndimage.gaussian_filter(x, (0, sigma, sigma, 0))
     (count, height, width, _), image = x.shape, np.arange(len(x))
-    moves = rng.integers(-reach, reach + 1, (count, times, height, width, 2))
+    moves = rng.integers(-reach, reach, (count, times, height, width, 2))  # the script's, whose end is excluded
     for time in range(times):
-        for row in range(height - 1 - reach, reach - 1, -1):
-            for column in range(width - 1 - reach, reach - 1, -1):
+        for row in range(height - reach, reach, -1):
+            for column in range(width - reach, reach, -1):
                 other = image, row + moves[:, time, row, column, 0], column + moves[:, time, row, column, 1]
                 x[image, row, column], x[other] = x[other], x[image, row, column]  # both are copies
     return np.asarray(ndimage.gaussian_filter(x, (0, sigma, sigma, 0)))

@@ -30,7 +30,7 @@ from robench_fire.runs.model_source import ModelSource
 from robench_fire.statistics.masks import packed
 from robench_fire.statistics.summary import percent
 
-VERSION = 1  # of the images that are made here
+VERSION = 2  # of the images that are made here
 
 
 @dataclass(frozen=True, kw_only=True)
