@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from robench_fire.data import batches as batches_module
 from robench_fire.data.batches import augmented, batches, batches_per_epoch, to_float
 from robench_fire.problem.recipe import Augment, Extra, Recipe
 
@@ -216,3 +217,13 @@ def test_views_follow_the_generator(augment: Augment) -> None:
     first, again, other = (augmented(images, augment, stream(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_quarter_turn_of_an_image_that_is_not_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About its centre, pixel for pixel; what turns out of the image is lost."""
+    monkeypatch.setattr(batches_module, "_uniform", lambda x, low, high, generator: torch.full((len(x), 1, 1, 1), high))
+    x = torch.rand(2, 3, 8, 20, generator=stream(0))
+    found, middle = batches_module._rotated(x, 90.0, stream(0)), slice(6, 14)
+    assert torch.equal(found[..., middle], torch.rot90(x[..., middle], 1, (2, 3)))
+    assert not found[..., :6].any()
+    assert not found[..., 14:].any()

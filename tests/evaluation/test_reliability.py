@@ -204,3 +204,16 @@ def test_square_is_flagged_beyond_two_in_a_thousand_and_two_images(images: int, 
     assert (SQUARE in found(apgd_ce=images, apgd_t=images, fab_t=stand, square=stand - broken)) == raised
     assert SQUARE not in found(apgd_ce=images, fab=stand, square=stand - broken, apgd_t=0)  # white-box goes on
     assert found(square=0) == []
+
+
+def test_what_square_broke_is_named_wherever_it_stands() -> None:
+    """An attack of a user's own may come after it."""
+    after = {"apgd-ce": 60.0, "fab-t": 50.0, "square": 40.0, "climb": 40.0}
+    assert "broke 2 of 10 images that the gradient attacks left" in reliability_text.sentence(SQUARE, after, 20)
+    assert "broke images that" in reliability_text.sentence(SQUARE, {"square": 40.0}, 20)
+
+
+def test_a_radius_holds_every_image_where_it_does(small: Splits) -> None:
+    found = reliability._radius(attacked(taught(0), small.test.take(slice(40)))[0])
+    assert found.passed
+    assert found.found.endswith(", which holds every image") == ("at eps 1" in found.found)

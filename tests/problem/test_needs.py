@@ -11,11 +11,16 @@ from needs import defense_file
 from plans import value
 
 from robench_fire.errors import GivenWeightsError, RecipeError, unexpected
+from robench_fire.problem import registry
 from robench_fire.problem.adversarial_weights import AdversarialWeights
 from robench_fire.problem.defense import Ramp
+from robench_fire.problem.defense_check import check
+from robench_fire.problem.pgd import Replay
 from robench_fire.problem.plan import fingerprint
 from robench_fire.problem.settings import leaves, to_plain
+from robench_fire.quantity import Quantity
 from robench_fire.runs.compose import Composed, Request, compose
+from robench_fire.training.pseudo_labels import labeller_recipe
 
 HEAD = '''"""Mine."""
 from dataclasses import dataclass, replace
@@ -193,3 +198,30 @@ def test_a_teacher_that_is_needed_and_not_given(tmp_path: Path) -> None:
     with pytest.raises(GivenWeightsError, match=r"^teacher learns from a teacher: say --teacher FILE\|RUN$") as caught:
         compose(Request(**given))
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["fire", "hellinger", "js", "trades", "madry", "mart", "fast"])
+def test_replays_need_a_slope_at_the_image(name: str) -> None:
+    """There they begin; a distance between equal predictions has none, so that they would never leave it."""
+    defense, attack = registry.load("defenses", name).module.DEFENSE, Replay(step=Quantity("0.1"))
+    if name in ("madry", "mart", "fast"):
+        check(defense, name, 10, attack=attack)
+    else:
+        with pytest.raises(RecipeError, match=f"{name}: its loss is flat at the clean image, where replays begin"):
+            check(defense, name, 10, attack=attack)
+
+
+@pytest.mark.parametrize("name", ["mart", "mart_awp", "trades"])
+def test_a_loss_of_one_class_an_image_takes_no_mixed_ones(name: str) -> None:
+    asked = Request(defense=name, dataset="cifar10", settings=(("--set", "recipe.augment.mix", "mixup"),))
+    if name == "trades":
+        assert compose(asked).plan.recipe.augment.mix is not None
+    else:
+        with pytest.raises(RecipeError, match=f"the loss of {name} goes by one class an image; leave it out"):
+            compose(asked)
+
+
+def test_the_labeller_of_free_makes_as_many_updates_as_it() -> None:
+    recipe = compose(Request(defense="free", dataset="digits", hide_labels=True)).plan.recipe
+    found = labeller_recipe(recipe)
+    assert (found.epochs, found.updates) == (8 * recipe.epochs, 1)
