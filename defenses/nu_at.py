@@ -52,4 +52,5 @@ matched = gat.matched
 
 def official(plan: Plan) -> Plan:
     """val-iisc/NuAT, CIFAR10: ResNet-18, batches of 64, as GAT's, but a rate that climbs over 40 epochs of 100."""
-    return gat.official(plan).with_defense(lam=DEFENSE.lam).with_recipe(schedule=Cyclic(peak=0.4))
+    as_gat: Plan = gat.official(plan)
+    return as_gat.with_defense(lam=DEFENSE.lam).with_recipe(schedule=Cyclic(peak=0.4))

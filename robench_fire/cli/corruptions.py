@@ -16,6 +16,7 @@ from robench_fire.cli.common import reading
 from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import FileOptions
 from robench_fire.data.corruptions.names import KINDS, SEVERITIES
+from robench_fire.errors import UsageError
 from robench_fire.evaluation.corruptions.stored import FILES
 from robench_fire.statistics.summary import mean_std
 
@@ -48,6 +49,8 @@ def corruptions(
 ) -> None:
     """Accuracy under 15 common corruptions at 5 severities; the same command again continues."""
     reading.limited(time_limit)
+    if norm not in ("", "Linf", "L2"):
+        raise UsageError(f"--norm {norm}: choose Linf or L2")
     from robench_fire.data.fetching import data_folder
     from robench_fire.devices.device import resolve
     from robench_fire.evaluation.corruptions import evaluate

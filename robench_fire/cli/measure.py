@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from robench_fire.cli.common.console import plain
 from robench_fire.cli.common.groups import EvaluationOptions, PlaceOptions, RecipeOptions
 from robench_fire.devices import torchrun
 from robench_fire.errors import GivenWeightsError, UsageError, raise_failed
-from robench_fire.runs.folders import progress_files
+from robench_fire.runs.folders import find
 
 FIRE_TABLE = "madry,trades,mart,self_adaptive,rst_adv,fire,fire_sa"  # what FIRE's tables compare, less what is given
 
@@ -64,14 +64,22 @@ def requested(defenses: str, dataset: str, recipe: RecipeOptions, data_dir: Path
     """What is asked for of each of several defenses; ``defenses``: names, files or groups, comma-separated, or "all".
 
     Raises:
-        UsageError: if none is named.
+        UsageError: if none is named or can be run, or weights are given that none needs.
         GivenWeightsError: where a defense that is named, not only of a group, lacks weights.
     """
     named, chosen = _chosen(defenses)
     if not chosen:
         raise UsageError("no defense is named; say some, like fire,trades")
-    requests = [_given(each, each.defense in named) for each in recipe.requests(chosen, dataset, data_dir)]
-    return [each for each in requests if each is not None]
+    asked = recipe.requests(chosen, dataset, data_dir)
+    if len(chosen) == 1 and named:  # as `train` has it
+        return asked
+    found = [each for each in (_given(each, each.defense in named) for each in asked) if each is not None]
+    if not found:
+        raise UsageError(f"{defenses}: all of them lack weights; give --start or --teacher")
+    for flag, text in asked[0].given_weights:
+        if not any(flag in dict(each.given_weights) for each in found):
+            raise UsageError(f"{flag} {text}: none of {defenses} needs it; leave it out, or train one alone with it")
+    return found
 
 
 def _chosen(defenses: str) -> tuple[list[str], list[str]]:
@@ -147,10 +155,14 @@ def _kept_or_said(output: Path, numbers: list[int]) -> Iterator[None]:
     Raises:
         InVain: in the place of Stopped.
     """
-    before = progress_files(output, numbers)
+    before = _progress(output, numbers)
     try:
         yield
     except stopping.Stopped as stopped:
-        if stopped.args[0] != signal.SIGINT and progress_files(output, numbers) == before:
+        if stopped.args[0] != signal.SIGINT and _progress(output, numbers) == before:
             raise stopping.InVain(stopped.args[0], "anything new was kept") from None
         raise
+
+
+def _progress(output: Path, seeds: Sequence[int]) -> set[tuple[Path, int]]:
+    return set().union(*(run.progress() for run in find(output) if run.seed in seeds))

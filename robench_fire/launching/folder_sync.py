@@ -66,7 +66,8 @@ def apply(folder: Path, change: Change) -> None:
             partial.write_bytes(content)
     for name in change.gone:
         path = folder / name
-        path.unlink(missing_ok=True)
+        for each in (path, path.with_name(path.name + PREVIOUS)):  # the latter is never sent, see marks
+            each.unlink(missing_ok=True)
         if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 

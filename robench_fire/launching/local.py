@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from robench_fire import stopping
@@ -24,7 +24,8 @@ Task = Callable[[Report], None]
 def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, RobenchError]:
     """Run every task, at most ``jobs`` at a time; a failing one does not stop the others.
 
-    Tasks that were under way or waiting when a worker died are run once more, each in a process of its own.
+    Tasks that were under way or waiting when a worker died are run once more; if one dies again, what is then left is
+    run each in a process of its own, one after another.
 
     Returns:
         The errors by task name, in the order of the tasks.
@@ -36,6 +37,8 @@ def launch(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str, Ro
         found = {name: attempt(name, task, listen) for name, task in tasks.items()}
     else:
         found = _elsewhere(tasks, jobs, listen)
+        if len(left := {name: task for name, task in tasks.items() if name not in found}) > 1:
+            found |= _elsewhere(left, jobs, listen)
         for name in [name for name in tasks if name not in found]:
             alone = _elsewhere({name: tasks[name]}, 1, listen)
             found[name] = alone.get(name, RobenchError(DIED))
@@ -67,7 +70,10 @@ def _elsewhere(tasks: Mapping[str, Task], jobs: int, listen: Listen) -> dict[str
     events: Any = CONTEXT.Queue()
     found: dict[str, RobenchError | None] = {}
     with _relay(events, listen) as heard, pool(jobs, _begin, events) as submit:  # no worker is left that could speak
-        running: dict[Future[Any], str] = {submit(_work, name, task): name for name, task in tasks.items()}
+        running: dict[Future[Any], str] = {}
+        with suppress(BrokenProcessPool):  # while tasks are still handed over
+            for name, task in tasks.items():
+                running[submit(_work, name, task)] = name
         for future in ended(running):
             if not isinstance(future.exception(), BrokenProcessPool):
                 found[running[future]] = future.result()

@@ -183,9 +183,13 @@ def _unpacked(task: RayTask, extra: NDArray[Any] | None, folder: Path) -> Reques
 
 def _bring(composed: Composed, folder: Path, report: Report) -> None:
     """Fetch the data set's files if they are missing; of several runs on a machine one does."""
-    if not composed.dataset.files:
+
+    def missing() -> bool:
+        return any(fetching.condition(file, folder) == "missing" for file in composed.dataset.files)
+
+    if not missing():  # so that a folder which is complete need not be writable
         return
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".fetching.lock"):
-        if any(fetching.condition(file, folder) == "missing" for file in composed.dataset.files):
+        if missing():
             fetching.fetch(composed.plan.dataset, composed.dataset, folder, partial(report, "data"))

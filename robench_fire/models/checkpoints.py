@@ -17,6 +17,7 @@ from robench_fire.models import unpickling
 
 AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow)($|[._])", re.IGNORECASE)
 """Names of averaged weights, which are taken only if they are asked for or stand alone."""
+MOST_DICTS, DEEPEST = 100_000, 16  # in a checkpoint, and in one another
 FIRST = re.compile(r"(^|.*\.)(mean|mu|std|sigma)$")
 """Buffers of a layer that normalises the images, in front of the network."""
 Shapes = Mapping[str, torch.Size]
@@ -67,7 +68,7 @@ def find(path: Path, wanted: Shapes, key: str = "", free: str = "") -> Weights:
         DataError: if the file is missing or unreadable, or there is no such key.
     """
     content = _read(path)
-    groups = dict(_groups(content))
+    groups = dict(_groups(path, content))
     fits = _all_fits(groups, wanted, free)
     if key and (fits := {name: each for name, each in fits.items() if f"{name}.".startswith(f"{key}.")}) == {}:
         raise DataError(f"{path}: {unknown('weights', key, [name for name in groups if name])}")
@@ -85,7 +86,7 @@ def fitting(path: Path, candidates: Mapping[str, Shapes]) -> list[str]:
     Raises:
         DataError: if the file cannot be read.
     """
-    groups = dict(_groups(_read(path)))
+    groups = dict(_groups(path, _read(path)))
     return [name for name, wanted in candidates.items() if _all_fits(groups, wanted)]
 
 
@@ -117,15 +118,29 @@ def _read(path: Path) -> Any:
         raise unpickling.unreadable(path, fault) from None
 
 
-def _groups(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """(key, tensors by name) of every dict in the file that holds tensors, outer ones first."""
-    if not isinstance(content, dict):
-        return
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if tensors:
-        yield ".".join(path), tensors
-    for name, value in content.items():
-        yield from _groups(value, (*path, str(name)))
+def _groups(file: Path, content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(key, tensors by name) of every dict in the file that holds tensors, outer ones first.
+
+    A dict that lies in itself is passed over there.
+
+    Raises:
+        DataError: if there are more than a checkpoint has: one that lies in a file often costs it next to nothing.
+    """
+    met = 0
+
+    def below(content: Any, path: tuple[str, ...], above: frozenset[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        nonlocal met
+        if not isinstance(content, dict) or id(content) in above:
+            return
+        if (met := met + 1) > MOST_DICTS or len(path) > DEEPEST:
+            raise DataError(f"{file} holds more than {MOST_DICTS:,} dicts, or more than {DEEPEST} one in another")
+        named = {name: each for name, each in content.items() if isinstance(name, str) and isinstance(each, Tensor)}
+        if named:
+            yield ".".join(path), named
+        for name, value in content.items():
+            yield from below(value, (*path, str(name)), above | {id(content)})
+
+    return below(content, (), frozenset())
 
 
 def _fits(group: str, tensors: Mapping[str, Tensor], wanted: Shapes, free: str) -> dict[str, Weights]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EACCES
 from pathlib import Path
@@ -19,6 +19,7 @@ from robench_fire.errors import ASK, FORBIDDEN, HANDLES, DataError, refuse_close
 from robench_fire.files import SEAL, digest_of_read, held, replaced, sealed, sha256, write_json, write_text
 from robench_fire.json_text import from_json
 from robench_fire.runs import shapes
+from robench_fire.statistics.curves import kept_epoch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 SEEDS = 5  # how many seeds a row should have
 PLAN = "plan.json"
+_SEED = re.compile(r"seed-\d+")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Run:
         """
         if not (curve := self.curve()):
             raise DataError(f"{self.folder / 'curve.jsonl'} is missing, or holds no epoch")
-        kept = kept_epoch(curve, self.read(PLAN))
+        kept = kept_epoch(curve, self.read(PLAN)["recipe"]["select"])
         return {name: kept[name] for name in ("clean", "robust") if name in kept}
 
     def evaluations(self) -> list[dict[str, Any]]:
@@ -104,6 +106,15 @@ class Run:
         weights = self.read("train.json")["weights_sha256"]
         found = [shaped(path, shapes.EVALUATION) for path in sorted(self.folder.glob("eval.*.json"))]
         return [each for each in found if each["weights_sha256"] == weights]
+
+    def progress(self) -> set[tuple[Path, int]]:
+        """Its files but plan, provenance and lock, with their modification times."""
+        found = set()
+        for path in (Path(at, name) for at, _, names in os.walk(self.folder) for name in names):
+            if path.name not in (PLAN, "provenance.json", ".lock"):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    found.add((path, path.stat().st_mtime_ns))
+        return found
 
     def siblings(self) -> dict[str, str]:
         """The other trained seeds of this plan: folder names, and the hash of each one's weights."""
@@ -120,13 +131,6 @@ class Run:
         busy = f"{self.folder} is in use by another process; wait for it, or choose --output"
         with held(self.folder / ".lock", busy, f"cannot write {self.folder}", f"; {otherwise}"):
             yield
-
-
-def kept_epoch(curve: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row of the epoch whose weights are kept; of equally good ones the last, as in training."""
-    if plan["recipe"]["select"] == "last":
-        return curve[-1]
-    return max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
 
 
 MORE_DATA = ("file", "given")
@@ -277,24 +281,21 @@ def find(folder: Path) -> list[Run]:
     """
     if folder.is_file() and not os.access(folder, os.R_OK):
         refuse_closed(PermissionError(EACCES, os.strerror(EACCES), str(folder)))
-    for _ in os.walk(folder, onerror=refuse_closed):
-        pass
-    return _found(folder)
+    return _found(folder, refuse_closed)
 
 
-def _found(folder: Path) -> list[Run]:
-    folder = folder if folder.name else folder.resolve()  # "." has no name of its own
-    plans = [folder / "plan.json"] if (folder / "plan.json").exists() else folder.glob("**/seed-*/plan.json")
-    plans = [path for path in plans if re.fullmatch(r"seed-\d+", path.parent.name)]
-    return [Run(path.parent) for path in sorted(plans, key=_order)]
+def _found(folder: Path, closed: Callable[[OSError], None] | None = None) -> list[Run]:
+    """``closed`` hears of what cannot be read; what is removed meanwhile is passed over."""
+    runs = []
+    for at, inner, files in os.walk(folder if folder.name else folder.resolve(), onerror=closed):
+        if _SEED.fullmatch(Path(at).name):
+            runs += [Path(at)] * (PLAN in files)
+            inner.clear()
+        else:  # into links is not walked
+            links = (Path(at, name) for name in inner if _SEED.fullmatch(name))
+            runs += [each for each in links if each.is_symlink() and (each / PLAN).exists()]
+    return [Run(each) for each in sorted(runs, key=_order)]
 
 
-def progress_files(output: Path, seeds: Iterable[int]) -> set[tuple[Path, int]]:
-    """Files of the runs of these seeds under ``output``, but plan, provenance, lock, with modification times."""
-    names, others = {f"seed-{seed}" for seed in seeds}, (PLAN, "provenance.json", ".lock")
-    files = (path for path in output.glob("*/*/*/*/seed-*/*") if path.parent.name in names and path.name not in others)
-    return {(path, path.stat().st_mtime_ns) for path in files}
-
-
-def _order(path: Path) -> tuple[str, int]:
-    return str(path.parent.parent), int(path.parent.name.removeprefix("seed-"))
+def _order(folder: Path) -> tuple[str, int]:
+    return str(folder.parent), int(folder.name.removeprefix("seed-"))

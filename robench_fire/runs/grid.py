@@ -148,7 +148,7 @@ def _fields(plan: Plan, path: str) -> str:
 def _said_once(request: Request, plan: Plan, own: Sequence[str]) -> None:
     for path in own:
         options = [f"{flag} {other}={text}" for flag, other, text in request.settings if other == path]
-        if (name := NAMED.get(path)) and getattr(request, name):
+        if (name := NAMED.get(path)) and getattr(request, name) and not (name == "eps" and request.data):
             options.append(f"--{name} {getattr(request, name)}")
         if options:
             raise UsageError(f"{options[0]} and --over {path} contradict each other; leave one out")

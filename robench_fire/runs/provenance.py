@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -116,6 +117,6 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "commit": commit(),
         "code": code(),
-        "command": " ".join(["robench", *sys.argv[1:]]),
+        "command": shlex.join(["robench", *sys.argv[1:]]),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from robench_fire.errors import DataError
+from robench_fire.errors import DataError, UsageError
 from robench_fire.runs.folders import Run
 
 
@@ -20,10 +20,12 @@ def remove(run: Run, root: Path) -> None:
     What is interrupted leaves no half of a run: its folder is renamed first.
 
     Raises:
-        UsageError: if another process works on it.
+        UsageError: if another process works on it, or it is a link to a folder elsewhere.
         DataError: if it cannot be deleted.
     """
     folder = run.folder
+    if folder.is_symlink():
+        raise UsageError(f"{folder} is a link; remove {folder.resolve()} and the link yourself")
     gone = folder.with_name(f".{folder.name}.removed")
     try:
         with run.locked("its owner may remove it"):
@@ -36,4 +38,4 @@ def remove(run: Run, root: Path) -> None:
                 break
             parent.rmdir()
     except OSError as fault:
-        raise DataError(f"{folder} cannot be removed: {fault.strerror}") from None
+        raise DataError(f"{folder} cannot be removed: {fault.strerror or fault}") from None

@@ -149,8 +149,10 @@ THREAT = {"kind": NORM, "eps": RADIUS}
 FROM_FILE = {"source": Leaf("file or hidden", lambda value: value == "file")}
 HIDDEN = {"source": Leaf("file or hidden", lambda value: value == "hidden"), "hidden": NUMBER}
 WEIGHTS = {"of": TEXT, "seen?": TEXT}
+SHAPE = Leaf("channels, height and width", lambda value: isinstance(value, list) and len(value) == 3
+             and all(isinstance(each, int) and not isinstance(each, bool) and each > 0 for each in value))  # fmt: skip
 DATA = {
-    "name": NAME, "shape": [COUNT], "num_classes": COUNT, "class_names": [TEXT], "mean": [NUMBER], "std": [NUMBER],
+    "name": NAME, "shape": SHAPE, "num_classes": COUNT, "class_names": [TEXT], "mean": [NUMBER], "std": [NUMBER],
     "train": COUNT, "validation": COUNT, "test": COUNT, "sha256": HASH, "resize": (COUNT, NULL),
 }  # fmt: skip
 RECIPE = {

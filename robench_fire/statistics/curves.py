@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from robench_fire.statistics.summary import above_chance
 
@@ -11,6 +12,13 @@ LAST = 3  # epochs at chance that are no accident
 FALLEN = 15.0
 """Points of robust accuracy lost, and half of what there was; Wong et al. 2020 lose all within an epoch or two."""
 APART = 30.0  # points between the accuracies under one step and under ten, of a network that hides its gradient
+
+
+def kept_epoch(curve: Sequence[Mapping[str, Any]], select: str) -> Mapping[str, Any]:
+    """The row of the epoch whose weights a recipe keeps that selects so; of equal ones the last, as in training."""
+    if select == "last":
+        return curve[-1]
+    return max(reversed(curve), key=lambda row: row.get("robust", row["clean"]))
 
 
 def falls(curve: Sequence[Mapping[str, float]]) -> list[int]:

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from robench_fire.data.own.parts import PART_NAMES, Found, Part
+from robench_fire.data.own.sources import walked
 from robench_fire.errors import DataError
 
-"""What folders above class folders may be called, and the part that each is."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What these may hold. Pillow goes by content, and has other programs read others, Ghostscript EPS."""
 
 
 def read(root: Path) -> Found:
@@ -37,7 +39,7 @@ def read(root: Path) -> Found:
         raise DataError(f"{root}/{where} holds {inside}; lay each class's images in a folder of its own, two at least")
     parts = {PART_NAMES[name]: _part(root, list(each.values())) for name, each in given.items()}
     kept = sum(len(each.labels) for each in parts.values())
-    return Found(tuple(classes), parts, sum(len(files) for _, _, files in os.walk(root, followlinks=True)) - kept)
+    return Found(tuple(classes), parts, sum(1 for _ in walked(root)) - kept)
 
 
 def _in_parts(root: Path, names: list[str]) -> dict[str, dict[str, list[str]]]:
@@ -62,13 +64,22 @@ def _listed(part: Path, root: Path) -> dict[str, list[str]]:
     """By class, the paths of its images, at any depth, below ``root``."""
     found = {}
     for name in _folders(part):
-        walked = os.walk(part / name, followlinks=True)
-        files = (Path(folder, file) for folder, _, files in walked for file in files if not file.startswith("."))
+        files = (each for each in walked(part / name) if not each.name.startswith("."))
         found[name] = sorted(str(each.relative_to(root)) for each in files if each.suffix.lower() in ENDINGS)
+        for each in found[name]:
+            _named(each)
         if not found[name]:
             kinds = ", ".join(each.removeprefix(".") for each in ENDINGS)
             raise DataError(f"{part / name} holds no image ({kinds}); add some, or remove the folder")
     return found
+
+
+def _named(path: str) -> None:
+    """Names are kept in JSON, which is UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{os.fsencode(path)!r} is no UTF-8, the encoding of names; rename it") from None
 
 
 def _same_classes(root: Path, given: dict[str, dict[str, list[str]]]) -> None:
@@ -91,4 +102,4 @@ def _part(root: Path, by_class: list[list[str]]) -> Part:
 
 
 def _opened(root: Path, names: list[str], number: int) -> Image.Image:
-    return Image.open(root / names[number])
+    return Image.open(root / names[number], formats=FORMATS)

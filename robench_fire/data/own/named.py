@@ -25,6 +25,8 @@ def own_images(
     """
     if not is_own(text):
         for flag, value in (("--resize", resize), ("--channels", channels)):
+            if value is not None and not text:
+                raise UsageError(f"{flag} goes with --dataset ./FOLDER; leave it out")
             if value is not None:
                 raise UsageError(f"{flag} is for images of your own, and {text} is a name; a folder is ./{text}")
         return None

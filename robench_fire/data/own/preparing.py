@@ -49,12 +49,15 @@ def prepare(
     """
     pictures.check_asked(resize, channels)
     own = folder / stored.FOLDER / source.name
+    asked = {"resize": resize, "channels": channels}
+    if not anew and (known := stored.remembered(folder, source.name, signature(source, asked))):
+        return known  # also where the data folder may not be written
     try:
         own.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise DataError(f"{folder} cannot be the data folder: {fault.strerror}; choose another --data-dir") from None
     with filelock.FileLock(own / ".lock"):  # of several processes one reads them
-        now = signature(source, {"resize": resize, "channels": channels})
+        now = signature(source, asked)
         known = None if anew else stored.remembered(folder, source.name, now)
         if known is None:
             known = _prepared(source, own, report, resize, channels)

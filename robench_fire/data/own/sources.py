@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from robench_fire.errors import DataError, UsageError
+from robench_fire.errors import DataError, UsageError, refuse_closed
 from robench_fire.problem import registry
 
 FORMAT = 1
@@ -95,8 +95,8 @@ def signature(source: Source, options: Mapping[str, Any]) -> str:
         DataError: if a module cannot be found.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, source.kind, source.name, source.function, options]).encode())
-    if source.kind == "hub" and source.path is None:
-        digest.update(source.place.encode())
+    where = os.path.abspath(source.path) if source.path else source.place if source.kind == "hub" else ""
+    digest.update(os.fsencode(where))
     for name, size, time in sorted(_files(source)):
         digest.update(f"{name}\0{size}\0{time}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -109,10 +109,25 @@ def _files(source: Source) -> Iterator[tuple[str, int, int]]:
     if path.is_file():
         yield path.name, path.stat().st_size, path.stat().st_mtime_ns
         return
-    for folder, _, names in os.walk(path, followlinks=True):
-        for each in (Path(folder, name) for name in names):
-            if each.exists():
-                yield str(each.relative_to(path)), each.stat().st_size, each.stat().st_mtime_ns
+    for each in walked(path):
+        if each.exists():
+            yield str(each.relative_to(path)), each.stat().st_size, each.stat().st_mtime_ns
+
+
+def walked(root: Path) -> Iterator[Path]:
+    """Every file below a folder, through links too, each folder once: a link may lead back.
+
+    Raises:
+        UsageError: for a folder that may not be read, as its images would be left out in silence.
+    """
+    seen = set()
+    for folder, inner, names in os.walk(root, onerror=refuse_closed, followlinks=True):
+        facts = os.stat(folder)
+        if (facts.st_dev, facts.st_ino) in seen:
+            inner.clear()
+        else:
+            seen.add((facts.st_dev, facts.st_ino))
+            yield from (Path(folder, name) for name in names)
 
 
 def module_file(module: str) -> Path:

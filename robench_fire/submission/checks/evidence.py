@@ -16,7 +16,8 @@ from robench_fire.files import sha256
 from robench_fire.models import unpickling
 from robench_fire.models.names import display_name
 from robench_fire.problem.dataset import Split, head
-from robench_fire.runs.folders import curve_of, kept_epoch, read_json, read_masks, text_of
+from robench_fire.runs.folders import curve_of, read_json, read_masks, text_of
+from robench_fire.statistics.curves import kept_epoch
 from robench_fire.submission import bundle
 from robench_fire.submission.bundle import CHECKED, SUMS, TAKEN
 from robench_fire.submission.claims.claim import Claim, FileClaim, SeedClaim, count, doubts, selected_by
@@ -138,9 +139,10 @@ def _seed(folder: Path, claim: SeedClaim) -> list[str]:
     path = folder / "provenance" / "curve.jsonl"
     curve = curve_of(text_of(path), path)
     trained = read_json(folder / "provenance" / "train.json")
+    kept = kept_epoch(curve, claim.row.plan["recipe"]["select"])
     return unlike(
         {
-            "validation accuracy": (claim.validation[claim.seed], selected_by(kept_epoch(curve, claim.row.plan))),
+            "validation accuracy": (claim.validation[claim.seed], selected_by(kept)),
             "the trained weights' hash": (trained["weights_sha256"], claim.facts["weights_sha256"]),
             "synthetic images": (claim.synthetic, count(trained["extra_images"]) if claim.synthetic else ""),
             "number of epochs": (len(curve), claim.row.plan["recipe"]["epochs"]),
