@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 500  # of an evaluation, unless asked otherwise
 SEEDS = 5  # how many seeds a row should have
-PLAN = "plan.json"
-_SEED = re.compile(r"seed-\d+")
+PLAN, _SEED = "plan.json", re.compile(r"seed-\d+")
 
 
 @dataclass(frozen=True)
