@@ -11,7 +11,8 @@ from command_line import ran
 from repository import DIGITS_BOARD
 
 from robench_fire.boards.model_info import from_model_info
-from robench_fire.cli.measure import FIRE_TABLE, _chosen
+from robench_fire.cli.common.groups import RecipeOptions
+from robench_fire.cli.measure import FIRE_TABLE, _chosen, requested
 from robench_fire.problem.recipe import GivenWeights
 from robench_fire.problem.settings import to_plain
 from robench_fire.runs.folders import find
@@ -78,6 +79,15 @@ def test_a_group_stands_for_its_members(words: str, chosen: list[str]) -> None:
 
 def test_no_name_is_no_defense(tmp_path: Path) -> None:
     assert "no defense is named" in ran(tmp_path, *"bench digits --defenses ,".split(), *TINY, code=2).stderr
+
+
+def test_weights_that_nobody_needs_are_refused_and_one_method_takes_them(tmp_path: Path) -> None:
+    path = saved(tmp_path / "some.pt", weights(10))
+    for words in ("fire,trades", "distances"):
+        said = ran(tmp_path, *f"bench digits --defenses {words} --start {path}".split(), *TINY, code=2).stderr
+        assert f"--start {path}: none of {words} needs it; leave it out, or train one alone with it" in said
+    (asked,) = requested("fire", "digits", RecipeOptions(start=str(path)))
+    assert asked.start == str(path)
 
 
 def test_a_group_is_no_defense(tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_a_run_that_is_at_work_stays(runs: Path) -> None:
     assert len(find(runs)) == 5
 
 
+def test_a_link_is_left_to_its_owner(runs: Path, tmp_path: Path) -> None:
+    run = find(runs)[0]
+    run.folder.rename(tmp_path / "elsewhere")
+    run.folder.symlink_to(tmp_path / "elsewhere")
+    said = ran(runs.parent, "rm", str(run.folder), "--yes", code=2).stderr
+    assert f"is a link; remove {tmp_path / 'elsewhere'} and the link yourself" in said
+    assert len(find(runs)) == 5
+
+
 def test_what_an_interruption_left_is_cleared(runs: Path) -> None:
     run = find(runs)[0]
     (run.folder.parent / ".seed-7.removed").mkdir()

@@ -192,3 +192,16 @@ def test_an_npz_with_a_pickle_in_front_is_not_unpickled(tmp_path: Path) -> None:
     (tmp_path / "both").write_bytes(evil + packed.getvalue())
     assert refusal(tmp_path / "both")
     assert not sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("data", np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (10**11, 8, 8, 1), (0, 0, 0, 0)), "more than"),
+        ("extrapolated_targets", ["x" * 1000] * 3, "holds lists or texts in a list"),
+    ],
+    ids=["strides", "texts"],
+)
+def test_what_is_small_in_a_file_and_large_in_memory_is_refused(key: str, value: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        extra_images._array(key, value, 10**9)

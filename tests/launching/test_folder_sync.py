@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from robench_fire.launching import folder_sync
-from robench_fire.launching.folder_sync import Change, apply, changes, contents, marks
+from robench_fire.launching.folder_sync import PREVIOUS, Change, apply, changes, contents, marks
 
 
 def put(path: Path, text: str, second: int) -> None:
@@ -54,3 +54,11 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
         put(tmp_path / name, name, 1)
     assert set(contents(tmp_path, "plan.json", "*.pt")) == {"plan.json", "state.pt"}
     assert folder_sync.below("seed-1", {"a/b": b""}) == {"seed-1/a/b": b""}
+
+
+def test_the_state_before_goes_with_the_state(tmp_path: Path) -> None:
+    """It is never sent, so that the other side cannot say that it is gone."""
+    put(tmp_path / "state.pt", "a", 1)
+    put(tmp_path / f"state.pt{PREVIOUS}", "b", 1)
+    apply(tmp_path, Change({}, ("state.pt",)))
+    assert not list(tmp_path.iterdir())

@@ -135,6 +135,22 @@ def test_a_job_on_several_devices_is_queued_again(tmp_path: Path) -> None:
     assert queue.requeued == ["17"]
 
 
+@pytest.mark.parametrize(
+    ("ends_with", "restarts", "code", "again"), [(0, 0, 0, []), (1, 0, 75, ["17"]), (1, 50, 1, [])]
+)
+def test_a_job_that_ended_or_was_queued_often_is_not_queued_again(
+    tmp_path: Path, ends_with: int, restarts: int, code: int, again: list[str]
+) -> None:
+    queue = Queue(tmp_path, FILES / "torchrun.sbatch")
+    body = f"#!/bin/bash\ntrap '' TERM\ntouch begun\nsleep 1\nexit {ends_with}\n"
+    (tmp_path / "programs" / "torchrun").write_text(body, encoding="utf-8")
+    with queue.started("17", restarts=restarts) as job:
+        once(lambda: (tmp_path / "begun").exists(), job, queue.log("17"))
+        os.kill(job.pid, signal.SIGTERM)
+        assert job.wait() == code, queue.told("17")
+    assert queue.requeued == again
+
+
 def test_files_are_plain_bash() -> None:
     for file in FILES.glob("*.sbatch"):
         assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import build, refusal, saved, weights
+from checkpoint_files import CPU, build, refusal, saved, weights
+
+from robench_fire.models import checkpoints
 
 UNREADABLE = re.compile(
     r" cannot be read safely \(\w+\); "
@@ -186,3 +188,17 @@ def test_a_whole_pickled_model_is_not_unpickled(tmp_path: Path) -> None:
     torch.save(build(), tmp_path / "model.pt")
     said = " holds a robench_fire.models.small_cnns.DigitsCNN, which is not read as it could execute code; save model."
     assert refusal(tmp_path / "model.pt").startswith(said)
+
+
+def test_a_dict_inside_itself_is_read_once(tmp_path: Path) -> None:
+    content: dict[str, Any] = dict(weights())
+    content["again"] = content
+    found = checkpoints.load(saved(tmp_path / "a.pt", content), build, CPU).state_dict()
+    assert torch.equal(found["classifier.2.bias"], weights()["classifier.2.bias"])
+
+
+def test_dicts_that_share_their_dicts_are_not_walked_without_end(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    for _ in range(40):
+        content = {"one": content, "other": content}
+    assert "dicts, or more than 16 one in another" in refusal(saved(tmp_path / "a.pt", content))

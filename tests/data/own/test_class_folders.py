@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,25 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     folder = Path(class_folders(tmp_path / "numbers"))
     Image.fromarray(np.full((8, 8), 3000, np.uint16)).save(folder / "train" / "digit-0" / "deep.png")
     refused(folder, "has 1 images of mode I;16; save them with 8 bits a channel")
+
+
+def test_a_link_that_leads_back_adds_nothing(tmp_path: Path) -> None:
+    folder = Path(class_folders(tmp_path / "numbers"))
+    (folder / "train" / "digit-0" / "loop").symlink_to(folder / "train")
+    assert prepared(str(folder), tmp_path).train == 20
+
+
+def test_a_picture_is_one_by_its_content_too(tmp_path: Path) -> None:
+    """Pillow would read PostScript under any name, by another program."""
+    folder = Path(class_folders(tmp_path / "numbers"))
+    drawn = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    (folder / "train" / "digit-0" / "drawn.png").write_bytes(drawn)
+    own = prepared(str(folder), tmp_path)
+    assert own.train == 20
+    assert "drawn.png" in json.dumps(facts_at(place_of(tmp_path, own.name, own.sha256)))  # named among those left out
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    folder = Path(class_folders(tmp_path / "numbers"))
+    os.rename(folder / "train" / "digit-0" / "000.png", os.fsencode(folder / "train" / "digit-0") + b"/caf\xe9.png")
+    refused(folder, r"caf\\xe9.png' is no UTF-8, the encoding of names; rename it")

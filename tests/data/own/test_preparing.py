@@ -15,7 +15,7 @@ from robench_fire.data.own import pictures, stored
 from robench_fire.data.own.dataset import load
 from robench_fire.data.own.parts import held_out
 from robench_fire.data.own.preparing import prepare
-from robench_fire.data.own.sources import is_own, source_of
+from robench_fire.data.own.sources import is_own, signature, source_of
 from robench_fire.errors import DataError, UsageError
 
 
@@ -149,3 +149,19 @@ def test_names_are_those_of_files_and_folders(tmp_path: Path, monkeypatch: pytes
         source_of("./nowhere")
     with pytest.raises(UsageError, match=r"say which of its functions returns the images, as \./mine\.py:FUNCTION"):
         source_of("./mine.py")
+
+
+def test_folders_of_one_name_are_two_sources(tmp_path: Path) -> None:
+    """Also where files agree in names, sizes and times, as of two archives that were unpacked."""
+    made = [npz(tmp_path / name, **arrays()) for name in ("v1", "v2") if (tmp_path / name).mkdir() is None]
+    for path in made:
+        os.utime(path, ns=(1, 1))
+    signatures = {signature(source_of(path), {}) for path in made}
+    assert len(signatures) == 2
+
+
+def test_what_is_prepared_needs_no_folder_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = class_folders(tmp_path / "numbers")
+    own = prepared(folder, tmp_path / "data")
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("nothing is to be written"))
+    assert prepared(folder, tmp_path / "data") == own
