@@ -47,13 +47,15 @@ def _profiled(
 ) -> dict[str, Any]:
     from robench_fire.costs.profile import profile as run
     from robench_fire.data.fetching import data_folder
+    from robench_fire.devices import determinism
     from robench_fire.devices.device import resolve
     from robench_fire.launching.progress_display import listening
     from robench_fire.progress import Event
     from robench_fire.runs.compose import compose
 
     composed, name, chosen = compose(asked), f"{asked.defense} {asked.dataset}", resolve(device)
-    with listening(1, name) as listen:
+    as_trained = determinism.deterministic(determinism.wanted(None, chosen), chosen, determinism.threads())
+    with as_trained, listening(1, name) as listen:
         return run(
             composed, data_dir or data_folder(), chosen,
             lambda stage, done, total, note: listen(Event(name, stage, done, total, note)),

@@ -143,8 +143,11 @@ def _pair(content: Mapping[str, Any], keys: tuple[str, str], room: int) -> tuple
 def _array(key: str, value: Any, room: int) -> NDArray[Any]:
     """A value of a pickle as an array of ``room`` bytes at most: what holds itself many times is small in a file."""
     if isinstance(value, (list, tuple)):
-        if any(isinstance(each, (list, tuple, dict, set, str, bytes, bytearray)) for each in value):
-            raise DataError(f"{key} holds lists or texts in a list where an array was expected")
+        if any(isinstance(each, (list, tuple, dict, set)) for each in value):
+            raise DataError(f"{key} holds lists in a list where an array was expected")
+        longest = max((len(each) for each in value if isinstance(each, (str, bytes, bytearray))), default=0)
+        if 4 * longest * len(value) > room:  # as an array makes room for the longest in every place
+            raise DataError(f"{key} holds its texts so often that they do not fit the memory")
         if sum(each.nbytes for each in value if isinstance(each, np.ndarray)) > room:
             raise DataError(f"{key} holds its arrays so often that they do not fit the memory")
     elif isinstance(value, np.ndarray) and value.nbytes > room:

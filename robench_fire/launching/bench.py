@@ -68,7 +68,7 @@ def bench(
     composed = _checked(requests, evaluations, place, together)
     check_given(composed, seeds, cluster is not None)
     requests = [pinned(request, each.plan) for request, each in zip(requests, composed, strict=True)]
-    for remark in _remarks(composed, evaluations, place.output):
+    for remark in _remarks(requests, composed, evaluations, place.output):
         say(remark)
     cells = {
         f"{name_of(request, each)} seed {seed}": Cell(request, seed, run_folder(each, place.output, seed))
@@ -90,10 +90,16 @@ def bench(
     return _rows(composed, place), failed
 
 
-def _remarks(composed: Sequence[Composed], evaluations: Evaluations, output: Path) -> list[str]:
+def _remarks(
+    requests: Sequence[Request], composed: Sequence[Composed], evaluations: Evaluations, output: Path
+) -> list[str]:
     """What a user should know before anything is spent."""
     first = composed[0]
     found = evaluations.remarks(first.plan.dataset, first.dataset.num_classes)
+    pairs = [(each.plan, request.epochs) for request, each in zip(requests, composed, strict=True)]
+    others = [f"{plan.name} {plan.recipe.epochs}" for plan, asked in pairs if asked not in (None, plan.recipe.epochs)]
+    if others:
+        found.append(f"epochs of methods that set their own, not --epochs: {', '.join(others)}")
     return found + [note for each in composed for note in begun_otherwise(each, output)]
 
 

@@ -288,7 +288,7 @@ def _found(folder: Path, closed: Callable[[OSError], None] | None = None) -> lis
     runs = []
     for at, inner, files in os.walk(folder if folder.name else folder.resolve(), onerror=closed):
         if _SEED.fullmatch(Path(at).name):
-            runs += [Path(at)] * (PLAN in files)
+            runs += [Path(at)] * (PLAN in (*inner, *files))
             inner.clear()
         else:  # into links is not walked
             links = (Path(at, name) for name in inner if _SEED.fullmatch(name))

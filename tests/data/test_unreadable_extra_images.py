@@ -198,7 +198,7 @@ def test_an_npz_with_a_pickle_in_front_is_not_unpickled(tmp_path: Path) -> None:
     ("key", "value", "said"),
     [
         ("data", np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (10**11, 8, 8, 1), (0, 0, 0, 0)), "more than"),
-        ("extrapolated_targets", ["x" * 1000] * 3, "holds lists or texts in a list"),
+        ("extrapolated_targets", ["x" * 10**6] * 10**4, "holds its texts so often"),
     ],
     ids=["strides", "texts"],
 )

@@ -101,7 +101,7 @@ CURVES: list[tuple[str, Make, str]] = [
     ("a curve of lists", holds(CURVE, "[1]\n"), "is no curve: its line[0] is [1], not an object"),
     ("a curve whose loss is a list", holds(CURVE, '{"epoch": 1, "loss": [1]}\n'), "is no curve: its line[0].loss"),
     ("a curve without epochs", holds(CURVE, '{"loss": 1.0}\n'), "is no curve"),
-    ("a curve that is cut", cut(CURVE), "is no curve"),
+    ("a curve that is cut", cut(CURVE, 0.4), "is no curve"),
     ("a curve of garbage", holds(CURVE, GARBAGE), "is no text"),
     ("a curve of NaN", holds(CURVE, '{"epoch": 1, "loss": NaN}\n'), "is no curve"),
     ("a curve that is a folder", folder(CURVE), "cannot be read"),
@@ -111,7 +111,7 @@ COMMANDS = ("eval runs --examples 40", "compare runs rst_adv rst_adv", "report r
 
 def unfinished(place: Path) -> None:
     gone(TRAIN)(place)
-    cut(CURVE)(place)
+    cut(CURVE, 0.4)(place)
 
 
 CASES = [
