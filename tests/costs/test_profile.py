@@ -127,3 +127,23 @@ def test_images_are_repeated_where_there_are_too_few() -> None:
     problem = profile._problem(composed, images, 1000, 2)
     assert len(problem.train.labels) == 2000
     assert torch.equal(problem.train.images[1397], images.split.images[0])
+
+
+def test_it_computes_as_a_training_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a CPU by one thread, and deterministically."""
+    seen: list[tuple[int, bool]] = []
+    inner = profile.train
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
+        return inner(*given, **named)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setattr(profile, "train", watched)
+    profiled(capsys, "fire digits --batch-size 32 --device cpu")
+    assert set(seen) == {(1, True)}
+
+
+def test_an_update_is_one_of_several_on_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    found = profiled(capsys, "free digits --batch-size 32")
+    assert found["flops_per_update"] == found["flops_per_image"] * 32 // 8

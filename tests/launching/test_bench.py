@@ -17,6 +17,9 @@ from command_line import ran
 from processes import forked
 
 from robench_fire.boards.rows import collect
+from robench_fire.evaluation.evaluator import Evaluations
+from robench_fire.launching.bench import _remarks
+from robench_fire.runs.compose import Request, compose
 from robench_fire.runs.folders import Run, find
 
 pytestmark = pytest.mark.slow
@@ -261,3 +264,10 @@ def test_a_users_own_defense_file_in_worker_processes(tmp_path: Path) -> None:
     assert len(before) == 2 * 4  # weights, two attacks' masks, the images that broke the model
     assert ran(tmp_path, *words, "1").stdout == said
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_epochs_that_a_method_sets_itself_are_said() -> None:
+    asked = [Request(defense=name, dataset="digits", epochs=8) for name in ("fire", "free")]
+    assert _remarks(asked, [compose(each) for each in asked], Evaluations(), Path()) == [
+        "epochs of methods that set their own, not --epochs: free 1"
+    ]

@@ -286,3 +286,10 @@ def test_a_json_that_was_changed_is_refused(tmp_path: Path) -> None:
 def test_a_json_of_before_there_were_seals_is_read(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text('{"seconds": 1.5}', encoding="utf-8")
     assert folders.read_sealed(tmp_path / "old.json") == ({"seconds": 1.5}, False)
+
+
+def test_files_that_go_meanwhile_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(tmp_path / "seed-0", "plan.json", "curve.jsonl")
+    listed_ = [(str(run.folder), [], ["plan.json", "curve.jsonl", ".eval.7.partial"])]
+    monkeypatch.setattr("os.walk", lambda *_, **__: iter(listed_))
+    assert {path.name for path, _ in run.progress()} == {"curve.jsonl"}

@@ -115,18 +115,22 @@ def _files(source: Source) -> Iterator[tuple[str, int, int]]:
 
 
 def walked(root: Path) -> Iterator[Path]:
-    """Every file below a folder, through links too, each folder once: a link may lead back.
+    """Every file below a folder, through links too, each folder once: a link may lead back, or to what is above.
 
     Raises:
         UsageError: for a folder that may not be read, as its images would be left out in silence.
     """
-    seen = set()
-    for folder, inner, names in os.walk(root, onerror=refuse_closed, followlinks=True):
+
+    def identity(folder: str | Path) -> tuple[int, int]:
         facts = os.stat(folder)
-        if (facts.st_dev, facts.st_ino) in seen:
+        return facts.st_dev, facts.st_ino
+
+    seen = {identity(each) for each in root.resolve().parents}
+    for folder, inner, names in os.walk(root, onerror=refuse_closed, followlinks=True):
+        if (own := identity(folder)) in seen:
             inner.clear()
         else:
-            seen.add((facts.st_dev, facts.st_ino))
+            seen.add(own)
             yield from (Path(folder, name) for name in names)
 
 
