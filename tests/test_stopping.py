@@ -79,7 +79,21 @@ def results(run: Run) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.folder.iterdir() if path.suffix in (".safetensors", ".npy")}
 
 
-WORDS = "train madry digits --seeds 3 --epochs 6 --set recipe.attack.steps=2 --set recipe.attack.step=0.1 --no-eval"
+SLOW = """
+import os
+import time
+from dataclasses import dataclass
+from robench_fire.defenses.madry import DEFENSE as MADRY, PAPER
+
+@dataclass(frozen=True)
+class Slow(type(MADRY)):
+    def outer(self, views):
+        time.sleep(float(os.environ.get("SLOWLY", "0")))  # of an epoch's eleven steps each
+        return super().outer(views)
+
+DEFENSE = Slow()
+"""
+WORDS = "train ./slow.py digits --seeds 3 --epochs 2 --set recipe.attack.steps=2 --set recipe.attack.step=0.1 --no-eval"
 
 
 @pytest.mark.parametrize(
@@ -87,18 +101,22 @@ WORDS = "train madry digits --seeds 3 --epochs 6 --set recipe.attack.steps=2 --s
     [(interpreted, Started.send_group, signal.SIGINT, 130), (forked, Started.send, signal.SIGTERM, 75)],
 )
 def test_training_in_two_processes(
-    tmp_path: Path, robench: Robench, started: Any, send: Callable[[Started, int], None], signum: int, code: int
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robench: Robench, started: Any,
+    send: Callable[[Started, int], None], signum: int, code: int,
+) -> None:  # fmt: skip
+    (tmp_path / "slow.py").write_text(SLOW)
+    monkeypatch.setenv("SLOWLY", "0.2")
     with started(tmp_path, *WORDS.split(), "--jobs", "2") as command:
         command.wait_for(lambda: len(list(tmp_path.rglob("curve.jsonl"))) >= 2)
         before = {run.folder for run in find(tmp_path)}
         send(command, signum)
         said = ended(command, code)
-    assert all(re.match(r"training: about|\d\d:\d\d:\d\d madry seed", line) for line in said), said
+    monkeypatch.delenv("SLOWLY")
+    assert all(re.match(r"training: about|\d\d:\d\d:\d\d slow seed", line) for line in said), said
     assert {run.folder for run in find(tmp_path)} == before
     assert not list(tmp_path.rglob(".*.partial"))
     curves = {path: path.read_text() for path in tmp_path.rglob("curve.jsonl")}
-    assert any(curve.count("\n") < 6 for curve in curves.values())
+    assert any(curve.count("\n") < 2 for curve in curves.values())
     robench(WORDS + " --jobs 1")
     assert all(path.read_text().startswith(curve) for path, curve in curves.items())  # their seconds too
     if signum == signal.SIGINT:
@@ -245,7 +263,8 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("listening", "forked_workers")
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_no_task_begins_after_a_signal(tmp_path: Path, jobs: int) -> None:
+def test_no_task_begins_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    monkeypatch.setattr(stopping, "ECHO", 600.0)  # however late the second worker's comes
     each = {name: partial(launch_tasks.stops_its_parent, tmp_path, name, os.getpid()) for name in "abcdef"}
     with pytest.raises(stopping.Stopped):
         launch(each, jobs, lambda event: None)
@@ -257,6 +276,7 @@ def test_no_task_begins_after_a_signal(tmp_path: Path, jobs: int) -> None:
 @pytest.mark.usefixtures("listening", "forked_workers")
 def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "PATIENCE", 0.5)
+    monkeypatch.setattr(stopping, "ECHO", 600.0)
     stuck = partial(launch_tasks.never_ends, tmp_path, os.getpid())
     with pytest.raises(stopping.Stopped):
         launch({"a": stuck, "b": stuck}, 2, lambda event: None)

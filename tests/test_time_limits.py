@@ -43,6 +43,7 @@ def test_a_signal_before_anything_is_kept(tmp_path: Path) -> None:
     assert type(asked.value) is stopping.Stopped  # nobody's time was up
     seed = tmp_path / "digits" / "Linf" / "fire" / "0123" / "seed-3"
     seed.mkdir(parents=True)
+    (seed / "plan.json").touch()
     with pytest.raises(stopping.Stopped) as stopped, _kept_or_said(tmp_path, [3]):  # noqa: PT012
         (seed / "state.pt").touch()
         raise stopping.Stopped(signal.SIGUSR1)

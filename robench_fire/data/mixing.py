@@ -33,8 +33,11 @@ def drawn(mix: Mixup | CutMix, x: Tensor, generator: Generator) -> Mixing:
     """
     n, _, height, width = x.shape
     partner = torch.randperm(n, generator=generator, device=x.device)
-    # Beta(a, a) is one coordinate of a Dirichlet of two; torch.distributions takes no generator
-    share = torch._sample_dirichlet(torch.full((2,), mix.alpha, device=x.device), generator=generator)[0]
+    # Beta(a, a) is X / (X + Y) of two gammas, which a small a makes too small for single precision; torch.distributions
+    # takes no generator
+    a = torch.full((2,), mix.alpha, device=x.device, dtype=torch.float64)
+    gammas = torch._standard_gamma(a, generator=generator)
+    share = (gammas[0] / gammas.sum()).float()
     if isinstance(mix, Mixup):
         return Mixing(partner, share.expand(n, 1, height, width))
     centre = torch.rand(2, generator=generator, device=x.device)

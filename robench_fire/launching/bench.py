@@ -97,7 +97,10 @@ def _remarks(
     first = composed[0]
     found = evaluations.remarks(first.plan.dataset, first.dataset.num_classes)
     pairs = [(each.plan, request.epochs) for request, each in zip(requests, composed, strict=True)]
-    others = [f"{plan.name} {plan.recipe.epochs}" for plan, asked in pairs if asked not in (None, plan.recipe.epochs)]
+    others = [
+        f"{plan.name} {plan.recipe.epochs}" for plan, asked in pairs
+        if asked and plan.recipe.epochs not in (asked, 2 * asked * (plan.recipe.extra is not None))
+    ]  # fmt: skip
     if others:
         found.append(f"epochs of methods that set their own, not --epochs: {', '.join(others)}")
     return found + [note for each in composed for note in begun_otherwise(each, output)]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -150,20 +147,20 @@ def test_a_state_is_saved_as_often_as_is_asked_for(tmp_path: Path, monkeypatch: 
     assert (session["deterministic"], session["threads"]) == (True, 1)
 
 
-def _interrupt_when_an_epoch_is_done(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not any(path.read_text() for path in folder.rglob("curve.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_ctrl_c_stops_and_the_same_call_continues(tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_the_same_call_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes on, with its own handler for Ctrl-C."""
     before = signal.getsignal(signal.SIGINT)
     asked = {**QUICK, "epochs": 4, "output": tmp_path, "seeds": [0]}
-    threading.Thread(target=_interrupt_when_an_epoch_is_done, args=(tmp_path,), daemon=True).start()
-    with pytest.raises(KeyboardInterrupt, match="interrupted; what was finished is kept, the same call continues"):
-        rb.train("madry", "digits", **asked)
+    write, said = Run.write_curve, "interrupted; what was finished is kept, the same call continues"
+
+    def interrupted(run: Run, rows: Any) -> None:
+        write(run, rows)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_curve", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=said):
+            rb.train("madry", "digits", **asked)
     assert signal.getsignal(signal.SIGINT) is before
     (run,) = find(tmp_path)
     assert not run.trained

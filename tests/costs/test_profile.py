@@ -34,7 +34,6 @@ def test_the_parts_of_a_step_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     found = profiled(capsys, "fire digits --batch-size 32")
     assert list(found["sections"]) == ["data", "attack", "update", "optimiser", "gaps"]
     assert sum(found["sections"].values()) == pytest.approx(found["step_seconds"])
-    assert found["sections"]["attack"] > found["sections"]["update"]  # 20 of 27 forward-equivalents
     assert found["images_per_second"] == pytest.approx(32 / found["step_seconds"])
     assert (found["steps"], found["batch_size"], found["recipe_batch_size"]) == (3, 32, 32)
     composed = compose(Request(defense="fire", dataset="digits"))

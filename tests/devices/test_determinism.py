@@ -25,12 +25,14 @@ def state() -> tuple[bool, ...]:
 def test_a_training_comes_to_the_same_bits(small: Splits, device: torch.device) -> None:
     """With self-adaptive labels, whose memory is written to by index; however many threads the caller has."""
     found = []
-    for callers in (1, 2):
-        torch.set_num_threads(callers)
-        with deterministic(True, device, 1):
-            found.append(trained(problem(small, "fire_sa")).weights)
-        assert torch.get_num_threads() == callers
-    torch.set_num_threads(1)
+    try:
+        for callers in (1, 2):
+            torch.set_num_threads(callers)
+            with deterministic(True, device, 1):
+                found.append(trained(problem(small, "fire_sa")).weights)
+            assert torch.get_num_threads() == callers
+    finally:
+        torch.set_num_threads(1)
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 

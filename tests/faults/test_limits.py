@@ -85,7 +85,7 @@ NO_LOCKS = r"cannot write .*: its file system has no locks \(.*\)"
     ("command", "limit", "code", "said"),
     [
         (TRAIN, partial(limits.file_size, 20_000), 4, r"cannot write \S+state\.pt: File too large; make room"),
-        (EVAL, partial(limits.file_size, 2500), 4, r"cannot write \S+: File too large; make room"),
+        (EVAL, partial(limits.file_size, 1200), 4, r"cannot write \S+: File too large; make room"),
         (PUBLISH, partial(limits.file_size, 3000), 4, r"cannot write board\S+: File too large; make room"),
         (TRAIN, FEW, 1, HANDLES), (EVAL, FEW, 1, HANDLES), (PUBLISH, FEW, 1, HANDLES),
         (TRAIN, partial(limits.no_locks, errno.ENOLCK), 2, NO_LOCKS),

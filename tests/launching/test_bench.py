@@ -8,7 +8,6 @@ import pickle
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -194,19 +193,6 @@ def test_interrupted_training_continues_to_the_same_weights(
         ".lock", "plan.json", "provenance.json", "curve.jsonl", "weights.safetensors", "train.json",
     }  # fmt: skip
     assert run.weights.read_bytes() == uninterrupted.weights.read_bytes()
-
-
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    words = "train fire digits --seeds 2 --epochs 500 --no-eval --jobs 2".split()
-    with forked(tmp_path, *words) as command:
-        command.wait_for(lambda: len(list(tmp_path.rglob("state.pt"))) == 2)
-        command.send(signal.SIGKILL)
-        command.wait()
-        time.sleep(2)
-        sizes = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
-        time.sleep(2)
-        assert len(sizes) == 2
-        assert sizes == [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("curve.jsonl"))]
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,9 +82,10 @@ def test_the_list_says_what_is_done(folder: Path) -> None:
     assert "-tiny" in said
 
 
-def test_a_failing_phase_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
-    run(tmp_path, *MINIATURE, "--only", CHEAP)
+def test_a_failing_phase_is_recorded_and_the_next_one_runs(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (work,) = (tmp_path / "work").glob("*-tiny")
+    shutil.rmtree(work / "rows")
     (work / "rows").write_text("no folder")
     before = kept(tmp_path)[CHEAP]["started"]
     run(tmp_path, *MINIATURE, "--only", "row-trades", CHEAP)
@@ -105,6 +107,7 @@ def test_a_signal_ends_it_and_what_it_started(tmp_path: Path) -> None:
     command = [*SCRIPT, *MINIATURE, "--only", "end-to-end", "--out", str(tmp_path / "out"), "--work", str(tmp_path)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as child:
         while not list(tmp_path.rglob("end-to-end.log")):
+            assert child.poll() is None
             time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 75

@@ -23,10 +23,12 @@ def hashes(folder: Path) -> list[str]:
 def test_weights_do_not_depend_on_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One at a time the run would have all threads of this process, two at a time those that are left for each."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for jobs in ("1", "2"):
-        torch.set_num_threads(3 - int(jobs))
-        ran(tmp_path, *LINE.split(), "--seeds", "2", "--jobs", jobs, "--output", jobs)
-    torch.set_num_threads(1)
+    try:
+        for jobs in ("1", "2"):
+            torch.set_num_threads(3 - int(jobs))
+            ran(tmp_path, *LINE.split(), "--seeds", "2", "--jobs", jobs, "--output", jobs)
+    finally:
+        torch.set_num_threads(1)
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 

@@ -33,7 +33,7 @@ def _held(folder: Path, seed: int) -> bool:
 @pytest.mark.slow
 def test_an_array_whose_time_is_up_finishes(tmp_path: Path) -> None:
     """Two tasks side by side in one folder; one is signalled, exits with 75, is queued again, and goes on."""
-    queue = Queue(tmp_path, FILES / "array.sbatch", "--epochs", "8", *QUICK, *SHORT, DATASET="digits")
+    queue = Queue(tmp_path, FILES / "array.sbatch", "--epochs", "24", *QUICK, *SHORT, DATASET="digits")
     assert (queue.asked["array"], queue.asked["signal"]) == ("0-4", "TERM@120")
     with ExitStack() as both:
         first, other = (both.enter_context(queue.started(str(17 + task), str(task))) for task in (0, 1))
@@ -142,15 +142,18 @@ def test_a_job_that_ended_or_was_queued_often_is_not_queued_again(
     tmp_path: Path, ends_with: int, restarts: int, code: int, again: list[str]
 ) -> None:
     queue = Queue(tmp_path, FILES / "torchrun.sbatch")
-    body = f"#!/bin/bash\ntrap '' TERM\ntouch begun\nsleep 1\nexit {ends_with}\n"
+    body = f"#!/bin/bash\ntrap '' TERM\ntouch begun\nwhile [ ! -e go ]; do sleep 0.02; done\nexit {ends_with}\n"
     (tmp_path / "programs" / "torchrun").write_text(body, encoding="utf-8")
     with queue.started("17", restarts=restarts) as job:
         once(lambda: (tmp_path / "begun").exists(), job, queue.log("17"))
         os.kill(job.pid, signal.SIGTERM)
+        (tmp_path / "go").touch()
         assert job.wait() == code, queue.told("17")
     assert queue.requeued == again
 
 
 def test_files_are_plain_bash() -> None:
-    for file in FILES.glob("*.sbatch"):
+    files = sorted(FILES.glob("*.sbatch"))
+    assert len(files) == 2
+    for file in files:
         assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0

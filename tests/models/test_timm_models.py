@@ -104,7 +104,10 @@ def test_what_was_chosen_is_said() -> None:
     assert architectures.chosen_of_timm("timm/resnet18", CIFAR) == architectures.chosen_of_timm("wrn-10-1", CIFAR) == {}
 
 
-def test_what_a_vision_transformer_is_built_with_is_said_before_training(tmp_path: Path) -> None:
+def test_what_a_vision_transformer_is_built_with_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robench_fire.costs.estimate.forward_seconds", lambda *_: 1e-3)  # what it costs is no matter
     said = ran(tmp_path, "show", "fire", "digits", "--arch", "timm/vit_tiny_patch16_224").stdout
     assert "timm builds it with img_size 8, patch_size 2, untrained" in said
 

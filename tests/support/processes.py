@@ -58,7 +58,9 @@ class Started:
         """Until something has happened that it is to do."""
         deadline = time.monotonic() + 100
         while not happened():
-            assert self.poll() is None, self.stderr
+            if self.poll() is not None:
+                assert happened(), self.stderr  # at the last moment
+                return
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

@@ -29,6 +29,7 @@ LINF, L2_BALL = Linf(eps=Quantity("0.15")), L2(eps=Quantity("0.6"))
 SEED = 3
 TARGETS = 3
 ROOMY = 10_000  # every target class of FAB-T at once
+STEPS = {"now": 25}  # of APGD and FAB on both sides; 100 in the standard set
 
 each_threat = pytest.mark.parametrize("threat", [LINF, L2_BALL], ids=lambda threat: threat.norm)
 
@@ -88,9 +89,14 @@ def digits(small: Splits) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Square asks less on both sides. Upstream's check for dynamic defenses would take a debugger's trace function."""
+    """Square asks less on both sides, and all take fewer steps, but where a test says so.
+
+    Upstream's check for dynamic defenses would take a debugger's trace function.
+    """
     for module in (square, attack_sets):
         monkeypatch.setattr(module, "QUERIES", 600)
+    monkeypatch.setattr(attack_sets, "_upstream_fab", lambda attacked, forward: attack_sets.Fab(
+        forward, attacked.inside, attacked.num_classes, n_iter=STEPS["now"], **attacked.shared))  # fmt: skip
     monkeypatch.setattr(checks, "check_dynamic", lambda *args, **kwargs: None)
 
 
@@ -117,6 +123,7 @@ def upstream(
         device=str(here()),
     )  # fmt: skip
     theirs.square.n_queries = square.QUERIES
+    theirs.apgd.n_iter = theirs.apgd_targeted.n_iter = theirs.fab.n_iter = STEPS["now"]
     theirs.fab.n_target_classes = theirs.apgd_targeted.n_target_classes = targets
     for attack, number in restarts.items():
         getattr(theirs, attack).n_restarts = number
@@ -136,7 +143,7 @@ def ours(
         if len(left):
             classes = model(x[:1]).shape[1]
             attacked = AttackedBlock(model, x[left], label[left], threat, classes, room, Heard())
-            x_adv = perturb(attack, attacked, SEED, lambda done: None)
+            x_adv = perturb(replace(attack, steps=STEPS["now"]), attacked, SEED, lambda done: None)
             stands[left] = model(x_adv).argmax(1) == label[left]
     return stands
 
@@ -173,7 +180,10 @@ def test_fab_t_however_many_target_classes_at_once(
 
 @pytest.mark.usefixtures("device")
 @each_threat
-def test_the_standard_set(model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat) -> None:
+def test_the_standard_set(
+    model: nn.Module, digits: tuple[Tensor, Tensor], threat: Threat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "now", 100)
     expected = upstream(model, *digits, threat, "standard")
     assert expected.tolist() == ours(model, *digits, threat, SETS["aa"]).tolist()
     assert 0 < expected.sum() < 14
