@@ -123,7 +123,10 @@ def upstream(
         device=str(here()),
     )  # fmt: skip
     theirs.square.n_queries = square.QUERIES
-    theirs.apgd.n_iter = theirs.apgd_targeted.n_iter = theirs.fab.n_iter = STEPS["now"]
+    for each in (theirs.apgd, theirs.apgd_targeted):  # as their constructor does with 100
+        each.n_iter = STEPS["now"]
+        each.n_iter_2, each.n_iter_min, each.size_decr = (max(int(x * STEPS["now"]), 1) for x in (0.22, 0.06, 0.03))
+    theirs.fab.n_iter = STEPS["now"]
     theirs.fab.n_target_classes = theirs.apgd_targeted.n_target_classes = targets
     for attack, number in restarts.items():
         getattr(theirs, attack).n_restarts = number
